@@ -1,9 +1,9 @@
-//! Hostile files, all formats alike: cut short at every byte, changed at random, made to lie.
+//! Hostile files of all formats: truncated at every byte, changed at random, with false numbers.
 
 #![allow(clippy::unwrap_used)]
 
 use super::diff::{self, Values};
-use super::formats::{self, Contents, Rest};
+use super::formats::{self, Contents, OtherContent};
 use super::source::Source;
 use super::tensor::Data;
 use crate::error::Result;
@@ -83,7 +83,7 @@ fn cut_short_anywhere_it_is_refused() {
                 Err(error) => assert_eq!(error.kind.exit_code(), 2, "{format} cut at {cut}: {error}"),
             }
         }
-        // The end of a protocol buffer cannot be told from one of its fields', and of HDF5 the beginning is read.
+        // A truncated protocol buffer may be valid, and only the beginning of HDF5 is read.
         let most = match format {
             "onnx" => 3,
             "hdf5" | "keras" => bytes.len(),
@@ -288,7 +288,7 @@ fn other_formats_that_lie() {
     }
 }
 
-/// Graphs in graphs, beyond what is followed: told, and not an error.
+/// Graphs that are nested too deep are noted, and not an error.
 #[test]
 fn graphs_that_are_nested_too_deep() {
     let mut graph = onnx_graph(&[], &[onnx_tensor("w", &[1], &[1.0])]);
@@ -301,10 +301,10 @@ fn graphs_that_are_nested_too_deep() {
         "{:?}",
         contents.notes
     );
-    assert_eq!(contents.rest, Rest::Unread);
+    assert_eq!(contents.rest, OtherContent::Unread);
 }
 
-/// Lists of numbers, one field each, of more than is decoded.
+/// Lists of numbers, one field each, beyond the limit for decoding.
 #[test]
 fn lists_that_are_too_long() {
     let list = [0x38, 1].repeat(9_000_000);
@@ -370,7 +370,7 @@ fn values_are_compared_wherever_they_lie() {
     }
 }
 
-/// Pieces that are equal count for the norm as well, and the sums do not depend on how the work was cut.
+/// Equal chunks are part of the norm as well, and the sums do not depend on how the work was split.
 #[test]
 fn a_tensor_of_many_pieces() {
     let n = 300_000;
@@ -401,13 +401,13 @@ fn torchscript_of_pytorch_itself() {
     assert_eq!((total.max, total.count), (0.25, 8));
 }
 
-/// Model files, of all formats together: parts of one stand in another.
+/// Model files of all formats together: parts of one occur in another.
 #[test]
 fn fuzz_models() {
     let corpus = samples().into_iter().chain(real()).map(|(_, bytes)| bytes).collect();
     crate::fuzz::fuzz("models", corpus, None, |bytes| match read(bytes) {
         Ok(contents) => {
-            // What is compared with itself is the same, or was not read.
+            // A model compared with itself is equal, or was not read.
             let same = diff::compare(&contents, &contents, &Silent);
             for row in same.iter().flat_map(|difference| &difference.rows) {
                 assert!(matches!(row.values, Values::Same | Values::Unread(_)), "{row:?}");

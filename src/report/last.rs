@@ -27,7 +27,7 @@ use crate::run::outcome::{Outcome, StageOutcome};
 use crate::workspace::status::sentence;
 
 const VERSION: u32 = 1;
-/// More lines of a failed stage are in its log.
+/// Further lines of a failed stage are in its log.
 const TAIL: usize = 20;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,18 +36,18 @@ pub struct LastRun {
     pub start: String,
     pub seconds: f64,
     pub exit: u8,
-    pub counts: BTreeMap<StageWord, usize>,
+    pub counts: BTreeMap<StageStatus, usize>,
     pub stages: Vec<StageRun>,
     pub errors: Vec<String>,
     pub stale_data: Vec<String>,
 }
 
-/// What became of a stage, in one word.
+/// The result of a stage, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StageWord {
+pub enum StageStatus {
     Failed,
-    /// Not what the lock says, where nothing may run.
+    /// Differs from the lock, in a run without execution.
     Stale,
     Blocked,
     Ran,
@@ -60,18 +60,18 @@ pub enum StageWord {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageRun {
     pub address: String,
-    pub result: StageWord,
+    pub result: StageStatus,
     /// Sentences, as `status` has them.
     pub reasons: Vec<String>,
     pub seconds: f64,
-    /// What a restored result took when it was made.
+    /// The time that a restored result took when it was made.
     pub saved: f64,
     pub error: Option<String>,
     /// The exit code of the command that failed.
     pub code: Option<i32>,
     /// The last lines that a failed stage wrote.
     pub tail: Vec<String>,
-    /// Where the stage is written.
+    /// The file that defines the stage.
     pub file: String,
     pub line: u32,
 }
@@ -83,7 +83,7 @@ impl LastRun {
         for stage in &outcome.stages {
             *counts.entry(word(stage, outcome)).or_default() += 1;
         }
-        let told = outcome.stages.iter().filter(|stage| !matches!(word(stage, outcome), StageWord::UpToDate));
+        let told = outcome.stages.iter().filter(|stage| !matches!(word(stage, outcome), StageStatus::UpToDate));
         LastRun {
             version: VERSION,
             start: humantime::format_rfc3339_seconds(start).to_string(),
@@ -96,7 +96,7 @@ impl LastRun {
         }
     }
 
-    /// Leaves it where [`LastRun::read`] finds it.
+    /// Writes it to the file that [`LastRun::read`] reads.
     pub fn leave(&self, project: &Project) {
         let file = place(project);
         let temp = file.with_extension("json-new");
@@ -106,22 +106,22 @@ impl LastRun {
         }
     }
 
-    /// A run begins: what the one before came to is not its outcome.
+    /// Deletes the outcome of the previous run when a run begins.
     pub fn forget(project: &Project) {
         let _ = std::fs::remove_file(place(project));
     }
 
-    /// `None` if no run left one that this program knows.
+    /// `None` if there is no file of a known version.
     pub fn read(project: &Project) -> Option<LastRun> {
         let bytes = std::fs::read(place(project)).ok()?;
         serde_json::from_slice(&bytes).ok().filter(|run: &LastRun| run.version == VERSION)
     }
 
-    pub fn count(&self, word: StageWord) -> usize {
+    pub fn count(&self, word: StageStatus) -> usize {
         self.counts.get(&word).copied().unwrap_or(0)
     }
 
-    /// What the run cache saved, in seconds.
+    /// The time that the run cache saved, in seconds.
     pub fn saved(&self) -> f64 {
         self.stages.iter().map(|stage| stage.saved).sum()
     }
@@ -131,15 +131,15 @@ fn place(project: &Project) -> PathBuf {
     project.state_dir().join("last-run.json")
 }
 
-fn word(stage: &StageOutcome, outcome: &Outcome) -> StageWord {
+fn word(stage: &StageOutcome, outcome: &Outcome) -> StageStatus {
     match stage.result {
-        _ if outcome.stale.contains(&stage.id) => StageWord::Stale,
-        StageResult::Ran => StageWord::Ran,
-        StageResult::Restored => StageWord::Restored,
-        StageResult::UpToDate => StageWord::UpToDate,
-        StageResult::Failed => StageWord::Failed,
-        StageResult::Blocked => StageWord::Blocked,
-        StageResult::Skipped => StageWord::Skipped,
+        _ if outcome.stale.contains(&stage.id) => StageStatus::Stale,
+        StageResult::Ran => StageStatus::Ran,
+        StageResult::Restored => StageStatus::Restored,
+        StageResult::UpToDate => StageStatus::UpToDate,
+        StageResult::Failed => StageStatus::Failed,
+        StageResult::Blocked => StageStatus::Blocked,
+        StageResult::Skipped => StageStatus::Skipped,
     }
 }
 

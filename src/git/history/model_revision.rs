@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::git::history::History;
-use crate::tag::fold::{Fact, fold};
-use crate::tag::{self, Asked, Label, ModelTag, block};
+use crate::tag::fold::{TagEvent, fold};
+use crate::tag::{self, Label, ModelRequest, ModelTag, block};
 
 /// What the registry says to a version or a label.
 pub(in crate::git) enum Answer {
@@ -24,7 +24,7 @@ impl History {
     /// What the registry knows of a version or a label.
     ///
     /// Errors: several folders have such a model.
-    pub(in crate::git) fn answer(&self, asked: &Asked) -> Result<Answer> {
+    pub(in crate::git) fn answer(&self, asked: &ModelRequest) -> Result<Answer> {
         let parsed = |name: &str| name.strip_prefix("refs/tags/").unwrap_or(name).parse::<ModelTag>().ok();
         let refs = self.readable_refs("refs/tags/")?.into_iter();
         let tags: Vec<_> = refs.filter_map(|tag| Some((parsed(&tag.name)?, tag))).collect();
@@ -38,7 +38,7 @@ impl History {
                 Some(about) => (Some(about.time), block::version(&about.message)),
                 None => (None, None),
             };
-            facts.push(Fact { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
+            facts.push(TagEvent { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
         }
         let committed = |commit| self.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
         let state = fold(&facts, &committed);

@@ -1,5 +1,5 @@
-//! Compressed pickles, as `joblib.dump(…, compress=3)` writes them: told by the magic of the compression. What zlib and
-//! gzip hide is looked at if it is not large; the others are named.
+//! Compressed pickles, as written by `joblib.dump(…, compress=3)`: recognised by the magic of the compression. Small
+//! zlib and gzip content is read; other compressions are only identified.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use super::{Contents, Format, pickled};
 use crate::error::Result;
 use crate::model::source::Source;
 
-/// What is inflated into memory at most.
+/// The maximum number of bytes inflated into memory.
 const INFLATED: u64 = 64 << 20;
 
 pub fn kind(head: &[u8]) -> Option<&'static str> {

@@ -1,5 +1,5 @@
-//! Python literals as the headers of NumPy hold them: dicts, lists, tuples, texts, whole numbers, `True`, `False`,
-//! `None`. Nothing is evaluated.
+//! Python literals in the headers of NumPy: dicts, lists, tuples, texts, integers, `True`, `False`, `None`. Nothing is
+//! evaluated.
 
 const DEPTH: usize = 30;
 const ITEMS: usize = 20_000;
@@ -23,7 +23,7 @@ impl Literal {
     }
 }
 
-/// The literal that is all of this text; `None` if it is something else.
+/// Parses a text that is one literal; `None` otherwise.
 pub fn parse(text: &str) -> Option<Literal> {
     let mut parser = Parser { rest: text, items: 0 };
     let literal = parser.value(0)?;
@@ -58,7 +58,7 @@ impl Parser<'_> {
             '{' => self.dict(depth),
             '[' => Some(Literal::List(self.list("[", "]", depth)?.0)),
             '(' => match self.list("(", ")", depth)? {
-                // Brackets around one value without a comma group, and make no tuple.
+                // Brackets around one value without a comma are grouping, not a tuple.
                 (mut items, false) if items.len() == 1 => items.pop(),
                 (items, _) => Some(Literal::Tuple(items)),
             },
@@ -104,7 +104,7 @@ impl Parser<'_> {
         Some(Literal::Dict(pairs))
     }
 
-    /// Python 2 put an `L` behind large ones.
+    /// Python 2 appended an `L` to large ones.
     fn int(&mut self) -> Option<Literal> {
         let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
         let number = self.rest[..end].parse().ok()?;

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::entries::RunRecord;
-use crate::model::checks::Judged;
+use crate::model::checks::CheckOutcome;
 use crate::tag::block::{self, HEAD, VERSION};
 use crate::value::{self, Value};
 
@@ -34,7 +34,7 @@ pub struct Note {
     pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// `Name <mail>`, as Git knows the tagger.
+    /// `Name <mail>` of the tagger.
     pub actor: String,
     /// RFC 3339, UTC.
     pub time: String,
@@ -43,7 +43,7 @@ pub struct Note {
     /// The stage that made it: its address from the root, and its stage key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<NotedStage>,
-    /// Run records of that stage and of those upstream, by address, as far as they were known.
+    /// Run records of that stage and of those upstream, by address, as far as known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs: BTreeMap<String, RunRecord>,
     /// By file, from the root, and dotted key.
@@ -51,7 +51,7 @@ pub struct Note {
     pub metrics: BTreeMap<String, BTreeMap<String, Value>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<NotedCheck>,
-    /// What spoke against it and was overruled with `--force`.
+    /// Refusals that were overruled with `--force`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<String>,
 }
@@ -59,14 +59,14 @@ pub struct Note {
 /// The file of a version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedFile {
-    /// From the root.
+    /// Relative to the root.
     pub path: String,
     pub blake3: String,
     pub size: u64,
-    /// How many files a folder holds, whose hash is then that of its listing.
+    /// The number of files in a folder, whose hash is then that of its tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-    /// For tools that know no BLAKE3; of a file whose bytes were at hand.
+    /// For tools without BLAKE3; of a file whose bytes were available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// The same for a folder, by in-toto's rules.
@@ -89,12 +89,12 @@ pub struct NotedCheck {
 }
 
 impl NotedCheck {
-    pub fn of(judged: &Judged) -> NotedCheck {
+    pub fn of(judged: &CheckOutcome) -> NotedCheck {
         let value = judged.value.filter(|number| number.is_finite()).map(Value::from);
         NotedCheck { check: judged.check.text.clone(), value, ok: judged.ok }
     }
 
-    /// As programs get it.
+    /// The JSON form.
     pub fn shape(&self) -> Value {
         let value = self.value.clone().unwrap_or(Value::Null);
         let ok = Value::Bool(self.ok);
@@ -107,7 +107,7 @@ impl NotedCheck {
 pub fn write(title: &str, words: Option<&str>, note: &Note) -> String {
     let mut text = format!("{title}\n\n");
     if let Some(words) = words.map(str::trim).filter(|words| !words.is_empty()) {
-        // What looks like the head of a block must not become one.
+        // A line that looks like the head of a block must not become one.
         for line in words.lines() {
             let guard = if line.starts_with(HEAD) { " " } else { "" };
             text.push_str(&format!("{guard}{line}\n"));
@@ -122,13 +122,13 @@ pub fn write(title: &str, words: Option<&str>, note: &Note) -> String {
     text
 }
 
-/// The block of a message, if it has one that can be read.
+/// The block of a message, if it has a valid one.
 pub fn read(message: &str) -> Option<Note> {
     // A signature may follow.
     value::read_record(block::json(message)?).ok()
 }
 
-/// What people wrote: the message without its first line, its block and a signature.
+/// The user's text: the message without its first line, its block and a signature.
 pub fn words(message: &str) -> String {
     let end = block::start(message).map_or(message.len(), |at| at - HEAD.len());
     let text = message[..end].split("-----BEGIN ").next().unwrap_or_default();

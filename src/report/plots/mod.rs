@@ -39,7 +39,7 @@ mod vega;
 
 use crate::error::Error;
 
-pub use define::{Defined, Definition, define, of_file};
+pub use define::{DefinedPlots, Definition, define, of_file};
 pub use gather::gather;
 pub use image::ImageKind;
 pub use listing::{json, markdown, rows};
@@ -48,23 +48,23 @@ pub use select::{Overrides, merge, select};
 pub use source::{Entry, Source, Worktree};
 pub use spark::spark;
 pub use template::Template;
-pub use vega::Drawing;
+pub use vega::VegaSpec;
 
-/// All plots that were asked for, with their data.
+/// All requested plots, with their data.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What was compared, in the order in which it is shown: `HEAD~1`, `workspace`.
+    /// The compared revisions, in display order: `HEAD~1`, `workspace`.
     pub revisions: Vec<String>,
     pub plots: Vec<Plot>,
-    /// What could not be shown, in the order of the plots. The rest is shown nevertheless.
+    /// Errors, in the order of the plots. The other plots are shown nevertheless.
     pub errors: Vec<Error>,
-    /// What is worth saying and no failure: a file that one of several revisions lacks, a template that is not known.
+    /// Notes that are not errors: a file that one of several revisions lacks, an unknown template.
     pub notes: Vec<String>,
 }
 
 #[derive(Debug)]
 pub struct Plot {
-    /// As it is named on the command line.
+    /// Its name on the command line.
     pub id: String,
     pub title: String,
     pub content: Content,
@@ -80,8 +80,8 @@ pub enum Content {
 #[derive(Debug)]
 pub struct Chart {
     pub template: Template,
-    /// What the project's own template makes of it. It is then drawn in the page, and nothing of it here.
-    pub own: Option<Drawing>,
+    /// The result of the project's own template. It is drawn in the page, instead of here.
+    pub own: Option<VegaSpec>,
     pub x_label: String,
     pub y_label: String,
     /// Never empty; by revision, then in the order of the definition.
@@ -93,11 +93,11 @@ pub struct Chart {
 pub struct Series {
     /// Index into [`Report::revisions`].
     pub revision: usize,
-    /// Which of the definition's columns it is: it has the same place, and so the same dash, at each revision.
+    /// The index of the definition's column: it has the same position, and so the same dash, at each revision.
     pub part: usize,
-    /// What tells it from the others of a revision: `loss`, or `models/a/loss.csv: loss`.
+    /// Its distinction from the others of a revision: `loss`, or `models/a/loss.csv: loss`.
     pub name: String,
-    /// The file that the y values are from, as named from the current folder.
+    /// The file of the y values, relative to the current folder.
     pub file: String,
     pub x: Column,
     /// As long as `x`.
@@ -108,7 +108,7 @@ pub struct Series {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
     Numbers(Vec<f64>),
-    /// Each row's index into the words, which stand in the order of their first row.
+    /// Each row's index into the words, which are in the order of their first row.
     Words {
         rows: Vec<u32>,
         words: Vec<String>,
@@ -119,7 +119,7 @@ pub enum Column {
 pub struct Image {
     /// Index into [`Report::revisions`].
     pub revision: usize,
-    /// As named from the current folder.
+    /// Relative to the current folder.
     pub file: String,
     pub kind: ImageKind,
     pub bytes: Vec<u8>,
@@ -147,7 +147,7 @@ impl Column {
 }
 
 impl Report {
-    /// What a series is called in a legend: what tells it from the others there.
+    /// The label of a series in a legend: its distinction from the others there.
     pub fn label(&self, series: &Series, chart: &Chart) -> String {
         let many_revisions = self.revisions.len() > 1;
         let many_parts = chart.series.iter().any(|other| other.part != series.part);

@@ -1,4 +1,4 @@
-//! The files of a commit, without checking it out: from Git, and what Git does not have from the store, as pinned.
+//! The files of a commit, without checking it out: from Git, otherwise from the store, as pinned.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ impl Source for Snapshot<'_> {
     }
 }
 
-/// All files below a folder that Git has.
+/// All files of Git below a folder.
 fn in_git(snapshot: &Snapshot<'_>, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
     let Some(commit) = snapshot.git() else { return Ok(()) };
     let Some(entries) = commit.list(folder)? else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! Where the files of a plot are read from: the workspace, or a commit.
+//! Sources of plot files: the workspace, or a commit.
 //!
-//! A page is made to be published, and a file that is no table may be shown as a picture is, byte for byte. What may be
-//! read in the workspace is said in [`crate::document`].
+//! A page is made to be published, and a file that is not a table may be embedded as a picture, byte for byte.
+//! [`crate::document`] defines what may be read in the workspace.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub trait Source {
     fn read(&self, path: &RepoPath) -> Result<Entry>;
 }
 
-/// The files as they are now.
+/// The current files.
 pub struct Worktree<'p> {
     top: &'p Path,
     bounds: &'p Bounds,
@@ -57,7 +57,7 @@ impl Source for Worktree<'_> {
     }
 }
 
-/// Links to folders are not followed: they may lead in circles.
+/// Links to folders are not followed: they may form cycles.
 fn below(folder: &Path, path: &RepoPath, files: &mut Vec<RepoPath>) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|e| Error::io("list", folder, e))?;
     for entry in entries {

@@ -69,7 +69,7 @@ impl Template {
         matches!(self, Template::Confusion | Template::ConfusionNormalized)
     }
 
-    /// Do bars lie on their side, with the categories on the y axis?
+    /// Returns true for horizontal bars, with the categories on the y axis.
     pub fn is_horizontal(self) -> bool {
         matches!(self, Template::BarHorizontal | Template::BarHorizontalSorted)
     }

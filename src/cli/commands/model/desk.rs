@@ -13,7 +13,7 @@ use crate::model::registry::tag_write::rfc3339;
 use crate::model::registry::{Event, Registry};
 use crate::project::{Project, Rev, Snapshot};
 use crate::store::Pin;
-use crate::tag::{self, Asked, Label, ModelName};
+use crate::tag::{self, Label, ModelName, ModelRequest};
 
 pub struct Desk<'p> {
     pub project: &'p Project,
@@ -58,10 +58,10 @@ impl<'p> Desk<'p> {
     }
 
     /// `digits`, `digits@v1.2.0`, `digits#prod`.
-    pub fn asked(&self, typed: &str) -> Result<Asked> {
-        let asked: Asked = typed.parse().map_err(|why| self.unusable(typed, why))?;
+    pub fn asked(&self, typed: &str) -> Result<ModelRequest> {
+        let asked: ModelRequest = typed.parse().map_err(|why| self.unusable(typed, why))?;
         let name = self.meant(&asked.name)?;
-        Ok(Asked { name, ..asked })
+        Ok(ModelRequest { name, ..asked })
     }
 
     /// An artifact whose name cannot stand in a tag is told with its place.

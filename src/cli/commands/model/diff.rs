@@ -6,7 +6,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
 use crate::escape;
-use crate::model::diff::{self, Change, Difference, Facts, Movement, RestChange, Row, Values};
+use crate::model::diff::{self, Change, Difference, Movement, OtherContentChange, Row, TensorType, Values};
 use crate::model::tensor::Shape;
 
 /// Compare two models: tensors that came, went or changed, and how far values moved
@@ -96,9 +96,9 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
         out.say(format!("metadata {key}: {} → {}", value(old), value(new)));
     }
     match difference.rest {
-        Some(RestChange::Changed) => out.say("settings or other values beside the tensors differ"),
-        Some(RestChange::Unread) => out.say("settings and other values beside the tensors are not compared"),
-        Some(RestChange::Same) | None => {}
+        Some(OtherContentChange::Changed) => out.say("settings or other values beside the tensors differ"),
+        Some(OtherContentChange::Unread) => out.say("settings and other values beside the tensors are not compared"),
+        Some(OtherContentChange::Same) | None => {}
     }
     for (name, notes) in [(&args.old, &difference.notes.0), (&args.new, &difference.notes.1)] {
         notes.iter().for_each(|note| out.say(format!("note: {name}: {note}")));
@@ -109,7 +109,7 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
 fn cells(row: &Row) -> [String; 6] {
     let change = row.change();
     let mut note = String::new();
-    let facts = |f: &Facts| format!("{} {}", f.dtype, Shape(&f.shape));
+    let facts = |f: &TensorType| format!("{} {}", f.dtype, Shape(&f.shape));
     match (change, &row.old, &row.new) {
         (Change::Added, _, Some(new)) => note = facts(new),
         (Change::Removed, Some(old), _) => note = facts(old),
@@ -191,7 +191,7 @@ fn summary(difference: &Difference) -> String {
 }
 
 fn as_json(args: &Args, difference: &Difference) -> Json {
-    let facts = |f: &Facts| json!({"dtype": f.dtype.name(), "shape": f.shape, "parameters": f.elements});
+    let facts = |f: &TensorType| json!({"dtype": f.dtype.name(), "shape": f.shape, "parameters": f.elements});
     let row = |row: &Row| {
         let mut o = Map::new();
         o.insert("name".into(), json!(row.name));
@@ -229,9 +229,9 @@ fn as_json(args: &Args, difference: &Difference) -> Json {
         "tensors": difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).map(row).collect::<Vec<_>>(),
         "metadata": difference.metadata.iter().map(metadata).collect::<Map<_, _>>(),
         "rest": difference.rest.map(|rest| match rest {
-            RestChange::Same => "same",
-            RestChange::Changed => "changed",
-            RestChange::Unread => "unread",
+            OtherContentChange::Same => "same",
+            OtherContentChange::Changed => "changed",
+            OtherContentChange::Unread => "unread",
         }),
         "notes": {"old": difference.notes.0, "new": difference.notes.1},
     })

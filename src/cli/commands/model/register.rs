@@ -84,7 +84,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         plan.origin.path,
         &found.id.hex()[..12],
         text::bytes(found.size),
-        plan.act.commit.short(),
+        plan.new_tag.commit.short(),
         &text::cut(&plan.about.subject, 50),
     );
     let shape = json!({
@@ -93,9 +93,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         "pin": pin(&found),
         "checks": [],
         "warnings": plan.warnings,
-        "forced": plan.act.note.forced,
+        "forced": plan.new_tag.note.forced,
     });
     let mut shape = Value::from(shape);
     shape.set(&["checks"], checks(&plan.checks));
-    args.how.perform(vec![plan.act], &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(vec![plan.new_tag], &said, shape, publisher.as_ref(), project, out)
 }

@@ -7,7 +7,7 @@ use crate::model::registry::signed;
 use crate::model::registry::{Event, Model};
 use crate::model::trace::Trace;
 use crate::project::Project;
-use crate::tag::{Action, Asked, Label, ModelTag, Version, Which};
+use crate::tag::{Action, Label, ModelRequest, ModelTag, Version, Which};
 
 /// Tell what a tag, a version or a label stands for
 ///
@@ -45,7 +45,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let version = model.version_of(at).filter(|_| about_version);
     let trace = version.as_ref().map(|version| {
         let which = Which::Version(version.clone());
-        Trace::of(project, &desk.registry, &Asked { name: model.name.clone(), which })
+        Trace::of(project, &desk.registry, &ModelRequest { name: model.name.clone(), which })
     });
     let trace = trace.transpose()?;
     let current = model.holds(at);
@@ -102,7 +102,7 @@ fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
     };
     // A tag may have the very name of a label; the label is meant then.
     let full = typed.strip_prefix("refs/tags/");
-    if typed.parse::<Asked>().is_ok() && full.is_none() {
+    if typed.parse::<ModelRequest>().is_ok() && full.is_none() {
         let asked = desk.asked(typed)?;
         let (model, event, _) = desk.registry.find(&asked)?;
         return Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) });

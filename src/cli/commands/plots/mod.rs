@@ -12,7 +12,7 @@ use crate::cli::output::{Output, Style};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
-use crate::report::plots::{self, Defined, Overrides, Report, Source, Template};
+use crate::report::plots::{self, DefinedPlots, Overrides, Report, Source, Template};
 
 /// Show plots, at one revision or several
 #[derive(clap::Args, Debug)]
@@ -211,7 +211,7 @@ fn gather(
         if !snapshots[..n].iter().any(|other| Rc::ptr_eq(&other.definitions, &snapshot.definitions)) {
             super::tell_broken_of(snapshot, out);
         }
-        let defined: Defined = plots::define(&snapshot.definitions.pipelines, &project.cwd);
+        let defined: DefinedPlots = plots::define(&snapshot.definitions.pipelines, &project.cwd);
         all.push(defined.plots);
         errors.extend(defined.errors);
     }

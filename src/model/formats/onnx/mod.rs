@@ -1,6 +1,6 @@
-//! ONNX: a protocol buffer that holds the graph and, as a rule, the weights. Field numbers as in `onnx.proto3`.
+//! ONNX: a protocol buffer with the graph and, as a rule, the weights. Field numbers as in `onnx.proto3`.
 //!
-//! [`graph`] finds the weights wherever they stand, [`tensor`] reads one, [`numbers`] reads lists of numbers.
+//! [`graph`] finds the weights, [`tensor`] reads one, [`numbers`] reads lists of numbers.
 
 mod graph;
 mod numbers;
@@ -16,7 +16,7 @@ use crate::model::tensor::shown;
 use graph::Graphs;
 use tensor::dtype_of;
 
-/// More dimensions, metadata or inputs than this are not listed.
+/// The maximum number of listed dimensions, metadata entries or inputs.
 const MANY: usize = 1000;
 const FUNCTIONS: usize = 100_000;
 
@@ -62,7 +62,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         return Err(source.refuse("it has no graph"));
     }
     let mut read = Graphs::new(source, &mut contents);
-    // Of a message that stands several times the parts are one, as protocol buffers have it.
+    // Repeated occurrences of a message are merged, as protocol buffers require.
     let mut ports = Ports::default();
     for graph in &graphs {
         read.main(graph, &mut ports)?;
@@ -131,7 +131,7 @@ fn pair(part: &Source) -> Result<(String, String)> {
     Ok((key, text))
 }
 
-/// An input or an output: its name, element type and shape, in which a dimension may have a name instead of a size.
+/// An input or an output: its name, element type and shape; a dimension may have a name instead of a size.
 fn value(info: &Source) -> Result<(String, String)> {
     let (mut name, mut kind) = (String::new(), String::new());
     let mut parts = fields(info);
@@ -178,7 +178,7 @@ fn shape_of(part: &Source) -> Result<Vec<String>> {
             let mut inner = fields(&dim);
             while let Some((number, value)) = inner.field()? {
                 match (number, &value) {
-                    // A size of -1 is one that is not known yet.
+                    // A size of -1 is unknown.
                     (1, Value::Number(n)) => shown_as = (*n as i64).to_string(),
                     (2, _) => shown_as = shown(&value.text()?),
                     _ => {}

@@ -9,7 +9,7 @@ fn run(bytes: &[u8]) -> Result<Pickle> {
     read(&mut Source::of_bytes(bytes.to_vec(), "x").reader(), None)
 }
 
-/// A node as Python would write it, calls as they stand.
+/// A node as Python would write it, with calls unevaluated.
 fn text(pickle: &Pickle, id: Id) -> String {
     let list = |items: &[Id]| items.iter().map(|i| text(pickle, *i)).collect::<Vec<_>>().join(" ");
     match pickle.node(id) {
@@ -20,7 +20,7 @@ fn text(pickle: &Pickle, id: Id) -> String {
             format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
         }
         Node::Global(global) => format!("{}.{}", global.module, global.name),
-        Node::Made(made) => format!("{}<{}>", text(pickle, made.by), text(pickle, made.args)),
+        Node::CallResult(made) => format!("{}<{}>", text(pickle, made.by), text(pickle, made.args)),
         Node::Int(n) => n.to_string(),
         Node::Text(t) => t.clone(),
         other => format!("{other:?}"),

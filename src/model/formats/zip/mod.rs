@@ -1,9 +1,9 @@
-//! The directory of a zip archive, read strictly: PyTorch, NumPy and Keras keep their arrays in one.
+//! Reads the directory of a zip archive strictly: PyTorch, NumPy and Keras store their arrays in one.
 //!
-//! Written here rather than taken from a crate, because what matters is what is *not* done: nothing is allocated by a
-//! count that the file claims, no two entries share bytes (the trick of most zip bombs), an entry is inflated only as
-//! far as was asked for, and where a stored entry lies is told, so that its values can be read in place.
-//! Format: PKWARE's APPNOTE 6.3, with zip64; encrypted, split and prefixed archives are refused.
+//! Written here instead of taken from a crate because of what it does *not* do: it allocates nothing by a count from
+//! the file, no two entries share bytes (the trick of most zip bombs), and it inflates an entry only as far as
+//! requested. It also returns the location of stored entries, so that their values can be read in place. Format:
+//! PKWARE's APPNOTE 6.3, with zip64; encrypted, split and prefixed archives are refused.
 
 pub mod array;
 
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
 
-/// A directory of more bytes than this is no model's.
+/// The maximum size of the directory of a model.
 const DIRECTORY: u64 = 32 << 20;
 /// The longest comment, and the record before it.
 const TAIL: u64 = 65_535 + END;
@@ -28,10 +28,10 @@ const CENTRAL: usize = 46;
 
 pub struct Archive {
     source: Source,
-    /// In the order of their places.
+    /// In the order of their offsets.
     pub entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
-    /// Where the directory begins: the end of all content.
+    /// The offset of the directory: the end of all content.
     end: u64,
 }
 
@@ -63,7 +63,7 @@ impl Archive {
             rest = after;
         }
         entries.sort_by_key(|e| e.offset);
-        // The shortest that each can be: its local header may have more in it.
+        // The minimum length of each entry: its local header may be longer.
         let least = |e: &Entry| e.offset.checked_add(LOCAL + e.name.len() as u64)?.checked_add(e.compressed);
         let ends = entries.iter().skip(1).map(|e| e.offset).chain([end.offset]);
         if entries.iter().zip(ends).any(|(entry, next)| least(entry).is_none_or(|end| end > next)) {
@@ -82,7 +82,7 @@ impl Archive {
         self.by_name.get(name).map(|at| &self.entries[*at])
     }
 
-    /// The bytes of an entry as they lie in the archive.
+    /// The bytes of an entry in the archive.
     fn raw(&self, entry: &Entry) -> Result<Source> {
         let local = self.source.read(entry.offset, LOCAL)?;
         let start = entry.offset + LOCAL + short(&local[26..]) + short(&local[28..]);
@@ -92,7 +92,7 @@ impl Archive {
         self.source.part(start, entry.compressed)
     }
 
-    /// The content of an entry in place, if it is stored as it is.
+    /// The content of an entry in place, if it is stored uncompressed.
     pub fn stored(&self, entry: &Entry) -> Result<Option<Source>> {
         match entry.method {
             Method::Stored if entry.compressed == entry.size => Ok(Some(self.raw(entry)?)),
@@ -105,7 +105,7 @@ impl Archive {
         if entry.method == Method::Deflated { Ok(Some(self.raw(entry)?)) } else { Ok(None) }
     }
 
-    /// The first bytes of an entry, inflated if need be.
+    /// The first bytes of an entry, inflated if necessary.
     pub fn head(&self, entry: &Entry, most: u64) -> Result<Vec<u8>> {
         if let Some(stored) = self.stored(entry)? {
             return stored.head(most);
@@ -122,7 +122,7 @@ impl Archive {
         }
     }
 
-    /// A whole entry; in place where it is stored, else inflated into memory if it is no larger than `most`.
+    /// A whole entry: in place if it is stored, otherwise inflated into memory if it has at most `most` bytes.
     pub fn content(&self, entry: &Entry, most: u64) -> Result<Source> {
         if let Some(stored) = self.stored(entry)? {
             return Ok(stored);
@@ -137,7 +137,7 @@ impl Archive {
     }
 }
 
-/// Where the directory lies.
+/// The location of the directory.
 struct Directory {
     entries: u64,
     offset: u64,

@@ -1,7 +1,7 @@
 //! From definitions to data: reads the files of each plot at each revision.
 //!
-//! What cannot be read, or makes no sense, is an error in the report; the other plots are gathered nevertheless. With
-//! several revisions a file that one of them lacks is no error, since files come and go.
+//! An unreadable or invalid plot is an error in the report; the others are gathered nevertheless. With several
+//! revisions, a file that one of them lacks is not an error, since files are added and removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use serde_json::Value as Json;
 
 use super::define::{Data, Definition, Field, Pair};
 use super::source::{Entry, Source};
-use super::table::{Table, Want, is_table};
+use super::table::{ColumnKind, Table, is_table};
 use super::template::Template;
-use super::vega::{self, Called, Drawing, Filling, Names};
+use super::vega::{self, Names, TemplateRef, TemplateValues, VegaSpec};
 use super::{Chart, Column, Content, Image, ImageKind, Plot, Report, Series};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
-/// A confusion matrix of more classes cannot be read by anybody.
+/// A confusion matrix with more classes is not readable.
 const MOST_CLASSES: usize = 100;
 
-/// The data of `definitions` at each of `sources`. Files are named as from the folder `cwd`.
+/// The data of `definitions` at each of `sources`. Files are named relative to the folder `cwd`.
 pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPath) -> Report {
     let revisions = sources.iter().map(|source| source.label().to_string()).collect();
     let mut work = Gather { sources, cwd, report: Report { revisions, ..Report::default() }, missing: Vec::new() };
@@ -36,19 +36,19 @@ struct Gather<'a> {
     sources: &'a [&'a dyn Source],
     cwd: &'a RepoPath,
     report: Report,
-    /// What was said to be missing, by source: what lies inside of it is not said again.
+    /// Reported missing folders, by source: files inside them are not reported again.
     missing: Vec<(usize, RepoPath)>,
 }
 
 /// The content of some files at one revision.
 type Files = BTreeMap<RepoPath, Vec<u8>>;
 
-/// The same files, taken apart.
+/// The same files, parsed.
 type Tables<'a> = BTreeMap<&'a RepoPath, Result<Table<'a>>>;
 
 impl Gather<'_> {
-    /// A plot that is a file, or each file of a folder. Within a folder, a folder can only be a link, perhaps in a circle:
-    /// it is passed over.
+    /// A plot of a file, or of each file of a folder. Within a folder, a folder can only be a link, possibly a cycle:
+    /// it is skipped.
     fn path(&mut self, definition: &Definition, path: &RepoPath, x: Option<&str>, y: &[String], within: bool) {
         let mut inside = BTreeSet::new();
         let mut found: Vec<Files> = Vec::new();
@@ -111,7 +111,7 @@ impl Gather<'_> {
         self.chart(definition, pairs, &found);
     }
 
-    /// An error if nobody has it, a note if one of several lacks it.
+    /// An error if all revisions lack it, a note if one of several does.
     fn tell_missing(&mut self, path: &RepoPath, missing: &[usize]) {
         let name = path.relative_to(self.cwd);
         if missing.len() == self.sources.len() {
@@ -137,7 +137,7 @@ impl Gather<'_> {
         }
     }
 
-    /// One mistake may be in the way of several plots.
+    /// One error may affect several plots.
     fn fail(&mut self, error: Error) {
         if !self.report.errors.iter().any(|known| known.message == error.message) {
             self.report.errors.push(error);
@@ -149,7 +149,7 @@ impl Gather<'_> {
         self.report.plots.push(Plot { id: definition.id.clone(), title, content });
     }
 
-    /// The columns of one file: those named, else the last one, with `x` beside it.
+    /// The columns of one file: the named ones, otherwise the last one, with `x` beside it.
     fn default_pairs(
         &self,
         definition: &Definition,
@@ -166,7 +166,7 @@ impl Gather<'_> {
             let name = path.relative_to(self.cwd);
             let table = Table::open(&name, bytes, definition.header)?;
             if definition.template.is_horizontal() {
-                // The bars are as long as the last column, and named by the first.
+                // The last column has the lengths of the bars, and the first one their names.
                 x = Some(x.map_or_else(|| table.last(), Ok)?);
                 y.push(table.first()?);
             } else {
@@ -180,14 +180,14 @@ impl Gather<'_> {
         let mut series = Vec::new();
         let names = names(pairs, self.cwd);
         let own = self.own(definition);
-        let wants = if own.is_some() { (Want::Either, Want::Either) } else { wants(definition.template) };
+        let wants = if own.is_some() { (ColumnKind::Either, ColumnKind::Either) } else { wants(definition.template) };
         let fields = Names::of(
             &pairs.iter().map(|pair| pair.x.as_ref().map_or("step", |x| &x.column)).collect::<Vec<_>>(),
             &pairs.iter().map(|pair| pair.y.column.as_str()).collect::<Vec<_>>(),
         );
         let mut rows = Vec::new();
         for (revision, files) in found.iter().enumerate() {
-            // Each file is taken apart once, however many columns are wanted of it.
+            // Each file is parsed once for all of its columns.
             let spelled: Vec<String> = files.keys().map(|path| path.relative_to(self.cwd)).collect();
             let mut tables = Tables::new();
             for (name, (path, bytes)) in spelled.iter().zip(files) {
@@ -233,7 +233,7 @@ impl Gather<'_> {
             for one in &series {
                 lines.push((&one.file, &pairs[one.part].y.column));
             }
-            let filling = Filling {
+            let filling = TemplateValues {
                 title: definition.title.as_deref().unwrap_or(&definition.id),
                 names: fields,
                 x_label: &x_label,
@@ -248,9 +248,9 @@ impl Gather<'_> {
         self.push(definition, Content::Chart(Chart { template, own, x_label, y_label, series }));
     }
 
-    /// The project's own template for a plot, if it is to have one. One that cannot be had is an error, and the plot is
+    /// The project's own template of a plot, if it has one. If it cannot be read, that is an error, and the plot is
     /// drawn as lines.
-    fn own<'d>(&mut self, definition: &'d Definition) -> Option<(&'d Called, Json)> {
+    fn own<'d>(&mut self, definition: &'d Definition) -> Option<(&'d TemplateRef, Json)> {
         let called = definition.own.as_ref()?;
         match called.read(self.sources) {
             Ok(template) => Some((called, template)),
@@ -265,10 +265,10 @@ impl Gather<'_> {
     fn fill(
         &mut self,
         definition: &Definition,
-        called: &Called,
+        called: &TemplateRef,
         template: &Json,
-        filling: Filling<'_>,
-    ) -> Option<Drawing> {
+        filling: TemplateValues<'_>,
+    ) -> Option<VegaSpec> {
         match vega::fill(template, filling) {
             Ok((spec, unknown)) => {
                 for anchor in unknown {
@@ -277,7 +277,7 @@ impl Gather<'_> {
                         definition.id, called.name
                     ));
                 }
-                Some(Drawing { name: called.name.clone(), spec })
+                Some(VegaSpec { name: called.name.clone(), spec })
             }
             Err(why) => {
                 let message = format!("plot `{}`: the template {} {why}", definition.id, called.name);
@@ -289,9 +289,14 @@ impl Gather<'_> {
 }
 
 /// The two columns of one series.
-fn columns(definition: &Definition, wants: (Want, Want), pair: &Pair, tables: &Tables<'_>) -> Result<(Column, Column)> {
+fn columns(
+    definition: &Definition,
+    wants: (ColumnKind, ColumnKind),
+    pair: &Pair,
+    tables: &Tables<'_>,
+) -> Result<(Column, Column)> {
     let template = definition.template;
-    let read = |field: &Field, want: Want| -> Result<Column> {
+    let read = |field: &Field, want: ColumnKind| -> Result<Column> {
         match tables.get(&field.file) {
             Some(Ok(table)) => table.column(&field.column, want),
             Some(Err(error)) => Err(error.clone()),
@@ -307,7 +312,7 @@ fn columns(definition: &Definition, wants: (Want, Want), pair: &Pair, tables: &T
             let error = Error::usage(format!("plot `{}`: the template {name} needs an `x`", definition.id));
             return Err(error.hint("name a column with `x` (-x), and another with `y` (-y)"));
         }
-        None if x_want == Want::Words => {
+        None if x_want == ColumnKind::Words => {
             Column::Words { rows: (0..y.len() as u32).collect(), words: (0..y.len()).map(|n| n.to_string()).collect() }
         }
         None => Column::Numbers((0..y.len()).map(|n| n as f64).collect()),
@@ -335,17 +340,17 @@ fn is_plot(name: &str) -> bool {
 }
 
 /// What kind of values a template draws, for x and y.
-fn wants(template: Template) -> (Want, Want) {
+fn wants(template: Template) -> (ColumnKind, ColumnKind) {
     match template {
-        Template::Linear | Template::Simple | Template::Smooth => (Want::Either, Want::Numbers),
-        Template::Scatter | Template::ScatterJitter => (Want::Either, Want::Either),
-        Template::Bar => (Want::Words, Want::Numbers),
-        Template::BarHorizontal | Template::BarHorizontalSorted => (Want::Numbers, Want::Words),
-        Template::Confusion | Template::ConfusionNormalized => (Want::Words, Want::Words),
+        Template::Linear | Template::Simple | Template::Smooth => (ColumnKind::Either, ColumnKind::Numbers),
+        Template::Scatter | Template::ScatterJitter => (ColumnKind::Either, ColumnKind::Either),
+        Template::Bar => (ColumnKind::Words, ColumnKind::Numbers),
+        Template::BarHorizontal | Template::BarHorizontalSorted => (ColumnKind::Numbers, ColumnKind::Words),
+        Template::Confusion | Template::ConfusionNormalized => (ColumnKind::Words, ColumnKind::Words),
     }
 }
 
-/// What tells the pairs apart: their column, their file, or both.
+/// The distinction between the pairs: their column, their file, or both.
 fn names(pairs: &[Pair], cwd: &RepoPath) -> Vec<String> {
     let one_file = pairs.iter().all(|pair| pair.y.file == pairs[0].y.file);
     let one_column = pairs.iter().all(|pair| pair.y.column == pairs[0].y.column);

@@ -2,7 +2,7 @@ use super::super::define::define;
 use super::*;
 use crate::pipeline::load::memory::Memory;
 
-/// A revision that a test writes down.
+/// A revision defined by a test.
 struct Revision(&'static str, Vec<(&'static str, &'static str)>);
 
 impl Source for Revision {

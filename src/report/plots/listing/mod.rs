@@ -8,7 +8,7 @@ use super::scale::{extent, number};
 use super::spark::spark;
 use super::{Chart, Column, Content, Plot, Report, Series};
 
-/// How wide a line of blocks is.
+/// The width of a sparkline.
 const WIDTH: usize = 24;
 
 /// All data, unthinned. Numbers that JSON lacks become null.
@@ -58,21 +58,21 @@ pub fn cell(column: &Column, n: usize) -> Json {
     }
 }
 
-/// A whole number without a point, as it most likely was written.
+/// A whole number without a decimal point, as it was most likely written.
 fn plain(number: f64) -> Json {
     if number.fract() == 0.0 && number.abs() < 9e15 { json!(number as i64) } else { json!(number) }
 }
 
-/// One series or picture as a line.
+/// One series or picture in one line.
 pub struct Row {
     pub plot: String,
-    /// Empty where there is one revision.
+    /// Empty with a single revision.
     pub revision: String,
-    /// Empty where it is the only one.
+    /// Empty for a single series.
     pub name: String,
-    /// Blocks; empty for what is no line.
+    /// A sparkline; empty if it is not a line.
     pub spark: String,
-    /// What there is to say in words.
+    /// The description.
     pub facts: String,
 }
 
@@ -121,7 +121,7 @@ fn range(numbers: &[f64]) -> String {
     }
 }
 
-/// In how many rows both say the same: what a confusion matrix has on its diagonal.
+/// The number of rows with equal values: the diagonal of a confusion matrix.
 fn equal(x: &Column, y: &Column) -> String {
     let (Column::Words { rows: xs, words: x }, Column::Words { rows: ys, words: y }) = (x, y) else {
         return String::new();

@@ -1,4 +1,4 @@
-//! One page of HTML with everything inside.
+//! One self-contained HTML page.
 
 use std::fmt::Write;
 
@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::draw::{self, Panel};
 use super::svg::{escape, json_inside_html};
-use super::{Chart, Content, Drawing, Image, Plot, Report, vega};
+use super::{Chart, Content, Image, Plot, Report, VegaSpec, vega};
 
-/// Says that a file is a page of this program, and may be replaced by the next one. Stands in its first kilobyte.
+/// Marks a file as a page of this program, which the next one may replace. Within its first kilobyte.
 pub const GENERATOR: &str = "<meta name=\"generator\" content=\"lockstep plots\">";
 
 const STYLE: &str = include_str!("../page.css");
@@ -67,7 +67,7 @@ fn header(page: &mut String, report: &Report) {
             .revisions
             .iter()
             .enumerate()
-            .map(|(n, label)| draw::Key { class: format!("c{}", n % draw::COLOURS), label: label.clone() });
+            .map(|(n, label)| draw::LegendEntry { class: format!("c{}", n % draw::COLOURS), label: label.clone() });
         legend(page, &keys.collect::<Vec<_>>());
     } else if let Some(revision) = report.revisions.first() {
         let _ = writeln!(page, "<span class=\"id\">{}</span>", escape(revision));
@@ -75,7 +75,7 @@ fn header(page: &mut String, report: &Report) {
     page.push_str("</header>\n");
 }
 
-fn legend(page: &mut String, keys: &[draw::Key]) {
+fn legend(page: &mut String, keys: &[draw::LegendEntry]) {
     if keys.is_empty() {
         return;
     }
@@ -127,8 +127,8 @@ fn figure_of_chart(page: &mut String, plot: &Plot, chart: &Chart, report: &Repor
     page.push_str("</div>\n</figure>\n");
 }
 
-/// What a template of the project draws: its specification, for the script.
-fn figure_of_own(page: &mut String, plot: &Plot, own: &Drawing) {
+/// The specification of a project's template, for the script.
+fn figure_of_own(page: &mut String, plot: &Plot, own: &VegaSpec) {
     page.push_str("<figure class=\"own\">\n");
     caption(page, plot);
     let json = json_inside_html(&own.spec);
@@ -139,7 +139,7 @@ fn figure_of_own(page: &mut String, plot: &Plot, own: &Drawing) {
     );
 }
 
-/// Pictures cannot run scripts here, whatever an SVG has in it: as an `<img>` it is looked at, not executed.
+/// Images in an `<img>` cannot run scripts, whatever an SVG contains.
 fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &Report) {
     let _ = writeln!(page, "<figure class=\"images{}\">", if images.len() > 1 { " wide" } else { "" });
     caption(page, plot);
@@ -161,7 +161,7 @@ fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &R
     page.push_str("</div>\n</figure>\n");
 }
 
-/// What is not shown: who reads the page later does not see what was printed.
+/// Omitted plots: a later reader of the page does not see the printed errors.
 fn footer(page: &mut String, report: &Report) {
     let errors = report.errors.iter().map(|error| error.full_message());
     let said: Vec<String> = errors.chain(report.notes.iter().cloned()).collect();

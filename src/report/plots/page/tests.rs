@@ -37,7 +37,7 @@ fn hostile() -> Report {
 #[test]
 fn hostile_text_stays_text() {
     let page = page(&hostile());
-    // The only scripts are ours, and data.
+    // The only scripts are the page's own, and data.
     let tags: Vec<&str> = page.match_indices("<script").map(|(at, _)| &page[at..at + 20]).collect();
     assert!(tags.len() >= 3);
     for tag in &tags[..tags.len() - 1] {
@@ -60,7 +60,7 @@ fn the_page_reaches_for_nothing() {
     assert!(page[..1024].contains(GENERATOR));
 }
 
-/// The content security policy names the hashes of the very texts that stand between the tags.
+/// The content security policy has the hashes of exactly the texts between the tags.
 #[test]
 fn only_our_own_script_may_run() {
     let page = page(&hostile());
