@@ -9,7 +9,7 @@ use crate::shell::word;
 
 /// `remote trust`: shows what the remote asks for, and asks unless `yes`.
 pub fn trust(project: &Project, name: &str, yes: bool, out: &Output) -> Result<()> {
-    let Some(request) = GrantRequest::of(project, name)? else {
+    let Some(request) = GrantRequest::for_remote(project, name)? else {
         out.say(format!(
             "{name} needs no grant: lockstep.toml sends none of your credentials to a place of its choice"
         ));
@@ -31,7 +31,7 @@ pub fn trust(project: &Project, name: &str, yes: bool, out: &Output) -> Result<(
 
 /// The same for a command that needs the remote: asks once at a terminal. Says whether the command can go on.
 pub fn ask(project: &Project, name: &str, out: &Output) -> bool {
-    let Ok(Some(request)) = GrantRequest::of(project, name) else { return false };
+    let Ok(Some(request)) = GrantRequest::for_remote(project, name) else { return false };
     if !ask::can_ask() {
         return false;
     }

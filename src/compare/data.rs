@@ -22,6 +22,7 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node with the id, kind and size of a pin.
     pub fn of(pin: &Pin) -> Node {
         let kind = match pin {
             Pin { files: Some(_), .. } => EntryKind::Tree,
@@ -69,6 +70,7 @@ impl Side<'_> {
     }
 }
 
+/// What happened to a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChangeKind {
     Added(Node),
@@ -91,6 +93,7 @@ pub struct Change {
     pub what: ChangeKind,
 }
 
+/// The differences between two sides.
 #[derive(Debug, Default)]
 pub struct Differences {
     /// Sorted by path.

@@ -51,7 +51,8 @@ pub fn differences(asked: &SnapshotPair<'_, '_>, sink: &dyn Sink) -> Result<(Dif
             (old, new) => old == Some(true) || new == Some(true),
         };
         if !target.is_root() && !is_known && !unknown.iter().any(|path| path.is_in(target) || target.is_in(path)) {
-            let message = format!("`{target}` is no output and no data of {} or {}", asked.old.name, asked.new.name);
+            let message =
+                format!("`{target}` is neither an output nor data of {} or {}", asked.old.name, asked.new.name);
             return Err(Error::missing(message).hint("see them: lockstep list -R"));
         }
     }

@@ -14,6 +14,7 @@ use crate::value::{Number, Value};
 /// The values of one side by file; missing or unreadable files are left out.
 pub type Side = BTreeMap<String, Value>;
 
+/// Which direction of a number is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     Higher,
@@ -32,7 +33,7 @@ enum Declared {
 
 /// One key that differs or is listed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct ValueRow {
     pub file: String,
     /// Dotted; empty for a file whose top level is not a map.
     pub key: String,
@@ -46,7 +47,7 @@ pub struct Row {
     pub better: Option<bool>,
 }
 
-impl Row {
+impl ValueRow {
     pub fn is_same(&self) -> bool {
         matches!((&self.old, &self.new), (Some(a), Some(b)) if a.same(b))
     }
@@ -91,6 +92,7 @@ fn declared(better: &Value) -> Option<Declared> {
 }
 
 impl Directions {
+    /// The declared direction of a key, if any.
     pub fn of(&self, file: &str, key: &str) -> Option<Direction> {
         match self.0.get(file)? {
             Declared::All(direction) => Some(*direction),
@@ -100,7 +102,7 @@ impl Directions {
 }
 
 /// All keys of both sides: files by name, keys in the order of the new file, then removed keys.
-pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<Row> {
+pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<ValueRow> {
     let mut files: Vec<&String> = old.keys().chain(new.keys()).collect();
     files.sort();
     files.dedup();
@@ -124,7 +126,7 @@ pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<Row> {
                 }
                 _ => None,
             };
-            rows.push(Row { file: file.clone(), key: key.clone(), old, new, change, better });
+            rows.push(ValueRow { file: file.clone(), key: key.clone(), old, new, change, better });
         }
     }
     rows

@@ -8,6 +8,7 @@ use crate::project::Snapshot;
 use crate::tag::ModelName;
 use crate::value::{Value, yaml};
 
+/// A declared artifact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Artifact {
     pub name: ModelName,

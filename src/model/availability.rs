@@ -11,6 +11,7 @@ use crate::remote::Remote;
 use crate::store::trees::EntryKind;
 use crate::store::{ObjectId, Pin, Store};
 
+/// Whether remotes have all the data of a version.
 pub enum Availability {
     /// There is no remote.
     Nowhere,
@@ -39,7 +40,7 @@ pub fn check_availability(project: &Project, snapshot: &Snapshot<'_>, origin: &O
     for pinned in &wanted {
         let (name, pushed) = remote_of(snapshot, pinned);
         if !pushed {
-            lacking.push(format!("{} never goes to a remote: it has `push: false`", pinned.path));
+            lacking.push(format!("{} is never pushed to a remote: it has `push: false`", pinned.path));
             continue;
         }
         let at = match open.iter().position(|(known, _)| *known == name) {
@@ -49,7 +50,7 @@ pub fn check_availability(project: &Project, snapshot: &Snapshot<'_>, origin: &O
                 open.len() - 1
             }
         };
-        let has = open[at].1.as_ref().map_err(Clone::clone).and_then(|remote| Ok((remote, remote.known()?)));
+        let has = open[at].1.as_ref().map_err(Clone::clone).and_then(|remote| Ok((remote, remote.catalog()?)));
         match has {
             Ok((_, known)) if known.root(&pinned.pin).is_some() => {}
             Ok((remote, _)) => {

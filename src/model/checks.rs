@@ -62,7 +62,7 @@ impl Metrics {
             }
             let Some(values) = self.files.get(&path) else {
                 let names: Vec<String> = self.files.keys().map(|p| p.relative_to(folder)).collect();
-                let error = Error::missing(format!("{path} is no metrics file of this pipeline"));
+                let error = Error::missing(format!("{path} is not a metrics file of this pipeline"));
                 let hint = did_you_mean(spelling, names.iter().map(String::as_str));
                 return Err(hint.into_iter().fold(error, Error::hint));
             };
@@ -260,7 +260,7 @@ mod tests {
             ("bad >= 1", "no bad >= 1: no metrics file has a number `bad`"),
             (
                 "n.json:n >= 1",
-                "no n.json:n >= 1: sub/n.json is no metrics file of this pipeline; did you mean `m.json`?",
+                "no n.json:n >= 1: sub/n.json is not a metrics file of this pipeline; did you mean `m.json`?",
             ),
             ("m.json:nn >= 1", "no m.json:nn >= 1: sub/m.json has no number `nn`; did you mean `n`?"),
             ("../../x:n >= 1", "no ../../x:n >= 1: ../../x leads out of the repository"),

@@ -11,6 +11,7 @@ use crate::pipeline::stage::{Place, StageId};
 use crate::project::{Pinned, Snapshot};
 use crate::store::Pin;
 
+/// The origin of an artifact's bytes.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub path: RepoPath,
@@ -70,7 +71,7 @@ fn upstream(snapshot: &Snapshot<'_>, maker: StageId) -> Vec<StageId> {
 }
 
 /// The lock entry of a stage.
-pub fn entry<'s>(snapshot: &'s Snapshot<'_>, id: StageId) -> Result<Option<&'s StageLock>> {
+pub fn lock_entry<'s>(snapshot: &'s Snapshot<'_>, id: StageId) -> Result<Option<&'s StageLock>> {
     let stage = snapshot.definitions.pipelines.stage(id);
     Ok(snapshot.locks()?.of(stage.file).stages.get(&stage.name))
 }
@@ -79,7 +80,7 @@ fn inputs(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Input>> {
     let definitions = &snapshot.definitions;
     let mut found: Vec<Input> = Vec::new();
     for id in stages {
-        let Some(entry) = entry(snapshot, *id)? else { continue };
+        let Some(entry) = lock_entry(snapshot, *id)? else { continue };
         for dep in &definitions.pipelines.stage(*id).deps {
             let Some(pin) = entry.deps.get(&dep.spelled) else { continue };
             let (path, owners) = match &dep.place {

@@ -29,7 +29,7 @@ use crate::workspace::status::{sentence, status};
 
 /// The stages to check: those that made the artifact, and those of its pipeline file that measured it. Metrics of the
 /// previous model, or edited by hand, would pass a gate wrongly.
-pub fn concerned(snapshot: &Snapshot<'_>, artifact: &Artifact, origin: &Origin) -> Vec<StageId> {
+pub fn stages_to_check(snapshot: &Snapshot<'_>, artifact: &Artifact, origin: &Origin) -> Vec<StageId> {
     let pipelines = &snapshot.definitions.pipelines;
     let mut stages = origin.stages.clone();
     let measures = |id: &&StageId| pipelines.stage(**id).outs.iter().any(|out| out.metric);
@@ -50,7 +50,7 @@ pub fn of_commit(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Stri
     for id in stages {
         let stage = pipelines.stage(*id);
         let address = pipelines.address(*id, &RepoPath::root());
-        let Some(entry) = origin::entry(snapshot, *id)? else {
+        let Some(entry) = origin::lock_entry(snapshot, *id)? else {
             doubts.push(format!("{address}: the lock has no entry of it"));
             continue;
         };

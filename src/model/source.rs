@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 /// What a [`Reader`] reads at once.
 const BUFFER: u64 = 16 << 10;
 
+/// A readable range of bytes. Cheap to clone.
 #[derive(Clone)]
 pub struct Source {
     /// The name given by the user, for messages.
@@ -75,7 +76,7 @@ impl Source {
         match at.checked_add(length) {
             Some(end) if end <= self.length => Ok(Source { start: self.start + at, length, ..self.clone() }),
             _ => Err(self.refuse(format!(
-                "it is cut short, or lies about its size: {length} bytes at {at} of {} bytes",
+                "it is cut short, or declares a wrong size: {length} bytes at {at} of {} bytes",
                 self.length
             ))),
         }
@@ -96,6 +97,7 @@ impl Source {
         }
     }
 
+    /// Reads `length` bytes from `at`; an error if they are not all inside.
     pub fn read(&self, at: u64, length: u64) -> Result<Vec<u8>> {
         self.part(at, length)?;
         let mut bytes = vec![0; length as usize];
@@ -149,6 +151,7 @@ impl Reader {
         self.at
     }
 
+    /// The number of bytes that are left.
     pub fn left(&self) -> u64 {
         self.source.len() - self.at
     }

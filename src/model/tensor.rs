@@ -160,6 +160,7 @@ pub enum Data {
     Elsewhere(&'static str),
 }
 
+/// A tensor and the location of its values.
 #[derive(Clone)]
 pub struct Tensor {
     pub name: String,

@@ -17,6 +17,7 @@ use crate::store::Pin;
 use crate::tag::{Label, ModelRequest, Version};
 use crate::value::Value;
 
+/// A version with its tag and the locks of its commit.
 pub struct Trace<'r, 'p> {
     pub model: &'r Model,
     /// `None` for a label on a commit without a version.
@@ -37,7 +38,7 @@ pub struct Trace<'r, 'p> {
 
 impl<'r, 'p> Trace<'r, 'p> {
     /// Traces a request. What the commit does not contain is a remark, not an error.
-    pub fn of(project: &'p Project, registry: &'r Registry, asked: &ModelRequest) -> Result<Trace<'r, 'p>> {
+    pub fn load(project: &'p Project, registry: &'r Registry, asked: &ModelRequest) -> Result<Trace<'r, 'p>> {
         let (model, found, version) = registry.find(asked)?;
         let registered = version.and_then(|version| model.versions.get(version));
         let event = registered.map_or(found, |r| &model.events[r.event]);
@@ -56,13 +57,13 @@ impl<'r, 'p> Trace<'r, 'p> {
             remarks: Vec::new(),
         };
         let snapshots = project.snapshots();
-        if let Err(error) = trace.look(&snapshots) {
+        if let Err(error) = trace.load_commit(&snapshots) {
             trace.remarks.push(error.message.lines().next().unwrap_or_default().to_string());
         }
         Ok(trace)
     }
 
-    fn look(&mut self, snapshots: &Snapshots<'p>) -> Result<()> {
+    fn load_commit(&mut self, snapshots: &Snapshots<'p>) -> Result<()> {
         let name = match self.version {
             Some(version) => format!("{}@{version}", self.model.name),
             None => self.event.commit.short(),
@@ -115,7 +116,7 @@ impl<'r, 'p> Trace<'r, 'p> {
         let (Some(snapshot), Some(origin)) = (&self.snapshot, &self.origin) else { return Vec::new() };
         let pipelines = &snapshot.definitions.pipelines;
         let one = |id: &crate::pipeline::stage::StageId| {
-            let entry = origin::entry(snapshot, *id).ok().flatten()?;
+            let entry = origin::lock_entry(snapshot, *id).ok().flatten()?;
             Some((pipelines.address(*id, &RepoPath::root()), entry))
         };
         origin.stages.iter().filter_map(one).collect()
@@ -127,7 +128,7 @@ impl<'r, 'p> Trace<'r, 'p> {
         let (Some(snapshot), Some(origin)) = (&self.snapshot, &self.origin) else { return found };
         for id in &origin.stages {
             let stage = snapshot.definitions.pipelines.stage(*id);
-            let Some(entry) = origin::entry(snapshot, *id).ok().flatten() else { continue };
+            let Some(entry) = origin::lock_entry(snapshot, *id).ok().flatten() else { continue };
             for (file, values) in &entry.params {
                 let path = stage.wdir.join(file).map_or_else(|| file.clone(), |path| path.to_string());
                 let all = found.entry(path).or_default();

@@ -19,9 +19,9 @@ pub struct CheckResult {
 
 /// Puts, gets and removes an object; on a read-only remote reads the marker.
 pub fn check(remote: &Remote) -> Result<CheckResult> {
-    let catalog = remote.known()?;
+    let catalog = remote.catalog()?;
     let is_new = catalog.names.is_empty();
-    let who = remote.who();
+    let who = remote.identity();
     if !remote.read_only {
         remote.must_be_writable()?;
         remote.backend.make_folder(MARKER)?;
@@ -34,11 +34,11 @@ pub fn check(remote: &Remote) -> Result<CheckResult> {
             |what: &str| Error::new(Kind::Remote, format!("the remote {} ({}) {what}", remote.name, remote.url()));
         match back? {
             Some(back) if back == probe => {}
-            Some(_) => return Err(wrong("gives other bytes back than were put")),
+            Some(_) => return Err(wrong("returns other bytes than were put")),
             None => return Err(wrong("does not have an object that was just put")),
         }
         removed?;
-    } else if is_new && !remote.backend.lists() {
+    } else if is_new && !remote.backend.can_list() {
         let message = format!("nothing was ever pushed to {}", remote.url());
         return Err(Error::missing(message).hint("does the URL name the folder that holds `lockstep-remote`?"));
     }

@@ -146,8 +146,8 @@ impl Remote {
     }
 
     /// The identity that is used, where it is known.
-    pub fn who(&self) -> Option<String> {
-        self.backend.who().map(str::to_string)
+    pub fn identity(&self) -> Option<String> {
+        self.backend.identity().map(str::to_string)
     }
 
     pub fn is_read_only(&self) -> bool {
@@ -161,22 +161,22 @@ impl Remote {
 
     /// The catalog of the remote, read once. A location that was never written to is empty, see
     /// [`Catalog::has_marker`]; a remote that has disappeared is an error.
-    pub fn known(&self) -> Result<Arc<Catalog>> {
-        self.look(false)
+    pub fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.load_catalog(false)
     }
 
     /// The same for readers. A location without a marker is an error.
     pub fn contents(&self) -> Result<Arc<Catalog>> {
-        let known = self.known()?;
-        if known.has_marker { Ok(known) } else { Err(self.unmarked()?) }
+        let known = self.catalog()?;
+        if known.has_marker { Ok(known) } else { Err(self.missing_marker_error()?) }
     }
 
     /// Returns true if the catalog has been read.
-    pub fn is_known(&self) -> bool {
+    pub fn has_catalog(&self) -> bool {
         self.known.lock().unwrap_or_else(|e| e.into_inner()).is_some()
     }
 
-    fn look(&self, from_scratch: bool) -> Result<Arc<Catalog>> {
+    fn load_catalog(&self, from_scratch: bool) -> Result<Arc<Catalog>> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(known) = known.as_ref().filter(|_| !from_scratch) {
             return Ok(Arc::clone(known));
@@ -193,7 +193,7 @@ impl Remote {
     /// Reads the catalog again, without the copy in memory.
     fn read_catalog_again(&self) -> Result<Arc<Catalog>> {
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
-        self.known()
+        self.catalog()
     }
 
     /// Returns true if the remote was written to before. Refuses a format that this program does not know.
@@ -234,7 +234,7 @@ impl Remote {
             return Err(refusal.clone());
         }
         let error = Error::new(Kind::Remote, format!("the remote {} ({}) may only be read", self.name, self.url()));
-        Err(if self.backend.lists() {
+        Err(if self.backend.can_list() {
             error.hint(format!("allow writing: lockstep remote modify {} read_only false", self.name))
         } else {
             error.hint("push to where its web server takes its files from")

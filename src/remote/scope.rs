@@ -139,7 +139,7 @@ impl Scope {
     }
 
     /// Returns true if this output is never pushed.
-    pub fn stays(&self, name: &str) -> bool {
+    pub fn is_never_pushed(&self, name: &str) -> bool {
         self.stay.contains(name)
     }
 
@@ -334,11 +334,11 @@ impl Scope {
         let mut done = Vec::new();
         for (name, wanted) in self.by_remote(options.remote.as_deref()) {
             let remote = Remote::open(project, name, options.jobs)?;
-            let known = remote.known()?;
+            let known = remote.catalog()?;
             if let Some((_, error)) = known.damaged.first() {
-                return Err(error.clone().hint(remote.again()));
+                return Err(error.clone().hint(remote.push_again_hint()));
             }
-            let unmarked = if known.has_marker { None } else { Some(remote.unmarked()?) };
+            let unmarked = if known.has_marker { None } else { Some(remote.missing_marker_error()?) };
             let mut compared = RemoteComparison { unmarked, ..RemoteComparison::default() };
             for one in wanted {
                 let is_here = project.store().contains(&one.pin);

@@ -161,7 +161,7 @@ fn many_files_in_many_packs_are_found_by_one_look_at_each() {
             count: files,
         };
         segment.packs.insert(id, row);
-        a.remote.memory.keep_index(&index);
+        a.remote.memory.cache_index(&index);
         a.remote.backend.put(&pack_path(&id), bytes, false).unwrap();
     }
     a.remote.write_marker().unwrap();
@@ -323,7 +323,7 @@ fn fuzz_segments() {
 fn fuzz_notes() {
     use crate::remote::catalog::marks::{Note, NoteName, ObjectSet};
     let id = |n: u8| ObjectId([n; 32]);
-    let name = crate::remote::catalog::segment::SegmentName::of(b"bytes", 1_700_000_000);
+    let name = crate::remote::catalog::segment::SegmentName::for_bytes(b"bytes", 1_700_000_000);
     let things = ObjectSet {
         roots: [(id(1), false), (id(2), true)].into(),
         runs: [id(3)].into(),

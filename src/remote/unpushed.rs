@@ -63,7 +63,7 @@ pub fn unpushed(project: &Project, updates: &[RefUpdate]) -> Result<Vec<Unpushed
             if left.here.is_empty() && left.nowhere.is_empty() {
                 break;
             }
-            let known = Remote::open(project, Some(name), None)?.known()?;
+            let known = Remote::open(project, Some(name), None)?.catalog()?;
             left.here.retain(|wanted| known.lasting_root(&wanted.pin).is_none());
             left.nowhere.retain(|wanted| known.root(&wanted.pin).is_none());
         }

@@ -24,6 +24,7 @@ use crate::workspace::stale_metrics::stale_metrics;
 /// The version of the report format. A reader refuses another one.
 pub const VERSION: u32 = 1;
 
+/// The content of a report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub version: u32,
@@ -36,8 +37,8 @@ pub struct Report {
     /// Why there is no base, where one was expected.
     pub no_base: Option<String>,
     pub run: Option<LastRun>,
-    pub params: Vec<Change>,
-    pub metrics: Vec<Change>,
+    pub params: Vec<ValueChange>,
+    pub metrics: Vec<ValueChange>,
     /// Files that could not be compared.
     #[serde(default)]
     pub unknown: Vec<Unknown>,
@@ -70,6 +71,7 @@ pub struct FailedCheck {
     pub sentence: String,
 }
 
+/// The state that a report compares with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Base {
     /// The name given by the user.
@@ -79,7 +81,7 @@ pub struct Base {
 
 /// A value that differs; `None` for a missing one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct ValueChange {
     pub file: String,
     pub key: String,
     pub old: Option<Value>,
@@ -181,7 +183,7 @@ struct Comparison<'a, 'p> {
 type FilesOf = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
 
 impl Comparison<'_, '_> {
-    fn changes(&mut self, files: &FilesOf, directions: &Directions) -> Vec<Change> {
+    fn changes(&mut self, files: &FilesOf, directions: &Directions) -> Vec<ValueChange> {
         let (old, new) = (self.old, self.new);
         let (mut before, mut after) = (self.side(old, new, files), self.side(new, old, files));
         before.retain(|file, _| !self.unknown.contains_key(file));
@@ -252,11 +254,11 @@ fn common_ancestor(project: &Project, base: GitId) -> Result<GitId> {
     Ok(project.repo.merge_base(base, head.id)?.unwrap_or(base))
 }
 
-fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<Change> {
+fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<ValueChange> {
     compare(old, new, directions)
         .iter()
         .filter(|row| !row.is_same())
-        .map(|row| Change {
+        .map(|row| ValueChange {
             file: row.file.clone(),
             key: row.key.clone(),
             old: row.old.clone(),

@@ -35,7 +35,7 @@ pub fn put(target: &Target, token: &str, marker: &str, text: &str) -> Result<(u6
         .redirect(redirect::Policy::none())
         .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|e| Error::new(Kind::Remote, "cannot set up HTTP").because(told(&e)))?;
+        .map_err(|e| Error::new(Kind::Remote, "cannot set up HTTP").because(error_chain(&e)))?;
     let api = Api { client, target, token };
     let number = api.number()?;
     let body = json!({"body": format!("{marker}\n{text}")});
@@ -164,12 +164,12 @@ impl Api<'_> {
 
     fn json(&self, request: RequestBuilder) -> Result<Json> {
         let text = self.send(request)?.text();
-        let text = text.map_err(|e| self.failed().because(told(&e)))?;
+        let text = text.map_err(|e| self.failed().because(error_chain(&e)))?;
         serde_json::from_str(&text).map_err(|e| self.failed().because(format!("the answer is no JSON: {e}")))
     }
 
     fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request.send().map_err(|e| self.failed().because(told(&e)))?;
+        let response = request.send().map_err(|e| self.failed().because(error_chain(&e)))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -209,7 +209,7 @@ fn encoded(value: &str) -> String {
 }
 
 /// An error and its causes without the address, which the message has already.
-fn told(error: &reqwest::Error) -> String {
+fn error_chain(error: &reqwest::Error) -> String {
     let mut text = match () {
         _ if error.is_timeout() => format!("no answer within {} seconds", PATIENCE.as_secs()),
         _ if error.is_connect() => "cannot connect".to_string(),

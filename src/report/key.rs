@@ -24,6 +24,7 @@ const PREFIX: &str = "lockstep-1-";
 const DIGITS: usize = 32;
 const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
 
+/// A cache key, and its fallbacks.
 #[derive(Debug, PartialEq)]
 pub struct CacheKey {
     pub key: String,
@@ -42,6 +43,7 @@ impl CacheKey {
     }
 }
 
+/// The key for the current state of the workspace.
 pub fn cache_key(project: &Project, definitions: &Definitions, sink: &dyn Sink) -> Result<CacheKey> {
     let mut look = Look::new(project, definitions, sink);
     let ids: Vec<_> = definitions.pipelines.ids().collect();

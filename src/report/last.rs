@@ -1,18 +1,18 @@
 //! The outcome of the last `repro`, as a file: `state/…/last-run.json` in the worktree's folder.
 //!
 //! ```text
-//! version    1; another one is passed over
+//! version    1; a file of another version is ignored
 //! start      RFC 3339, UTC
 //! seconds    of the whole run
 //! exit       its exit code
 //! counts     result → how many stages
-//! stages     those with something to tell: not the ones that were up to date
+//! stages     all but the ones that were up to date
 //! errors     failures that belong to no stage
 //! stale_data data that differs from the lock (`--locked`)
 //! ```
 //!
-//! It is for reports, nothing decides by it: it is not synced, and one that cannot be written is no failure. Addresses
-//! and paths count from the root of the repository.
+//! It is used for reports only: it is not synced, and a failure to write it is ignored. Addresses and paths are
+//! relative to the root of the repository.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ const VERSION: u32 = 1;
 /// Further lines of a failed stage are in its log.
 const TAIL: usize = 20;
 
+/// The outcome of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastRun {
     pub version: u32,
@@ -57,6 +58,7 @@ pub enum StageStatus {
     Skipped,
 }
 
+/// The outcome of a stage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageRun {
     pub address: String,
@@ -81,9 +83,9 @@ impl LastRun {
         let start = (project.around.now)() - Duration::from_secs_f64(seconds.max(0.0));
         let mut counts = BTreeMap::new();
         for stage in &outcome.stages {
-            *counts.entry(word(stage, outcome)).or_default() += 1;
+            *counts.entry(status_of(stage, outcome)).or_default() += 1;
         }
-        let told = outcome.stages.iter().filter(|stage| !matches!(word(stage, outcome), StageStatus::UpToDate));
+        let told = outcome.stages.iter().filter(|stage| !matches!(status_of(stage, outcome), StageStatus::UpToDate));
         LastRun {
             version: VERSION,
             start: humantime::format_rfc3339_seconds(start).to_string(),
@@ -98,7 +100,7 @@ impl LastRun {
 
     /// Writes it to the file that [`LastRun::read`] reads.
     pub fn leave(&self, project: &Project) {
-        let file = place(project);
+        let file = file_path(project);
         let temp = file.with_extension("json-new");
         let Ok(bytes) = serde_json::to_vec_pretty(self) else { return };
         if std::fs::write(&temp, bytes).is_ok() {
@@ -107,13 +109,13 @@ impl LastRun {
     }
 
     /// Deletes the outcome of the previous run when a run begins.
-    pub fn forget(project: &Project) {
-        let _ = std::fs::remove_file(place(project));
+    pub fn delete(project: &Project) {
+        let _ = std::fs::remove_file(file_path(project));
     }
 
     /// `None` if there is no file of a known version.
     pub fn read(project: &Project) -> Option<LastRun> {
-        let bytes = std::fs::read(place(project)).ok()?;
+        let bytes = std::fs::read(file_path(project)).ok()?;
         serde_json::from_slice(&bytes).ok().filter(|run: &LastRun| run.version == VERSION)
     }
 
@@ -127,11 +129,11 @@ impl LastRun {
     }
 }
 
-fn place(project: &Project) -> PathBuf {
+fn file_path(project: &Project) -> PathBuf {
     project.state_dir().join("last-run.json")
 }
 
-fn word(stage: &StageOutcome, outcome: &Outcome) -> StageStatus {
+fn status_of(stage: &StageOutcome, outcome: &Outcome) -> StageStatus {
     match stage.result {
         _ if outcome.stale.contains(&stage.id) => StageStatus::Stale,
         StageResult::Ran => StageStatus::Ran,
@@ -147,7 +149,7 @@ fn stage_run(outcome: &StageOutcome, definitions: &Definitions, run: &Outcome) -
     let stage = definitions.pipelines.stage(outcome.id);
     StageRun {
         address: definitions.pipelines.address(outcome.id, &RepoPath::root()),
-        result: word(outcome, run),
+        result: status_of(outcome, run),
         reasons: outcome.reasons.iter().map(sentence).collect(),
         seconds: rounded(outcome.seconds),
         saved: rounded(outcome.saved),

@@ -4,7 +4,7 @@
 //! fences, whose content Markdown shows unchanged: no link, image, mention or HTML can be made of them.
 
 use crate::escape::{self, code_cell, code_span, longest_run};
-use crate::report::collect::{Change, Report, Unknown};
+use crate::report::collect::{Report, Unknown, ValueChange};
 use crate::report::last::{LastRun, StageRun, StageStatus};
 use crate::value::{Number, Value};
 
@@ -117,7 +117,7 @@ fn word(word: StageStatus) -> &'static str {
     }
 }
 
-fn values(out: &mut String, title: &str, what: &str, changes: &[Change], with_difference: bool) {
+fn values(out: &mut String, title: &str, what: &str, changes: &[ValueChange], with_difference: bool) {
     if changes.is_empty() {
         return;
     }
@@ -155,7 +155,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// `+0.012, better`, of numbers.
-fn difference(change: &Change) -> String {
+fn difference(change: &ValueChange) -> String {
     let Some(by) = change.change.as_ref().and_then(Value::number).map(Number::to_f64) else { return String::new() };
     let text = format!("{by:+.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn reads_well() {
-        let change = |key: &str, old: Value, new: Value| Change {
+        let change = |key: &str, old: Value, new: Value| ValueChange {
             change: old.number().zip(new.number()).map(|(old, new)| new.minus(old).into()),
             better: (key == "accuracy").then_some(true),
             file: "metrics.json".into(),

@@ -17,4 +17,4 @@ pub mod markdown;
 pub mod plots;
 pub mod provider;
 
-pub use collect::{Change, Report};
+pub use collect::{Report, ValueChange};

@@ -15,6 +15,7 @@ pub struct Job {
     pub summary: Option<String>,
 }
 
+/// A CI system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
     #[default]
@@ -36,6 +37,7 @@ pub struct Target {
     pub pull: PullRequest,
 }
 
+/// A site with a supported API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
     GitHub,

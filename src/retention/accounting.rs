@@ -12,6 +12,7 @@ use crate::store::ObjectId;
 /// The entries of a tree: `None` if the tree is not known. The flag is true for subtrees.
 pub type TreeEntries<'a> = &'a dyn Fn(&ObjectId) -> Result<Option<Vec<(ObjectId, bool)>>>;
 
+/// The number of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account(u32);
 
@@ -35,6 +36,7 @@ struct ObjectOwner {
     is_shared: bool,
 }
 
+/// The copies of all objects, and the accounts.
 #[derive(Default)]
 pub struct Accounting {
     objects: HashMap<ObjectId, ObjectOwner>,
@@ -44,12 +46,12 @@ pub struct Accounting {
 
 impl Accounting {
     /// Adds a copy of an object.
-    pub fn enter(&mut self, id: ObjectId, bytes: u64) {
+    pub fn add_copy(&mut self, id: ObjectId, bytes: u64) {
         self.objects.entry(id).or_default().bytes += bytes;
     }
 
     /// Opens an account.
-    pub fn open(&mut self) -> Account {
+    pub fn open_account(&mut self) -> Account {
         if self.held.is_empty() {
             self.held.push(0);
         }
@@ -144,7 +146,7 @@ mod tests {
     fn accounting() -> Accounting {
         let mut accounting = Accounting::default();
         for (n, bytes) in [(1, 1), (2, 10), (3, 100), (4, 1000), (20, 10_000), (30, 100_000)] {
-            accounting.enter(id(n), bytes);
+            accounting.add_copy(id(n), bytes);
         }
         accounting
     }
@@ -182,11 +184,11 @@ mod tests {
         for (name, sharing, taking, want, shared, left) in cases {
             let mut accounting = accounting();
             for pins in *sharing {
-                let account = accounting.open();
+                let account = accounting.open_account();
                 pins.iter().for_each(|n| accounting.share(account, id(*n), *n >= 20, &below).unwrap());
             }
             for pins in *taking {
-                let account = accounting.open();
+                let account = accounting.open_account();
                 pins.iter().for_each(|n| accounting.take(account, id(*n), *n >= 20, &below).unwrap());
             }
             let (sums, common) = accounting.sums();
@@ -201,8 +203,8 @@ mod tests {
     #[test]
     fn copies_count_each() {
         let mut accounting = accounting();
-        accounting.enter(id(1), 1);
-        let (first, second) = (accounting.open(), accounting.open());
+        accounting.add_copy(id(1), 1);
+        let (first, second) = (accounting.open_account(), accounting.open_account());
         accounting.share(first, id(1), false, &below).unwrap();
         accounting.take(second, id(2), false, &below).unwrap();
         assert_eq!(accounting.sums().0[0].held, 2);

@@ -17,14 +17,15 @@ use crate::git::GitId;
 use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::retention::accounting::{Account, Accounting};
-use crate::retention::gc::{DEAD, going_runs, outs, packed, young};
+use crate::retention::gc::{DEAD, keep_young_folders, outs, pack_limit, removable_runs};
 use crate::retention::pins::PinnedPath;
-use crate::retention::scope::{CommitScope, PinSource, PinSources, Request, gather, noted};
+use crate::retention::scope::{CommitScope, PinSource, PinSources, ScopeRequest, gather, registered_projects};
 use crate::store::gc::{Census, Rules, census, plan};
 use crate::store::{ObjectId, Pin, Reach, Store};
 
+/// The options of `du`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct UsageOptions {
     /// The remote to ask; `None` for all remotes.
     pub remote: Option<String>,
     /// gc keeps objects younger than this.
@@ -46,6 +47,7 @@ pub struct PinnedUsage {
     pub is_here: bool,
 }
 
+/// A commit with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCommit {
     pub id: GitId,
@@ -114,7 +116,8 @@ impl StoreUsage {
     }
 }
 
-pub fn usage(project: &Project, options: &Options) -> Result<StoreUsage> {
+/// Computes the usage of the store. Errors: the store, or the named remote, cannot be read.
+pub fn usage(project: &Project, options: &UsageOptions) -> Result<StoreUsage> {
     let store = &project.store().untouched();
     let census = census(store)?;
     let mut usage = StoreUsage::default();
@@ -123,7 +126,7 @@ pub fn usage(project: &Project, options: &Options) -> Result<StoreUsage> {
     let remotes = |pin: &Pin| -> Vec<String> {
         catalogs.iter().filter(|(_, all)| all.lasting_root(pin).is_some()).map(|(name, _)| name.clone()).collect()
     };
-    let mut accounting = enter(store, &census, &mut usage)?;
+    let mut accounting = add_files(store, &census, &mut usage)?;
     let missing = std::cell::RefCell::new(HashSet::new());
     let below = |id: &ObjectId| {
         if store.size(id).is_none() {
@@ -147,12 +150,12 @@ pub fn usage(project: &Project, options: &Options) -> Result<StoreUsage> {
 
     let states = sorted(project, &found)?;
     for pinned in distinct(states.workspace.iter().copied()) {
-        let account = accounting.open();
+        let account = accounting.open_account();
         accounting.share(account, pinned.pin.id, pinned.pin.is_dir(), &below)?;
         usage.workspace.push(line(pinned, None));
     }
     let take = |accounting: &mut Accounting, state: &PinSource| -> Result<Account> {
-        let account = accounting.open();
+        let account = accounting.open_account();
         for pinned in state.pinned_paths.iter().flat_map(|pinned_paths| pinned_paths.iter()) {
             accounting.take(account, pinned.pin.id, pinned.pin.is_dir(), &below)?;
         }
@@ -170,7 +173,7 @@ pub fn usage(project: &Project, options: &Options) -> Result<StoreUsage> {
     for (state, commit) in &states.commits {
         for pinned_paths in state.pinned_paths.iter().filter(|pinned_paths| read.insert(Rc::as_ptr(pinned_paths))) {
             for pinned in pinned_paths.iter().filter(|pinned| seen.insert((pinned.pin.id, pinned.pin.is_dir()))) {
-                let account = accounting.open();
+                let account = accounting.open_account();
                 accounting.take(account, pinned.pin.id, pinned.pin.is_dir(), &below)?;
                 owners.push(Owner::Earlier(Box::new(line(pinned.clone(), Some(commit.clone())))));
             }
@@ -180,7 +183,7 @@ pub fn usage(project: &Project, options: &Options) -> Result<StoreUsage> {
         take(&mut accounting, state)?;
         owners.push(Owner::Project(state.other.clone().unwrap_or_default()));
     }
-    let runs = accounting.open();
+    let runs = accounting.open_account();
     for run in &census.runs {
         usage.results += run.size;
         usage.number_of_results += 1;
@@ -219,26 +222,27 @@ enum Owner {
 
 /// All pins. Errors of other projects are recorded, and their pins are left out.
 fn gather_pins(project: &Project, troubles: &mut Vec<Error>) -> Result<PinSources> {
-    let gone: Vec<PathBuf> = noted(project)?.into_iter().map(|user| user.home).filter(|home| !home.exists()).collect();
+    let gone: Vec<PathBuf> =
+        registered_projects(project)?.into_iter().map(|user| user.home).filter(|home| !home.exists()).collect();
     for home in &gone {
-        let message = format!("the project at {} is not there: what it needs counts as nobody's", home.display());
+        let message = format!("the project at {} is not there: its data is counted as unneeded", home.display());
         troubles.push(Error::missing(message));
     }
-    let request = Request { which: CommitScope::everything(), skip_unreadable: true, forgotten: gone };
+    let request = ScopeRequest { which: CommitScope::everything(), skip_unreadable: true, forgotten: gone };
     let mut found = gather(project, &request)?;
     troubles.append(&mut found.unreadable);
     Ok(found)
 }
 
 /// The contents of each remote. A remote that the user named has to answer.
-fn ask(project: &Project, options: &Options, troubles: &mut Vec<Error>) -> Result<Vec<(String, Arc<Catalog>)>> {
+fn ask(project: &Project, options: &UsageOptions, troubles: &mut Vec<Error>) -> Result<Vec<(String, Arc<Catalog>)>> {
     let mut catalogs = Vec::new();
     let names = match &options.remote {
         Some(name) => vec![name.as_str()],
         None => project.config.remotes(),
     };
     for name in names {
-        let read = |remote: Remote| if options.remote.is_some() { remote.contents() } else { remote.known() };
+        let read = |remote: Remote| if options.remote.is_some() { remote.contents() } else { remote.catalog() };
         match Remote::open(project, Some(name), None).and_then(read) {
             Ok(catalog) => catalogs.push((name.to_string(), catalog)),
             Err(e) if options.remote.is_some() => return Err(e),
@@ -249,9 +253,9 @@ fn ask(project: &Project, options: &Options, troubles: &mut Vec<Error>) -> Resul
 }
 
 /// Adds every file of the folder: objects to the accounting, other files to their sums.
-fn enter(store: &Store, census: &Census, usage: &mut StoreUsage) -> Result<Accounting> {
+fn add_files(store: &Store, census: &Census, usage: &mut StoreUsage) -> Result<Accounting> {
     let mut accounting = Accounting::default();
-    census.loose.iter().for_each(|loose| accounting.enter(loose.id, loose.size));
+    census.loose.iter().for_each(|loose| accounting.add_copy(loose.id, loose.size));
     for found in &census.packs {
         let mut objects = 0;
         for row in found.pack.index.iter() {
@@ -259,7 +263,7 @@ fn enter(store: &Store, census: &Census, usage: &mut StoreUsage) -> Result<Accou
             if found.pack.dead.contains(&row.id) {
                 usage.damaged += row.length;
             } else {
-                accounting.enter(row.id, row.length);
+                accounting.add_copy(row.id, row.length);
             }
         }
         usage.overhead += found.size.saturating_sub(objects);
@@ -322,18 +326,18 @@ fn distinct<'s>(states: impl Iterator<Item = &'s PinSource>) -> Vec<PinnedPath> 
 /// What `gc -A` would do, by its own rules.
 fn garbage(
     project: &Project,
-    options: &Options,
+    options: &UsageOptions,
     (store, census, found): (&Store, &Census, &PinSources),
     accounting: &Accounting,
     mut reach: Reach,
 ) -> Result<Garbage> {
     let now = (project.around.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let old = now.saturating_sub(options.min_age).as_secs() as i64;
-    let going = going_runs(store, census, &mut reach, old)?;
+    let going = removable_runs(store, census, &mut reach, old)?;
     let needed = reach.objects.clone();
-    young(store, census, &mut reach, old)?;
+    keep_young_folders(store, census, &mut reach, old)?;
     let dead = now.saturating_sub(DEAD).as_secs() as i64;
-    let plan = plan(census, &reach.objects, Rules { old, dead, packed: packed(store, found) });
+    let plan = plan(census, &reach.objects, Rules { old, dead, packed: pack_limit(store, found) });
     let gone: HashSet<&ObjectId> = plan.gone.iter().map(|(id, _)| id).collect();
     let mut garbage = Garbage { spared: plan.spared.1, ..Garbage::default() };
     for (id, bytes) in accounting.unowned() {

@@ -1,11 +1,11 @@
 //! Pins in texts that are not complete locks: patches, and locks with conflict markers. Pure.
 //!
 //! ```text
-//!  data:                      both sides of a patch count, and all sides of a conflict
+//!  data:                      pins of both sides of a patch, and of all sides of a conflict
 //!    raw:
 //! -    blake3: <hex>
 //! +    blake3: <hex>
-//!      size: 3                behind the id stands whether it is a folder: `files`
+//!      size: 3                the field `files` after the id marks a folder
 //! ```
 
 use crate::store::{ObjectId, Pin};

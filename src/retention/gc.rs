@@ -18,7 +18,7 @@ use crate::event::{Event, Sink};
 use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::retention::pins::{PinnedPath, of_run};
-use crate::retention::scope::{CommitScope, PinSource, PinSources, Request, gather, others};
+use crate::retention::scope::{CommitScope, PinSource, PinSources, ScopeRequest, gather, other_projects};
 use crate::store::gc::{self, Census, FoundRun, Freed, Plan, Rules};
 use crate::store::{LinkType, ObjectId, Pin, Reach, Store};
 
@@ -27,9 +27,10 @@ const PACKED: u64 = 16 << 10;
 /// A temporary file older than this belongs to a process that died.
 pub(super) const DEAD: Duration = Duration::from_secs(24 * 3600);
 
+/// The options of `gc`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub request: Request,
+pub struct GcOptions {
+    pub request: ScopeRequest,
     /// Younger objects stay.
     pub min_age: Duration,
     /// Keep what no remote has.
@@ -75,12 +76,12 @@ impl GcPlan {
 }
 
 /// Plans the removal. Changes nothing.
-pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<GcPlan> {
+pub fn plan(project: &Project, options: &GcOptions, sink: &dyn Sink) -> Result<GcPlan> {
     plan_with(project, options, None, sink)
 }
 
 /// The same, with catalogs that were read before.
-fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink: &dyn Sink) -> Result<GcPlan> {
+fn plan_with(project: &Project, options: &GcOptions, asked: Option<Catalogs>, sink: &dyn Sink) -> Result<GcPlan> {
     // Damaged objects are not moved to quarantine here: only a repair does that.
     let store = &project.store().untouched();
     let found = gather(project, &options.request)?;
@@ -91,8 +92,8 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
     for pinned in pinned_paths(&found.states) {
         reach.add(store, &pinned.pin)?;
     }
-    let mut going = going_runs(store, &census, &mut reach, old)?;
-    young(store, &census, &mut reach, old)?;
+    let mut going = removable_runs(store, &census, &mut reach, old)?;
+    keep_young_folders(store, &census, &mut reach, old)?;
     let named = named(project, options, &found.states, &reach, &going)?;
     let mut unasked = Vec::new();
     let asked = match asked {
@@ -106,10 +107,10 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
         for one in lost.drain(..) {
             reach.add(store, &one.pinned.pin)?;
         }
-        going = going_runs(store, &census, &mut reach, old)?;
+        going = removable_runs(store, &census, &mut reach, old)?;
     }
-    known(store, &census, &reach.missing, options, sink)?;
-    let rules = Rules { old, dead: (now.saturating_sub(DEAD)).as_secs() as i64, packed: packed(store, &found) };
+    refuse_damaged_folders(store, &census, &reach.missing, options, sink)?;
+    let rules = Rules { old, dead: (now.saturating_sub(DEAD)).as_secs() as i64, packed: pack_limit(store, &found) };
     let plan = gc::plan(&census, &reach.objects, rules);
     // Removed objects may be in a pack that stays for now.
     let gone: HashSet<ObjectId> = plan.gone.iter().map(|(id, _)| *id).collect();
@@ -132,7 +133,7 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
 
 /// Carries out the plan under the exclusive lock of the store, after planning again. If the new plan removes last
 /// copies that the old one did not name, nothing is done, since the user has not agreed to it; unless `forced`.
-pub fn apply(project: &Project, options: &Options, planned: &GcPlan, forced: bool, sink: &dyn Sink) -> Result<Freed> {
+pub fn apply(project: &Project, options: &GcOptions, planned: &GcPlan, forced: bool, sink: &dyn Sink) -> Result<Freed> {
     let store = project.store();
     let _alone = store.hold_alone("lockstep gc", sink)?;
     // Other processes must not wait for the network while the store is locked.
@@ -141,10 +142,10 @@ pub fn apply(project: &Project, options: &Options, planned: &GcPlan, forced: boo
         planned.lost.iter().map(|one| (one.pinned.pin.id, one.commit.as_deref())).collect();
     let is_known = |one: &&RemovedPath| forced || known.contains(&(one.pinned.pin.id, one.commit.as_deref()));
     if let Some(new) = now.lost.iter().find(|one| !is_known(one)) {
-        let message = format!("something changed meanwhile: {} would go, too", new.pinned.path);
+        let message = format!("something changed: {} would be removed, too", new.pinned.path);
         return Err(Error::new(Kind::Busy, message).hint("run the command again"));
     }
-    for user in others(project)?.iter().filter(|user| options.request.forgotten.contains(&user.home)) {
+    for user in other_projects(project)?.iter().filter(|user| options.request.forgotten.contains(&user.home)) {
         store.forget_project(user)?;
     }
     gc::apply(store, &now.census, &now.needed, &now.plan, &now.runs)
@@ -160,7 +161,7 @@ fn pinned_paths(states: &[PinSource]) -> impl Iterator<Item = &PinnedPath> {
 }
 
 /// Results to remove: old ones with an output that is not needed. Everything that the other results reach is needed.
-pub(super) fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
+pub(super) fn removable_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
     let mut by_key: BTreeMap<&str, Vec<&FoundRun>> = BTreeMap::new();
     for run in &census.runs {
         by_key.entry(&run.key).or_default().push(run);
@@ -190,7 +191,7 @@ pub(super) fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
 }
 
 /// Young folders that nothing refers to keep their content, which may be older.
-pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
+pub(super) fn keep_young_folders(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
     let mut trees = Vec::new();
     for loose in census.loose.iter().filter(|l| l.time > old && !reach.objects.contains(&l.id)) {
         if store.is_tree(&loose.id, loose.size) {
@@ -210,7 +211,13 @@ pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64)
 
 /// A needed folder that is damaged has unknown content. One that can be read by now was stored by another process after
 /// the search: the plan that is carried out is made under the exclusive lock.
-fn known(store: &Store, census: &Census, missing: &[ObjectId], options: &Options, sink: &dyn Sink) -> Result<()> {
+fn refuse_damaged_folders(
+    store: &Store,
+    census: &Census,
+    missing: &[ObjectId],
+    options: &GcOptions,
+    sink: &dyn Sink,
+) -> Result<()> {
     let names: Vec<String> =
         census.quarantine.iter().filter_map(|f| Some(f.path.file_name()?.to_str()?.to_string())).collect();
     let is_quarantined = |id: &ObjectId| names.iter().any(|name| name.starts_with(&id.hex()));
@@ -232,7 +239,7 @@ fn known(store: &Store, census: &Census, missing: &[ObjectId], options: &Options
 /// The removed paths, by what refers to them: commits out of scope, and results of the run cache.
 fn named(
     project: &Project,
-    options: &Options,
+    options: &GcOptions,
     states: &[PinSource],
     reach: &Reach,
     going: &[FoundRun],
@@ -246,7 +253,8 @@ fn named(
         }
     };
     if !options.request.which.all_commits {
-        let everything = Request { which: CommitScope::everything(), skip_unreadable: true, ..options.request.clone() };
+        let everything =
+            ScopeRequest { which: CommitScope::everything(), skip_unreadable: true, ..options.request.clone() };
         let all: PinSources = gather(project, &everything)?;
         for state in all.states.iter().filter(|state| state.commit.is_some()) {
             state
@@ -275,14 +283,14 @@ fn named(
 type Catalogs = Vec<Arc<Catalog>>;
 
 /// Reads the catalog of every remote once, and records the errors of those that do not answer.
-fn ask(project: &Project, options: &Options, unasked: &mut Vec<Error>) -> Result<Catalogs> {
+fn ask(project: &Project, options: &GcOptions, unasked: &mut Vec<Error>) -> Result<Catalogs> {
     let names: Vec<&str> = match &options.remote {
         Some(name) => vec![name],
         None => project.config.remotes(),
     };
     let mut catalogs = Vec::new();
     for name in names {
-        match Remote::open(project, Some(name), None).and_then(|remote| remote.known()) {
+        match Remote::open(project, Some(name), None).and_then(|remote| remote.catalog()) {
             Ok(catalog) => catalogs.push(catalog),
             Err(e) if options.not_in_remote || options.remote.is_some() => return Err(e),
             Err(e) => unasked.push(e),
@@ -291,8 +299,8 @@ fn ask(project: &Project, options: &Options, unasked: &mut Vec<Error>) -> Result
     Ok(catalogs)
 }
 
-/// Small loose objects are moved into packs, unless a link refers to them by their path.
-pub(super) fn packed(store: &Store, found: &PinSources) -> u64 {
+/// The size up to which loose objects are packed; 0 if links may refer to them by path.
+pub(super) fn pack_limit(store: &Store, found: &PinSources) -> u64 {
     let links = store.links().iter().any(|link| link == LinkType::Symlink);
     if links || !found.others.is_empty() { 0 } else { PACKED }
 }

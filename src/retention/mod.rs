@@ -20,4 +20,4 @@ mod scope;
 pub mod verify;
 
 pub use pins::{LockPins, PinnedPath};
-pub use scope::{CommitScope, PinSource, PinSources, Request, gather, noted};
+pub use scope::{CommitScope, PinSource, PinSources, ScopeRequest, gather, registered_projects};

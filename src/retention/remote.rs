@@ -11,12 +11,13 @@ use crate::project::Project;
 use crate::remote::Remote;
 use crate::remote::gc::apply::{CleanupPlan, CleanupResult, NeededData};
 use crate::retention::pins::PinnedPath;
-use crate::retention::scope::{CommitScope, PinSources, Request, gather};
+use crate::retention::scope::{CommitScope, PinSources, ScopeRequest, gather};
 use crate::store::ObjectId;
 
+/// The options of `gc -c`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub request: Request,
+pub struct RemoteGcOptions {
+    pub request: ScopeRequest,
     /// The remote; `None` for the default one.
     pub remote: Option<String>,
     /// How long data is marked before it is removed; younger results stay.
@@ -31,7 +32,8 @@ pub struct Unneeded {
     pub size: u64,
 }
 
-pub struct Plan {
+/// The remote's plan, with names.
+pub struct RemoteGcPlan {
     pub remote: Remote,
     pub planned: CleanupPlan,
     needs: NeededData,
@@ -42,7 +44,7 @@ pub struct Plan {
 }
 
 /// Plans the removal. Changes nothing.
-pub fn plan(project: &Project, options: &Options) -> Result<Plan> {
+pub fn plan(project: &Project, options: &RemoteGcOptions) -> Result<RemoteGcPlan> {
     let remote = Remote::open(project, options.remote.as_deref(), None)?;
     let (needs, unreadable) = needs(project, options)?;
     let planned = remote.garbage(&project.store().untouched(), &needs)?;
@@ -53,22 +55,22 @@ pub fn plan(project: &Project, options: &Options) -> Result<Plan> {
             size: planned.catalog.all.roots.get(key).map_or(0, |root| root.size),
         };
         let mut all: Vec<Unneeded> = roots.iter().map(one).collect();
-        all.sort_by(|a, b| order(a).cmp(&order(b)));
+        all.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
         all
     };
     let (going, marked) = (named(&planned.plan.remove.roots), named(&planned.plan.mark.roots));
-    Ok(Plan { remote, planned, needs, going, marked, unreadable })
+    Ok(RemoteGcPlan { remote, planned, needs, going, marked, unreadable })
 }
 
 /// Carries out the plan. The needed data is determined again, since a commit may have been made in between.
-pub fn apply(project: &Project, options: &Options, agreed: &Plan) -> Result<CleanupResult> {
+pub fn apply(project: &Project, options: &RemoteGcOptions, agreed: &RemoteGcPlan) -> Result<CleanupResult> {
     let now = needs(project, options)?.0;
     let needs = NeededData { roots: agreed.needs.roots.union(&now.roots).copied().collect(), ..agreed.needs };
     let clock = || (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
     agreed.remote.clean(&project.store().untouched(), &needs, &agreed.planned, &clock)
 }
 
-fn needs(project: &Project, options: &Options) -> Result<(NeededData, Vec<Error>)> {
+fn needs(project: &Project, options: &RemoteGcOptions) -> Result<(NeededData, Vec<Error>)> {
     let found = gather(project, &options.request)?;
     // In every case: such a clone lacks branches and tags that are in scope.
     if let Some(clone) = found.shallow.first().filter(|_| !options.request.skip_unreadable) {
@@ -92,8 +94,8 @@ fn pinned_paths(found: &PinSources) -> impl Iterator<Item = (&PinnedPath, &str)>
 }
 
 /// The names of everything that this project pins in any commit it can reach.
-fn names(project: &Project, options: &Options) -> Result<HashMap<(ObjectId, bool), (PinnedPath, String)>> {
-    let request = Request { which: CommitScope::everything(), skip_unreadable: true, ..options.request.clone() };
+fn names(project: &Project, options: &RemoteGcOptions) -> Result<HashMap<(ObjectId, bool), (PinnedPath, String)>> {
+    let request = ScopeRequest { which: CommitScope::everything(), skip_unreadable: true, ..options.request.clone() };
     let found = gather(project, &request)?;
     let mut names = HashMap::new();
     for (pinned, name) in pinned_paths(&found) {
@@ -103,6 +105,6 @@ fn names(project: &Project, options: &Options) -> Result<HashMap<(ObjectId, bool
     Ok(names)
 }
 
-fn order(one: &Unneeded) -> (bool, Option<(&str, &str)>) {
+fn sort_key(one: &Unneeded) -> (bool, Option<(&str, &str)>) {
     (one.known.is_none(), one.known.as_ref().map(|(pinned, commit)| (pinned.path.as_str(), commit.as_str())))
 }

@@ -35,13 +35,15 @@ pub struct CommitScope {
 }
 
 impl CommitScope {
+    /// All commits, including experiments.
     pub fn everything() -> CommitScope {
         CommitScope { all_commits: true, all_experiments: true, ..CommitScope::default() }
     }
 }
 
+/// Which states are in scope, and which errors are skipped.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct ScopeRequest {
     pub which: CommitScope,
     /// Continue if a lock or a reference cannot be read.
     pub skip_unreadable: bool,
@@ -62,6 +64,7 @@ pub struct PinSource {
     pub pinned_paths: Vec<LockPins>,
 }
 
+/// All states in scope, with their pins.
 #[derive(Debug, Default)]
 pub struct PinSources {
     pub states: Vec<PinSource>,
@@ -75,6 +78,7 @@ pub struct PinSources {
     pub shallow: Vec<ShallowClone>,
 }
 
+/// A clone without its older commits.
 #[derive(Clone, Debug)]
 pub struct ShallowClone {
     pub repository: PathBuf,
@@ -85,10 +89,10 @@ pub struct ShallowClone {
 /// Gathers all states in scope.
 ///
 /// Errors: anything that cannot be read, since its pins are not known.
-pub fn gather(project: &Project, request: &Request) -> Result<PinSources> {
+pub fn gather(project: &Project, request: &ScopeRequest) -> Result<PinSources> {
     let mut found = gather_own(project, request)?;
     let mut gatherer = Gatherer { found: &mut found, store: project.store(), skip: request.skip_unreadable };
-    for user in others(project)? {
+    for user in other_projects(project)? {
         let home = user.home.clone();
         if request.forgotten.contains(&home) {
             continue;
@@ -106,7 +110,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<PinSources> {
         };
         let repo = Repo::of_home(&home).map_err(reading)?;
         if user.id.is_some() && id_in(&repo.id_file())? != user.id {
-            let what = format!("at {} lies another repository than the one{}", home.display(), on_host(&user));
+            let what = format!("at {} is another repository than the one{}", home.display(), on_host(&user));
             let error = Error::missing(format!("{what} that uses this store: what that one needs is not known"));
             return Err(error.hint(&forget).hint("else run gc where all repositories that use the store are at hand"));
         }
@@ -117,7 +121,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<PinSources> {
 }
 
 /// The same for this project alone.
-pub fn gather_own(project: &Project, request: &Request) -> Result<PinSources> {
+pub fn gather_own(project: &Project, request: &ScopeRequest) -> Result<PinSources> {
     let mut found = PinSources::default();
     let mut gatherer = Gatherer { found: &mut found, store: project.store(), skip: request.skip_unreadable };
     gatherer.project(&project.repo, &request.which, None)?;
@@ -132,12 +136,12 @@ fn on_host(user: &User) -> String {
 
 /// The other projects that registered themselves in the store, and the one whose repository contains it. In a store
 /// that `lockstep.toml` names, the surrounding repository is ignored, and so are notes that came with a commit.
-pub(super) fn others(project: &Project) -> Result<Vec<User>> {
+pub(super) fn other_projects(project: &Project) -> Result<Vec<User>> {
     let (store, here) = (project.store(), project.repo.home());
     let own = id_in(&project.repo.id_file())?;
-    let mut users = noted(project)?;
+    let mut users = registered_projects(project)?;
     users.retain(|user| user.home != here || (user.id.is_some() && user.id != own));
-    let owner = owner(store.dir()).filter(|_| !is_of_commit(project));
+    let owner = store_owner(store.dir()).filter(|_| !is_of_commit(project));
     if let Some(home) = owner.filter(|home| *home != here && users.iter().all(|u| u.home != *home)) {
         users.push(User { home, id: None, host: String::new() });
     }
@@ -149,7 +153,7 @@ fn is_of_commit(project: &Project) -> bool {
 }
 
 /// All projects that registered themselves in the store.
-pub fn noted(project: &Project) -> Result<Vec<User>> {
+pub fn registered_projects(project: &Project) -> Result<Vec<User>> {
     project.store().projects(&notes(project)?.0)
 }
 
@@ -168,7 +172,7 @@ pub(super) fn notes(project: &Project) -> Result<(Vec<PathBuf>, Vec<RepoPath>)> 
 }
 
 /// The project that owns the store: `<home>/lockstep/store` in Git, `<home>/store` outside of it.
-fn owner(store: &Path) -> Option<PathBuf> {
+fn store_owner(store: &Path) -> Option<PathBuf> {
     let store = std::fs::canonicalize(store).ok()?;
     let above = store.parent().filter(|_| store.ends_with("store"))?;
     if above.ends_with(".lockstep") {
@@ -193,7 +197,7 @@ impl Gatherer<'_> {
         let mut unfinished: Vec<BTreeSet<GitId>> = vec![BTreeSet::new(); histories.len()];
         for (at, worktree) in worktrees.iter().enumerate() {
             if at > 0 && !worktree.is_here() {
-                self.try_or((), Err(not_here(worktree)))?;
+                self.try_or((), Err(missing_worktree(worktree)))?;
             }
             let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {
@@ -324,7 +328,7 @@ impl Gatherer<'_> {
             tips.extend(self.try_or(Vec::new(), history.refs("refs/"))?.into_iter().map(|(_, id)| id));
             for worktree in worktrees {
                 tips.extend(self.try_or(BTreeSet::new(), worktree.private_commits())?);
-                let logged = worktree.reflog_commits().and_then(|ids| present(history, ids));
+                let logged = worktree.reflog_commits().and_then(|ids| existing_objects(history, ids));
                 tips.extend(self.try_or(BTreeSet::new(), logged)?);
             }
             let names = names(history);
@@ -346,20 +350,20 @@ impl Gatherer<'_> {
 
 /// The entries of the stash with their parents, which hold the index, the untracked files, and the base of an entry.
 fn stashes(repo: &Repo, history: &History) -> Result<BTreeSet<GitId>> {
-    let mut entries = repo.stash_commits().and_then(|ids| present(history, ids))?;
+    let mut entries = repo.stash_commits().and_then(|ids| existing_objects(history, ids))?;
     entries.extend(history.refs("refs/stash")?.into_iter().map(|(_, id)| id));
     history.with_parents(entries)
 }
 
 /// The objects that still exist: a reflog may name missing ones.
-fn present(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId>> {
+fn existing_objects(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId>> {
     let mut unreadable = None;
     ids.retain(|id| history.has_commit(*id).unwrap_or_else(|e| unreadable.replace(e).is_some()));
     unreadable.map_or(Ok(ids), Err)
 }
 
 /// A linked worktree that Git lists and that is missing: its locks, which may be the only copies, cannot be read.
-fn not_here(worktree: &Repo) -> Error {
+fn missing_worktree(worktree: &Repo) -> Error {
     let what = format!("the worktree {} is not there: what its locks need is not known", worktree.top.display());
     let note = worktree.place_note();
     if note.exists() {

@@ -233,7 +233,7 @@ impl<'a> Pull<'a> {
         let State::Open(remote, failures) = state else { return };
         *failures += 1;
         let told = words(what, error);
-        if *failures < PATIENCE && remote.is_known() {
+        if *failures < PATIENCE && remote.has_catalog() {
             return self.sink.event(Event::Warning { text: &told });
         }
         let text = format!("{told}; the remote {} is not asked again in this run", remote.name);

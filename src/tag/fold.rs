@@ -72,6 +72,7 @@ pub struct Holders {
     pub support: Vec<usize>,
 }
 
+/// The assignment of a label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Assignment {
     /// The tag that assigned the label last.
@@ -86,7 +87,8 @@ impl<C> VersionState<C> {
         VersionState { version, commit, registered: None, withdrawn: None, was_withdrawn: false, is_lightweight: false }
     }
 
-    pub fn counts(&self) -> bool {
+    /// Returns true if the version is registered and not withdrawn.
+    pub fn is_active(&self) -> bool {
         self.registered.is_some() && self.withdrawn.is_none()
     }
 }
@@ -100,7 +102,7 @@ impl<C> ModelState<C> {
     /// A version by its number: the active one, otherwise the last one that was registered.
     pub fn version(&self, version: &Version) -> Option<&VersionState<C>> {
         let of_number = self.versions.iter().filter(|v| v.version == *version && v.registered.is_some());
-        of_number.max_by_key(|v| (v.counts(), v.registered))
+        of_number.max_by_key(|v| (v.is_active(), v.registered))
     }
 }
 
@@ -282,7 +284,7 @@ mod tests {
         let state = folded(facts);
         let mut versions: Vec<_> = state.versions.iter().filter(|v| v.registered.is_some()).collect();
         versions.sort_by_key(|v| &v.version);
-        let versions = versions.iter().map(|v| format!("{}{}", if v.counts() { "" } else { "-" }, v.version));
+        let versions = versions.iter().map(|v| format!("{}{}", if v.is_active() { "" } else { "-" }, v.version));
         let holder = |holder: &Assignment| match holder.version {
             Some(at) => state.versions[at].version.to_string(),
             None => format!("commit{}", facts[holder.event].commit),

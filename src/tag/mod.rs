@@ -5,7 +5,7 @@
 //! ```text
 //! NAME@v1.2.0            registers a version           NAME@v1.2.0!          withdraws it
 //! NAME#prod#3            gives it the label `prod`     NAME#prod!#4          removes the label
-//! NAME@deprecated        deprecates the model     NAME@created          announces it
+//! NAME@deprecated        deprecates the model          NAME@created          announces it
 //! ```
 //!
 //! Each may end in a counter `#N`; GTO's plain style leaves the counter of labels out. NAME is the artifact's, preceded
@@ -50,6 +50,7 @@ pub enum Bump {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(String);
 
+/// What a tag does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Register(Version),
@@ -75,6 +76,7 @@ pub struct ModelRequest {
     pub which: Which,
 }
 
+/// The requested version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
     /// No selector, or `@latest`.
@@ -95,9 +97,9 @@ impl ModelName {
         if !edge(name.chars().next()) || !edge(name.chars().last()) {
             return Err("must begin and end with a letter or a digit".into());
         }
-        allowed(folder).map_err(|why| format!("lies in the folder {folder}, which {why}"))?;
+        allowed(folder).map_err(|why| format!("is in the folder {folder}, which {why}"))?;
         if folder.starts_with(['/', '-']) || folder.ends_with(['/', '.']) {
-            return Err(format!("lies in the folder {folder}, which cannot stand in the name of a tag"));
+            return Err(format!("is in the folder {folder}, which is not allowed in the name of a tag"));
         }
         Ok(ModelName { folder: folder.into(), name: name.into() })
     }
@@ -128,7 +130,7 @@ impl ModelName {
 /// the root, then anywhere.
 ///
 /// Errors: several folders have one.
-pub fn meant(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> Checked<ModelName> {
+pub fn resolve_name(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> Checked<ModelName> {
     if !typed.folder().is_empty() {
         return Ok(typed.clone());
     }
@@ -151,11 +153,11 @@ pub fn meant(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> 
 /// Letters, digits, and `-`, `_`, `.`, `/` where Git allows them in a tag.
 fn allowed(text: &str) -> Result<(), String> {
     if let Some(c) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_./".contains(*c)) {
-        return Err(format!("has {c:?} in it, which cannot stand in the name of a tag"));
+        return Err(format!("has {c:?} in it, which is not allowed in the name of a tag"));
     }
     let part = |p: &str| p.is_empty() || p.starts_with('.') || p.ends_with(".lock");
     if text.contains("..") || (!text.is_empty() && text.split('/').any(part)) {
-        return Err("cannot stand in the name of a tag: Git forbids `..`, `//`, `/.` and `.lock` there".into());
+        return Err("is not allowed in the name of a tag: Git forbids `..`, `//`, `/.` and `.lock` there".into());
     }
     Ok(())
 }
@@ -202,7 +204,8 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Version, String> {
         let digits = text.strip_prefix('v').unwrap_or(text);
-        let version = semver::Version::parse(digits).map_err(|e| format!("`{text}` is no version like v1.2.0: {e}"))?;
+        let version =
+            semver::Version::parse(digits).map_err(|e| format!("`{text}` is not a version like v1.2.0: {e}"))?;
         Ok(Version(version))
     }
 }
@@ -408,7 +411,7 @@ mod tests {
             assert_eq!((asked.name.to_string().as_str(), asked.which), (name, which), "{text}");
         }
         for (text, why) in [
-            ("digits@one", "no version like v1.2.0"),
+            ("digits@one", "not a version like v1.2.0"),
             ("my model", "' '"),
             (":digits", "no folder"),
             ("digits#", "is empty"),
@@ -454,7 +457,7 @@ mod tests {
             ("new", "a", "new"),
             ("x:new", ".", "x:new"),
         ] {
-            let found = meant(&typed.parse().unwrap(), &known, &cwd(from));
+            let found = resolve_name(&typed.parse().unwrap(), &known, &cwd(from));
             let shown = found.map_or_else(|e| e.message, |name| name.to_string());
             assert_eq!(shown, want, "{typed} from {from}");
         }

@@ -43,6 +43,7 @@ fn wrong<T>(why: &str, hint: Option<String>) -> Result<T, Misspelling> {
 }
 
 impl Url {
+    /// Parses the address. Errors: its form is ambiguous or unsupported.
     pub fn form(&self) -> Result<AddressForm<'_>, Misspelling> {
         let text = self.raw();
         if text.is_empty() {

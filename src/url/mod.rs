@@ -70,7 +70,7 @@ impl Url {
 
     /// A character of the user or host that ssh, or a shell in the user's ssh settings, would not read as part of a
     /// name.
-    pub fn odd_letter(&self) -> Option<char> {
+    pub fn invalid_name_character(&self) -> Option<char> {
         let authority = match split_scheme(&self.0) {
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("file://") => return None,
             Some((scheme, rest)) => {

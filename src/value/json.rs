@@ -20,6 +20,7 @@ const WORDS: [(&str, Value); 6] = [
     ("-Infinity", Value::Float(f64::NEG_INFINITY)),
 ];
 
+/// Parses a JSON text. Errors: it is invalid, too large, or nested too deep.
 pub fn parse(text: &str) -> Result<Value, Fault> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.document()?;

@@ -2,6 +2,7 @@
 
 use super::{Mark, Value};
 
+/// A value with its location.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub start: Mark,
@@ -10,6 +11,7 @@ pub struct Node {
     pub tree: Tree,
 }
 
+/// The content of a node.
 #[derive(Clone, Debug)]
 pub enum Tree {
     /// Never a list or a map.
@@ -18,6 +20,7 @@ pub enum Tree {
     Map(Vec<Entry>),
 }
 
+/// An entry of a map.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The key; a number or a boolean in the form for commands.

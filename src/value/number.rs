@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Value, whole};
 
+/// An integer or a float.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Number {
     Int(i128),

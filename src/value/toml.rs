@@ -7,6 +7,7 @@ use super::{Fault, Mark, Value, budget};
 /// The parser stores every token and event of a file, each many times larger than its text.
 const LARGEST: usize = 8 << 20;
 
+/// Parses a TOML text into a map.
 pub fn parse(text: &str) -> Result<Value, Fault> {
     if text.len() > LARGEST {
         return Err(Fault::new(format!("the file is larger than {} MiB", LARGEST >> 20), None));

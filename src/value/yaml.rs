@@ -202,7 +202,7 @@ impl<'t> Reader<'t> {
                 Event::SequenceEnd | Event::MappingEnd => self.finish(span, &mut root)?,
                 Event::Alias(anchor) => {
                     let Some((node, size)) = self.anchors.get(&anchor) else {
-                        return Err(Fault::new("an alias stands within what it is an alias of", Some(start)));
+                        return Err(Fault::new("an alias is inside of its own anchor", Some(start)));
                     };
                     let (size, mut node) = (*size, node.clone());
                     if size.depth + self.open.len() > DEPTH {

@@ -133,7 +133,7 @@ fn drop_keys(keys: &[ObjectId], remote: Option<&Remote>, project: &Project) -> R
     // The remote first: what fails there can be tried again as it was.
     let there = match remote {
         Some(remote) => {
-            let known = remote.known()?;
+            let known = remote.catalog()?;
             remote.withdraw(&keys.iter().flat_map(|key| known.runs(key)).map(|run| run.entry).collect())?
         }
         None => 0,

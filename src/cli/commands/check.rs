@@ -69,7 +69,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             continue;
         }
         let name: ModelName = target.parse().map_err(Error::usage)?;
-        let artifact = artifact::declared(&snapshot, &tag::meant(&name, &known, &project.cwd)?)?;
+        let artifact = artifact::declared(&snapshot, &tag::resolve_name(&name, &known, &project.cwd)?)?;
         judged.extend(gates.evaluate(&snapshot, GateScope::Artifact(&artifact)));
         asked.extend(artifacts.iter().filter(|a| a.name == artifact.name));
     }

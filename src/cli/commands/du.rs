@@ -10,7 +10,7 @@ use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::retention::du::{Options, PinnedUsage, StoreUsage, usage};
+use crate::retention::du::{PinnedUsage, StoreUsage, UsageOptions, usage};
 
 /// Tell what the store holds, for which stages and commits
 ///
@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let mut usage = usage(project, &Options { remote: args.remote.clone(), min_age: args.min_age })?;
+    let mut usage = usage(project, &UsageOptions { remote: args.remote.clone(), min_age: args.min_age })?;
     for trouble in &usage.troubles {
         out.warn(&trouble.message);
     }

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::path::links::step_back;
 use crate::path::normalise;
 use crate::project::Project;
-use crate::retention::gc::{GcPlan, Options, RemovedPath, apply, plan};
+use crate::retention::gc::{GcOptions, GcPlan, RemovedPath, apply, plan};
 use crate::retention::remote;
-use crate::retention::{CommitScope, Request, noted};
+use crate::retention::{CommitScope, ScopeRequest, registered_projects};
 use crate::store::gc::Freed;
 
 /// Remove from the store what is not needed any more
@@ -103,7 +103,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let options = args.options(project)?;
     if args.cloud {
-        let options = remote::Options { request: options.request, remote: options.remote, min_age: options.min_age };
+        let options =
+            remote::RemoteGcOptions { request: options.request, remote: options.remote, min_age: options.min_age };
         let how = gc_cloud::How { dry: args.dry, force: args.force, json: args.json };
         return gc_cloud::run(&options, &how, project, out);
     }
@@ -142,7 +143,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 impl Args {
-    fn options(&self, project: &Project) -> Result<Options> {
+    fn options(&self, project: &Project) -> Result<GcOptions> {
         let which = CommitScope {
             revs: self.rev.clone(),
             number: self.num,
@@ -151,10 +152,10 @@ impl Args {
             all_commits: self.all_commits,
             all_experiments: self.all_experiments,
         };
-        let known: Vec<PathBuf> = noted(project)?.into_iter().map(|user| user.home).collect();
+        let known: Vec<PathBuf> = registered_projects(project)?.into_iter().map(|user| user.home).collect();
         let forgotten = self.forget.iter().map(|path| forgotten(path, project, &known)).collect::<Result<_>>()?;
-        Ok(Options {
-            request: Request { which, skip_unreadable: self.skip_unreadable, forgotten },
+        Ok(GcOptions {
+            request: ScopeRequest { which, skip_unreadable: self.skip_unreadable, forgotten },
             min_age: self.min_age,
             not_in_remote: self.not_in_remote,
             remote: self.remote.clone(),

@@ -148,7 +148,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Sub::Add { name, url, default, local, force } => {
             let url = Url::from(url.as_str());
             let mut written = String::new();
-            grant::keep(project, name, SettingEdit::Set, || {
+            grant::change_trusted(project, name, SettingEdit::Set, || {
                 written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
                 Ok("url".to_string())
             })?;
@@ -175,8 +175,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                     ))
                 })?,
             };
-            let option =
-                grant::keep(project, name, SettingEdit::Set, || setup::modify(project, name, option, &value, level))?;
+            let option = grant::change_trusted(project, name, SettingEdit::Set, || {
+                setup::modify(project, name, option, &value, level)
+            })?;
             let shown = match option.as_str() {
                 "url" => Url::from(value).to_string(),
                 option if !config::is_shown_option(option) => "***".into(),
@@ -185,8 +186,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
         }
         Sub::Modify { name, option, local, .. } => {
-            let option =
-                grant::keep(project, name, SettingEdit::Unset, || setup::unset(project, name, option, level(*local)))?;
+            let option = grant::change_trusted(project, name, SettingEdit::Unset, || {
+                setup::unset(project, name, option, level(*local))
+            })?;
             out.say(format!("took {option} of {name} out of {}", setup::file(project, level(*local)).display()));
         }
         Sub::List { json } => list(project, *json, out)?,

@@ -101,7 +101,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if !args.dry {
-        LastRun::forget(project);
+        LastRun::delete(project);
     }
     let definitions = project.definitions()?;
     super::refuse_dvc_alone(&definitions)?;

@@ -8,7 +8,7 @@ use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::retention::verify::{
-    Finding, Options, PinnedBy, ReadSubset, RepairResult, Report, Source, verify, verify_remote,
+    Finding, PinnedBy, ReadSubset, RepairResult, RepairSource, VerifyOptions, VerifyReport, verify, verify_remote,
 };
 use crate::shell;
 
@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options {
+    let options = VerifyOptions {
         part: args.read_data.map(|part| part.unwrap_or(ReadSubset::All)),
         seed: args.seed,
         repair: args.repair,
@@ -67,15 +67,15 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     for error in report.pins.unreadable.iter().chain(&report.unasked) {
         out.warn(&error.message);
     }
-    Ok(u8::from(!report.is_fine()))
+    Ok(u8::from(!report.is_clean()))
 }
 
-fn tell(report: &Report, options: &Options, out: &Output) {
+fn tell(report: &VerifyReport, options: &VerifyOptions, out: &Output) {
     for finding in &report.findings {
         tell_finding(finding, report, out);
     }
     let files = files(report);
-    let left = report.findings.iter().filter(|finding| !finding.is_cured()).count();
+    let left = report.findings.iter().filter(|finding| !finding.is_repaired()).count();
     let repaired = report.findings.len() - left;
     out.say(match (left, repaired) {
         (0, 0) => format!("{files}: nothing is damaged"),
@@ -112,7 +112,7 @@ fn tell(report: &Report, options: &Options, out: &Output) {
     hints(report, options, out);
 }
 
-fn files(report: &Report) -> String {
+fn files(report: &VerifyReport) -> String {
     let (bytes, runs) = (text::bytes(report.bytes), text::count(report.runs, "result"));
     let packs = text::count(report.packs, "pack");
     match &report.remote {
@@ -122,8 +122,8 @@ fn files(report: &Report) -> String {
 }
 
 /// What to type next.
-fn hints(report: &Report, options: &Options, out: &Output) {
-    let left: Vec<&Finding> = report.findings.iter().filter(|finding| !finding.is_cured()).collect();
+fn hints(report: &VerifyReport, options: &VerifyOptions, out: &Output) {
+    let left: Vec<&Finding> = report.findings.iter().filter(|finding| !finding.is_repaired()).collect();
     if left.is_empty() {
         return;
     }
@@ -168,8 +168,8 @@ fn hints(report: &Report, options: &Options, out: &Output) {
 /// So many states and outputs are told by name.
 const SHOWN: usize = 5;
 
-fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
-    let mark = if finding.is_cured() { Style::Green } else { Style::Red };
+fn tell_finding(finding: &Finding, report: &VerifyReport, out: &Output) {
+    let mark = if finding.is_repaired() { Style::Green } else { Style::Red };
     let place = match finding.id {
         Some(id) if finding.place == "nowhere" => format!("object {id}"),
         _ => finding.place.clone(),
@@ -214,16 +214,16 @@ fn words(cure: &RepairResult, finding: &Finding, of_remote: bool) -> String {
     }
 }
 
-fn source(source: &Source) -> String {
+fn source(source: &RepairSource) -> String {
     match source {
-        Source::Pack => "what is whole of the pack".into(),
-        Source::Workspace => "the workspace".into(),
-        Source::Remote(name) => name.clone(),
-        Source::Store => "the store".into(),
+        RepairSource::Pack => "what is whole of the pack".into(),
+        RepairSource::Workspace => "the workspace".into(),
+        RepairSource::Remote(name) => name.clone(),
+        RepairSource::Store => "the store".into(),
     }
 }
 
-fn as_json(report: &Report) -> Json {
+fn as_json(report: &VerifyReport) -> Json {
     let claimed = |at: &usize| -> Json {
         let claimed = &report.pins.paths[*at];
         let states: Vec<&str> = report.pins.names(claimed).collect();
@@ -239,7 +239,7 @@ fn as_json(report: &Report) -> Json {
             "where": finding.place,
             "problem": finding.problem,
             "hurts": finding.affected.iter().map(claimed).collect::<Vec<_>>(),
-            "repaired": finding.outcome.as_ref().map(|_| finding.is_cured()),
+            "repaired": finding.outcome.as_ref().map(|_| finding.is_repaired()),
             "from": from,
         })
     };
@@ -272,11 +272,11 @@ fn messages(errors: &[Error]) -> Vec<&str> {
     errors.iter().map(|error| error.message.as_str()).collect()
 }
 
-fn name_of(source: &Source) -> String {
+fn name_of(source: &RepairSource) -> String {
     match source {
-        Source::Pack => "pack".into(),
-        Source::Workspace => "workspace".into(),
-        Source::Remote(name) => format!("remote {name}"),
-        Source::Store => "store".into(),
+        RepairSource::Pack => "pack".into(),
+        RepairSource::Workspace => "workspace".into(),
+        RepairSource::Remote(name) => format!("remote {name}"),
+        RepairSource::Store => "store".into(),
     }
 }

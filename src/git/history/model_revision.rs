@@ -29,7 +29,7 @@ impl History {
         let refs = self.readable_refs("refs/tags/")?.into_iter();
         let tags: Vec<_> = refs.filter_map(|tag| Some((parsed(&tag.name)?, tag))).collect();
         let known = tags.iter().map(|(tag, _)| tag.name.clone()).collect();
-        let meant = tag::meant(&asked.name, &known, &self.0.folder)?;
+        let meant = tag::resolve_name(&asked.name, &known, &self.0.folder)?;
         let of_model = tags.into_iter().filter(|(tag, _)| tag.name == meant);
         let mut facts = Vec::new();
         for (parsed, reference) in of_model {

@@ -3,6 +3,7 @@
 
 use crate::model::tensor::{Dtype, Layout};
 
+/// The result of a byte-wise comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Equality {
     Same,

@@ -15,6 +15,7 @@ use crate::model::tensor::{Data, Dtype, Tensor};
 /// The size of a chunk in bytes: small enough for a core's own cache.
 const PIECE: u64 = 256 << 10;
 
+/// The comparison of one pair of tensors.
 pub struct Measured {
     pub values: Values,
     /// For the total, if there are numbers.
@@ -63,6 +64,7 @@ impl Pair<'_> {
     }
 }
 
+/// Compares all pairs; the first element is the row of the pair. Errors: a file cannot be read.
 pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result<Vec<Measured>> {
     let pairs: Vec<Pair> = pairs.iter().map(|(_, old, new)| Pair { old, new, way: way(old, new) }).collect();
     let pieces: Vec<Chunk> = pairs.iter().enumerate().flat_map(|(at, pair)| cut(at, pair)).collect();

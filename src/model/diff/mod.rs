@@ -30,7 +30,7 @@ pub struct TensorType {
 
 /// A tensor of one model or both.
 #[derive(Debug)]
-pub struct Row {
+pub struct TensorRow {
     pub name: String,
     pub old: Option<TensorType>,
     pub new: Option<TensorType>,
@@ -51,6 +51,7 @@ pub enum Values {
     Unread(String),
 }
 
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     Added,
@@ -62,7 +63,7 @@ pub enum Change {
     Same,
 }
 
-impl Row {
+impl TensorRow {
     pub fn change(&self) -> Change {
         match (&self.old, &self.new, &self.values) {
             (None, _, _) => Change::Added,
@@ -76,9 +77,10 @@ impl Row {
     }
 }
 
+/// The comparison of two models.
 pub struct Difference {
     /// In the order of the old model; what was added follows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TensorRow>,
     /// Over all tensors whose values were compared; `None` if all are equal.
     pub total: Option<Movement>,
     /// Set if the two formats differ.
@@ -120,7 +122,7 @@ pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Diff
     let rows = pairs
         .iter()
         .zip(values)
-        .map(|((old, new), values)| Row {
+        .map(|((old, new), values)| TensorRow {
             name: old.or(*new).map(|t| t.name.clone()).unwrap_or_default(),
             old: old.map(facts),
             new: new.map(facts),

@@ -67,6 +67,7 @@ impl Sums {
         }
     }
 
+    /// Adds other sums.
     pub fn join(&mut self, more: &Sums) {
         self.aa += more.aa;
         self.bb += more.bb;
@@ -86,6 +87,7 @@ impl Sums {
         total.map(|t| t.movement())
     }
 
+    /// The distances computed from the sums.
     pub fn movement(&self) -> Movement {
         let ratio = |value: f64| Some(value).filter(|v| v.is_finite());
         let relative_l2 = if self.dd == 0.0 { Some(0.0) } else { ratio((self.dd / self.aa).sqrt()) };

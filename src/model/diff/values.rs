@@ -33,6 +33,7 @@ pub enum PairAccess {
     Not(String),
 }
 
+/// Chooses how to read two tensors.
 pub fn way(old: &Tensor, new: &Tensor) -> PairAccess {
     if old.dtype.parts() != new.dtype.parts() {
         return PairAccess::Not("complex and real numbers are not compared".into());
@@ -50,7 +51,7 @@ pub fn way(old: &Tensor, new: &Tensor) -> PairAccess {
         let why = match &tensor.data {
             Data::Elsewhere(why) => why.to_string(),
             Data::Strided { .. } if span(tensor) > GATHERED => {
-                "they do not lie row by row, and are too many to be sorted in memory".into()
+                "they are not in row-major order, and too many to be sorted in memory".into()
             }
             Data::Deflated { .. } if tensor.bytes() > INFLATED => "they are compressed, and too many".into(),
             Data::Encoded { .. } => "they are encoded in one of the two files".into(),
@@ -120,6 +121,7 @@ impl InOrder {
         }
     }
 
+    /// Fills `into` with the next bytes.
     pub fn fill(&mut self, into: &mut [u8]) -> Result<()> {
         match self {
             InOrder::Plain(reader) => {

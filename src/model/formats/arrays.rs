@@ -48,6 +48,7 @@ pub enum Kind {
     Other,
 }
 
+/// Reads the arrays of one pickle.
 pub struct Arrays<'a> {
     pickle: &'a Pickle,
     contents: content::Contents<'a>,

@@ -25,7 +25,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     if !matches!(version, 2 | 3) {
         return Err(source.refuse(format!("version {} of the format is not known", version as u32)));
     }
-    contents.say("version", version);
+    contents.add_metadata("version", version);
     let (tensors, entries) = (reader.number(8)?, reader.number(8)?);
     if tensors > MANY || entries > MANY {
         return Err(source.refuse(format!("it claims {tensors} tensors and {entries} metadata entries")));
@@ -42,7 +42,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         if key == "general.alignment" {
             alignment = value.parse().unwrap_or(0);
         }
-        contents.say(&key, shown(&value));
+        contents.add_metadata(&key, shown(&value));
     }
     if !alignment.is_power_of_two() || alignment > 1 << 20 {
         return Err(source.refuse("its alignment is absurd"));

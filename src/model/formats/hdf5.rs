@@ -17,6 +17,7 @@ fn start(head: &[u8]) -> Option<usize> {
     [0, 512, 1024, 2048].into_iter().find(|at| head.get(*at..).is_some_and(|h| h.starts_with(MAGIC)))
 }
 
+/// Returns true for the start of an HDF5 file.
 pub fn is_it(head: &[u8]) -> bool {
     start(head).is_some()
 }
@@ -32,7 +33,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     let has = |word: &str| head.windows(word.len()).any(|w| w == word.as_bytes());
     let keras = ["keras_version", "model_config", "layer_names"].into_iter().any(has);
     let mut contents = Contents::new(if keras { Format::Keras } else { Format::Hdf5 });
-    contents.say("HDF5 superblock", version);
+    contents.add_metadata("HDF5 superblock", version);
     contents.note("its tree of groups and datasets is not read");
     contents.rest = OtherContent::Unread;
     if keras {

@@ -23,14 +23,14 @@ pub fn read_archive(source: &Source, archive: &Archive) -> Result<Contents> {
         let Some(entry) = archive.find(file) else { return Ok(()) };
         let text = archive.content(entry, JSON)?.all(JSON, file)?;
         let json: Json =
-            serde_json::from_slice(&text).map_err(|e| source.refuse(format!("{file} in it is no valid JSON: {e}")))?;
+            serde_json::from_slice(&text).map_err(|e| source.refuse(format!("{file} in it is not valid JSON: {e}")))?;
         for (pointer, key) in keys {
             if let Some(value) = json.pointer(pointer).and_then(Json::as_str) {
-                contents.say(key, shown(value));
+                contents.add_metadata(key, shown(value));
             }
         }
         if let Some(layers) = json.pointer("/config/layers").and_then(Json::as_array) {
-            contents.say("layers", layers.len());
+            contents.add_metadata("layers", layers.len());
         }
         name_code(&json, "", &mut calls);
         Ok(())
@@ -39,7 +39,7 @@ pub fn read_archive(source: &Source, archive: &Archive) -> Result<Contents> {
     say("config.json", &[("/class_name", "class"), ("/config/name", "name")])?;
     contents.calls = calls.into_iter().collect();
     if let Some(weights) = archive.find("model.weights.h5") {
-        contents.say("weights", format!("model.weights.h5, {} bytes", weights.size));
+        contents.add_metadata("weights", format!("model.weights.h5, {} bytes", weights.size));
     }
     contents.note("the weights are in HDF5, whose tree is not read");
     contents.rest = OtherContent::Unread;

@@ -4,6 +4,7 @@
 const DEPTH: usize = 30;
 const ITEMS: usize = 20_000;
 
+/// A parsed literal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
     None,
@@ -41,7 +42,7 @@ impl Parser<'_> {
         self.rest = self.rest.trim_start();
     }
 
-    fn eat(&mut self, mark: &str) -> bool {
+    fn consume(&mut self, mark: &str) -> bool {
         self.space();
         let rest = self.rest.strip_prefix(mark);
         self.rest = rest.unwrap_or(self.rest);
@@ -70,36 +71,36 @@ impl Parser<'_> {
             }
             _ => [("True", Literal::Bool(true)), ("False", Literal::Bool(false)), ("None", Literal::None)]
                 .into_iter()
-                .find_map(|(word, literal)| self.eat(word).then_some(literal)),
+                .find_map(|(word, literal)| self.consume(word).then_some(literal)),
         }
     }
 
     fn list(&mut self, open: &str, close: &str, depth: usize) -> Option<(Vec<Literal>, bool)> {
-        self.eat(open);
+        self.consume(open);
         let (mut items, mut comma) = (Vec::new(), false);
-        while !self.eat(close) {
+        while !self.consume(close) {
             if !items.is_empty() && !comma {
                 return None;
             }
             items.push(self.value(depth + 1)?);
-            comma = self.eat(",");
+            comma = self.consume(",");
         }
         Some((items, comma))
     }
 
     fn dict(&mut self, depth: usize) -> Option<Literal> {
-        self.eat("{");
+        self.consume("{");
         let (mut pairs, mut comma) = (Vec::new(), true);
-        while !self.eat("}") {
+        while !self.consume("}") {
             if !comma {
                 return None;
             }
             let key = self.value(depth + 1)?;
-            if !self.eat(":") {
+            if !self.consume(":") {
                 return None;
             }
             pairs.push((key, self.value(depth + 1)?));
-            comma = self.eat(",");
+            comma = self.consume(",");
         }
         Some(Literal::Dict(pairs))
     }

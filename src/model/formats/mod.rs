@@ -143,7 +143,7 @@ impl Contents {
         }
     }
 
-    fn say(&mut self, key: &str, value: impl ToString) {
+    fn add_metadata(&mut self, key: &str, value: impl ToString) {
         self.metadata.push((shown(key), value.to_string()));
     }
 
@@ -176,13 +176,13 @@ pub fn read(source: &Source) -> Result<Contents> {
         h if onnx::is_it(h) => (Format::Onnx, onnx::read),
         h if compressed::kind(h).is_some() => (Format::Joblib, compressed::read),
         _ => {
-            return Err(Error::usage(format!("{} is no model in a format that is known", source.name()))
+            return Err(Error::usage(format!("{} is not a model in a known format", source.name()))
                 .hint("known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle, joblib and skops"));
         }
     };
     let mut contents = read(source).map_err(|mut e| {
         if e.message == source.refuse("").message {
-            e.message = format!("{} is no sound {} file", source.name(), format.title());
+            e.message = format!("{} is not a valid {} file", source.name(), format.title());
         }
         e
     })?;

@@ -5,6 +5,7 @@ use crate::store::{Digest, ObjectId};
 
 const CONTEXT: &str = "lockstep 2026-11-30 what a model file holds beside its tensors";
 
+/// The content of a file besides tensors and metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherContent {
     Nothing,

@@ -117,7 +117,7 @@ pub fn find_tensors(
         contents.note(format!("{unknown} arrays are of a kind that is not known, and not read"));
     }
     if globals(pickle).iter().any(|g| g.starts_with("joblib.numpy_pickle.") && g.ends_with("NDArrayWrapper")) {
-        contents.note("arrays that lie in files of their own, as joblib before 0.10 kept them, are not read");
+        contents.note("arrays in files of their own, as joblib before 0.10 kept them, are not read");
     }
     note_bytes(pickle, &read_ids, contents);
     let rest = pickle::hash(pickle, source, &|id| read_ids.contains(&id))?;
@@ -209,12 +209,12 @@ fn join(prefix: &str, path: &str) -> String {
 
 /// Adds protocol, class of the object, library versions, and calls.
 pub fn describe(pickle: &Pickle, globals: &BTreeSet<String>, contents: &mut Contents) {
-    contents.say("protocol", pickle.protocol);
+    contents.add_metadata("protocol", pickle.protocol);
     if let Some((module, name)) = class(pickle, pickle.root) {
-        contents.say("object", shown(&format!("{module}.{name}")));
+        contents.add_metadata("object", shown(&format!("{module}.{name}")));
     }
     if let Some(version) = version(pickle, pickle.root) {
-        contents.say("sklearn version", version);
+        contents.add_metadata("sklearn version", version);
     }
     contents.calls = globals.iter().filter(|g| !is_usual(g)).map(|g| shown(g)).collect();
     // Checkpoints of PyTorch always have the same few.
@@ -223,7 +223,7 @@ pub fn describe(pickle: &Pickle, globals: &BTreeSet<String>, contents: &mut Cont
         if globals.len() > LISTED {
             names.push(format!("and {} more", globals.len() - LISTED));
         }
-        contents.say("globals", names.join(", "));
+        contents.add_metadata("globals", names.join(", "));
     }
 }
 

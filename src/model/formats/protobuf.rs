@@ -7,6 +7,7 @@ use crate::model::source::{Reader, Source};
 /// The maximum length of a stored text.
 const TEXT: u64 = 1 << 20;
 
+/// The value of a field.
 pub enum Value {
     Number(u64),
     /// Bytes, a text, a nested message, or packed numbers.
@@ -15,6 +16,7 @@ pub enum Value {
     Fixed(u64, u64),
 }
 
+/// An iterator over the fields of a message.
 pub struct Fields {
     reader: Reader,
 }

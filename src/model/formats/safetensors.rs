@@ -28,13 +28,13 @@ pub fn read(source: &Source) -> Result<Contents> {
         serde_json::from_slice(&header).map_err(|e| source.refuse(format!("its header is wrong: {e}")))?;
     let mut contents = Contents::new(Format::Safetensors);
     for (key, value) in header.metadata().iter().flatten() {
-        contents.say(key, value);
+        contents.add_metadata(key, value);
     }
     contents.metadata.sort();
     let values = source.part(8 + length, source.len() - 8 - length)?;
     if header.data_len() as u64 != values.len() {
         let (want, have) = (header.data_len(), values.len());
-        return Err(source.refuse(format!("its header speaks of {want} bytes of values, and there are {have}")));
+        return Err(source.refuse(format!("its header declares {want} bytes of values, and the file has {have}")));
     }
     for (name, info) in header.tensors() {
         let (from, to) = info.data_offsets;

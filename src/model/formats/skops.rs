@@ -19,18 +19,18 @@ const PATHS: usize = 64 << 20;
 pub fn read(source: &Source, archive: &Archive) -> Result<Contents> {
     let Some(schema) = archive.find("schema.json") else { return Err(source.refuse("it has no schema.json")) };
     let text = archive.content(schema, JSON)?.all(JSON, "schema.json")?;
-    let json: Json =
-        serde_json::from_slice(&text).map_err(|e| source.refuse(format!("schema.json in it is no valid JSON: {e}")))?;
+    let json: Json = serde_json::from_slice(&text)
+        .map_err(|e| source.refuse(format!("schema.json in it is not valid JSON: {e}")))?;
     let mut tree = Tree::new(source, archive);
     for (key, name) in [("protocol", "protocol"), ("_skops_version", "skops version")] {
         match json.get(key) {
-            Some(Json::String(value)) => tree.contents.say(name, shown(value)),
-            Some(Json::Number(value)) => tree.contents.say(name, value),
+            Some(Json::String(value)) => tree.contents.add_metadata(name, shown(value)),
+            Some(Json::Number(value)) => tree.contents.add_metadata(name, value),
             _ => {}
         }
     }
     if let Some(class) = class(&json) {
-        tree.contents.say("object", shown(&class));
+        tree.contents.add_metadata("object", shown(&class));
     }
     tree.node(&json, "")?;
     let mut contents = tree.contents;

@@ -21,10 +21,12 @@ const OLD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 /// The maximum nesting of calls.
 const CALLS: usize = 8;
 
+/// Returns true for a checkpoint from before PyTorch 1.6.
 pub fn is_old(head: &[u8]) -> bool {
     head.starts_with(OLD)
 }
 
+/// Returns true for a checkpoint from before PyTorch 0.1.10.
 pub fn is_tar(head: &[u8]) -> bool {
     head.get(257..262) == Some(b"ustar")
 }
@@ -37,7 +39,7 @@ pub fn read_tar(source: &Source) -> Result<Contents> {
         return Err(source.refuse(format!("it is a tar archive that begins with `{}`", shown(&name))));
     }
     let mut contents = Contents::new(Format::TorchTar);
-    contents.note("this form, from before 2017, is not read further: load it once and save it anew");
+    contents.note("this form, from before 2017, is not read further: load it once and save it again");
     Ok(contents)
 }
 
@@ -49,7 +51,7 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     for (name, key) in [("version", "archive version"), ("byteorder", "byte order"), ("producer", "producer")] {
         if let Some(entry) = entry(name) {
             let text = archive.head(entry, 100)?;
-            contents.say(key, shown(String::from_utf8_lossy(&text).trim()));
+            contents.add_metadata(key, shown(String::from_utf8_lossy(&text).trim()));
         }
     }
     let big_endian = contents.metadata.iter().any(|(key, value)| key == "byte order" && value == "big");
@@ -70,9 +72,9 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     }
     if script {
         let code = archive.entries.iter().filter(|e| e.name.ends_with(".py")).count();
-        contents.say("code files", code);
+        contents.add_metadata("code files", code);
         if let Some((_, class)) = described.pickle.call(described.pickle.root).map(|(global, _)| global) {
-            contents.say("module", shown(class));
+            contents.add_metadata("module", shown(class));
         }
     }
     Ok(contents)

@@ -33,7 +33,7 @@ pub fn read(source: &Source) -> Result<Contents> {
 fn named(read: Result<Contents>, source: &Source, kind: &str) -> Result<Contents> {
     read.map_err(|mut e| {
         if e.message == source.refuse("").message {
-            e.message = format!("{} is no sound {kind} archive", source.name());
+            e.message = format!("{} is not a valid {kind} archive", source.name());
         }
         e
     })
@@ -52,9 +52,9 @@ fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
             None => others.push(shown(&entry.name)),
         }
     }
-    contents.say("arrays", count);
+    contents.add_metadata("arrays", count);
     if !others.is_empty() {
-        contents.note(format!("in it are also {}, which are no arrays and not read", few(&others)));
+        contents.note(format!("it also contains {}, which are not arrays and not read", few(&others)));
         contents.rest = OtherContent::Unread;
     }
     Ok(contents)

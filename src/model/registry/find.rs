@@ -33,6 +33,7 @@ pub fn on_disk(cwd: &Path, spec: &str) -> Result<Option<Source>> {
     }
 }
 
+/// The error for a path that does not exist.
 pub fn absent(spec: &str) -> Error {
     Error::missing(format!("{spec} does not exist"))
         .hint("bring back what is pinned: lockstep checkout; an older version: PATH@REVISION")
@@ -73,13 +74,13 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
 fn registered(project: &Project, spec: &str) -> Result<Option<Source>> {
     let Ok(asked) = spec.parse::<ModelRequest>() else { return Ok(None) };
     let registry = Registry::read(&project.repo)?;
-    let name = tag::meant(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
+    let name = tag::resolve_name(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
     if !registry.models.contains_key(&name) {
         return Ok(None);
     }
     let (model, event, _) = registry.find(&ModelRequest { name, ..asked.clone() })?;
     if project.repo.require_signed {
-        signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
+        signed::require(&project.repo, model, Some(&asked.which), model.index_of(event))?;
     }
     let snapshot = snapshot_of(&project.snapshots(), event.commit, spec)?;
     let artifact = artifact::declared(&snapshot, &model.name)?;

@@ -52,13 +52,13 @@ impl<'a, 'p> Gates<'a, 'p> {
             }
             let here = metrics(snapshot, id);
             for check in checks {
-                judged.push(evaluate(check, &file.path, &here, &mut |rev| self.at(rev, &file.path)));
+                judged.push(evaluate(check, &file.path, &here, &mut |rev| self.metrics_at(rev, &file.path)));
             }
         }
         judged
     }
 
-    fn at(&mut self, rev: &str, pipeline: &RepoPath) -> Result<Option<Metrics>> {
+    fn metrics_at(&mut self, rev: &str, pipeline: &RepoPath) -> Result<Option<Metrics>> {
         let key = (rev.to_string(), pipeline.clone());
         if let Some(known) = self.read.get(&key) {
             return known.clone();
@@ -76,7 +76,7 @@ impl<'a, 'p> Gates<'a, 'p> {
                 Ok((model, event, _)) => {
                     let repo = self.snapshots.repo();
                     if repo.require_signed {
-                        signed::require(repo, model, Some(&asked.which), model.place(event))?;
+                        signed::require(repo, model, Some(&asked.which), model.index_of(event))?;
                     }
                     self.snapshots.at(&Rev::Commit(event.commit))?
                 }
@@ -97,7 +97,7 @@ fn model_asked(rev: &str, registry: &Registry, folder: &RepoPath) -> Result<Opti
     // `@{upstream}` and `HEAD@{1}` are Git's.
     let Some(asked) = rev.parse::<Model>().ok().filter(|_| rev.contains(['@', '#'])) else { return Ok(None) };
     let known: BTreeSet<ModelName> = registry.models.keys().cloned().collect();
-    let name = tag::meant(&asked.name, &known, folder)?;
+    let name = tag::resolve_name(&asked.name, &known, folder)?;
     Ok(Some(Model { name, ..asked }))
 }
 

@@ -22,6 +22,7 @@ use crate::tag::fold::{Assignment, ModelState, TagEvent, fold};
 use crate::tag::{Action, Label, ModelName, ModelRequest, ModelTag, Version, Which, block};
 use note::Note;
 
+/// All models with tags in a repository.
 #[derive(Debug, Default)]
 pub struct Registry {
     pub models: BTreeMap<ModelName, Model>,
@@ -66,6 +67,7 @@ pub struct Event {
     pub noted: Option<Version>,
 }
 
+/// A registered version.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Registered {
     /// An index into [`Model::events`].
@@ -74,6 +76,7 @@ pub struct Registered {
     pub withdrawn: Option<usize>,
 }
 
+/// The assignment of a label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelAssignment {
     /// An index into [`Model::events`].
@@ -83,17 +86,18 @@ pub struct LabelAssignment {
 }
 
 impl Registry {
+    /// Reads all tags of a repository.
     pub fn read(repo: &Repo) -> Result<Registry> {
         if !repo.is_git() {
             return Ok(Registry::default());
         }
         let history = repo.plain_history()?;
         let committed = |commit| history.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
-        Ok(Registry::of(history.tags()?, &committed))
+        Ok(Registry::from_tags(history.tags()?, &committed))
     }
 
     /// `committed` gives the time of a commit.
-    pub fn of(tags: Vec<Tag>, committed: &dyn Fn(GitId) -> Option<i64>) -> Registry {
+    pub fn from_tags(tags: Vec<Tag>, committed: &dyn Fn(GitId) -> Option<i64>) -> Registry {
         let mut registry = Registry::default();
         let mut events: BTreeMap<ModelName, Vec<Event>> = BTreeMap::new();
         for tag in tags {
@@ -130,10 +134,8 @@ impl Registry {
         match &asked.which {
             Which::Latest => match model.latest() {
                 Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
-                None => Err(Error::missing(format!("{} has no version that counts", model.name)).hint(format!(
-                    "lockstep model history {} — tells what became of them",
-                    word(&model.name.to_string())
-                ))),
+                None => Err(Error::missing(format!("{} has no active version", model.name))
+                    .hint(format!("lockstep model history {} — shows their history", word(&model.name.to_string())))),
             },
             Which::Version(version) => match model.versions.get_key_value(version) {
                 Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
@@ -185,13 +187,13 @@ impl Model {
     }
 
     /// The version that gets a label when `version` loses it.
-    pub fn heir(&self, label: &Label, version: &Version) -> Option<LabelAssignment> {
+    pub fn next_holder(&self, label: &Label, version: &Version) -> Option<LabelAssignment> {
         self.holders(label).into_iter().find(|given| given.version.as_ref() != Some(version))
     }
 
     /// The highest active version on a commit: not withdrawn, and not from a lightweight tag.
     pub fn on_commit(&self, commit: GitId) -> Option<Version> {
-        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight && v.counts());
+        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight && v.is_active());
         here.map(|numbered| &numbered.version).max().cloned()
     }
 
@@ -208,7 +210,7 @@ impl Model {
     }
 
     /// The index of one of its events.
-    pub fn place(&self, event: &Event) -> usize {
+    pub fn index_of(&self, event: &Event) -> usize {
         self.events.iter().position(|e| e.tag == event.tag).unwrap_or(0)
     }
 
@@ -258,6 +260,7 @@ impl Model {
         self.labels.iter().filter(move |(_, given)| given.version.as_ref() == Some(version))
     }
 
+    /// The error for an unknown version.
     pub fn no_version(&self, version: &Version) -> Error {
         let error = Error::missing(format!("{} has no version {version}", self.name));
         let known: Vec<String> = self.versions.keys().rev().take(5).map(Version::to_string).collect();
@@ -267,11 +270,12 @@ impl Model {
         }
     }
 
+    /// The error for an unknown label.
     pub fn no_label(&self, label: &Label) -> Error {
         let error = Error::missing(format!("no version of {} has the label {label}", self.name));
         if self.deprecated.is_some() {
             return error.because(format!("{} is deprecated", self.name)).hint(format!(
-                "lockstep model history {} — tells what became of its versions",
+                "lockstep model history {} — shows the history of its versions",
                 word(&self.name.to_string())
             ));
         }
@@ -305,7 +309,7 @@ impl Event {
         if let Some(about) = tag.annotated {
             event.object = Some(about.id);
             event.has_signature = about.has_signature;
-            event.words = note::words(&about.message);
+            event.words = note::user_text(&about.message);
             event.note = note::read(&about.message);
             event.noted = block::version(&about.message);
             event.by = Some(about.tagger).filter(|by| !by.is_empty());
@@ -375,7 +379,7 @@ mod tests {
             });
             Tag { name: words[0].into(), commit: id(words[1]), annotated }
         });
-        Registry::of(tags.collect(), &|_| None)
+        Registry::from_tags(tags.collect(), &|_| None)
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What the message of a registry tag carries: a few lines for people, then a block for programs.
+//! The message of a registry tag: a few lines for people, then a block for programs.
 //!
 //! ```text
 //! digits v1.2.0
 //!
-//! Better on sevens.                                   what the user said, if anything
+//! Better on sevens.                                   the user's text, if any
 //!
 //! model.safetensors blake3 4be97d…, 35648 bytes       a version's pinned hash
 //!
@@ -11,10 +11,10 @@
 //! { "event": "register", "name": "digits", … }
 //! ```
 //!
-//! The tag's name decides what a tag means, the lock at its commit which bytes; the block adds what neither says: run
-//! record, metrics, checks. Whoever may push tags writes it, so it is untrusted: of bounded size, and nothing in it is
-//! ever used as a path or a command. A block of a newer version, or one that cannot be read, counts as none. What a
-//! later lockstep adds to the block under version 1, an older one passes over.
+//! The tag's name determines its meaning, and the lock at its commit the bytes; the block adds the run record, metrics
+//! and checks. Anyone who may push tags can write it, so it is untrusted: its size is bounded, and nothing in it is used
+//! as a path or a command. A block of a newer version, or an invalid one, is ignored. An older lockstep skips fields
+//! that a later one adds to the block under version 1.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +25,7 @@ use crate::model::checks::CheckOutcome;
 use crate::tag::block::{self, HEAD, VERSION};
 use crate::value::{self, Value};
 
+/// The block of a tag's message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     /// `register`, `deregister`, `promote`, `demote`, `deprecate`.
@@ -74,12 +75,14 @@ pub struct NotedFile {
     pub dir_hash: Option<String>,
 }
 
+/// A stage in a note.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedStage {
     pub address: String,
     pub key: String,
 }
 
+/// An evaluated condition in a note.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedCheck {
     pub check: String,
@@ -129,7 +132,7 @@ pub fn read(message: &str) -> Option<Note> {
 }
 
 /// The user's text: the message without its first line, its block and a signature.
-pub fn words(message: &str) -> String {
+pub fn user_text(message: &str) -> String {
     let end = block::start(message).map_or(message.len(), |at| at - HEAD.len());
     let text = message[..end].split("-----BEGIN ").next().unwrap_or_default();
     text.split_once('\n').map_or("", |(_, rest)| rest).trim().to_string()
@@ -166,7 +169,11 @@ mod tests {
         let text = write("digits v1.0.0", Some(hostile), &note());
         assert_eq!(read(&text), Some(note()));
         assert!(text.starts_with("digits v1.0.0\n\nBetter.\n lockstep-model 1\n"));
-        assert!(words(&text).starts_with("Better.") && words(&text).ends_with("3 bytes"), "{:?}", words(&text));
+        assert!(
+            user_text(&text).starts_with("Better.") && user_text(&text).ends_with("3 bytes"),
+            "{:?}",
+            user_text(&text)
+        );
         let signed = format!("{text}-----BEGIN SSH SIGNATURE-----\nU1NI\n-----END SSH SIGNATURE-----\n");
         assert_eq!(read(&signed), Some(note()));
         let crlf = text.replace('\n', "\r\n");
@@ -185,8 +192,8 @@ mod tests {
         for text in ["", "digits v1.0.0", "lockstep-model 1", "lockstep-model 1\nnull", &deep, &long, &newer] {
             assert_eq!(read(text), None);
         }
-        assert_eq!(words("only a title"), "");
-        assert_eq!(words("title\n\nthe words\n-----BEGIN PGP SIGNATURE-----\nx"), "the words");
+        assert_eq!(user_text("only a title"), "");
+        assert_eq!(user_text("title\n\nthe words\n-----BEGIN PGP SIGNATURE-----\nx"), "the words");
     }
 
     #[test]

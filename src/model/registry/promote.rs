@@ -47,6 +47,7 @@ pub struct Removal {
 }
 
 impl Promotion {
+    /// Plans the assignment of a label. Errors: the version does not exist, or is withdrawn.
     pub fn plan(project: &Project, registry: &Registry, asked: &ModelRequest, label: &Label) -> Result<Promotion> {
         let (model, _, version) = registry.find(asked)?;
         let name = &model.name;
@@ -129,7 +130,7 @@ impl Promotion {
             let message = word(&format!("{name} {}", self.version)).into_owned();
             error = error.hint(format!("register a version on a new commit: git commit --allow-empty -m {message}"));
         }
-        Some(error.hint("--force promotes it all the same, and the tag says so"))
+        Some(error.hint("--force promotes it nevertheless, and the tag records it"))
     }
 
     /// Records the refusals in the tag, to proceed with `--force`.
@@ -186,7 +187,7 @@ impl Removal {
         if let Which::Label(label) = &asked.which {
             return Err(Error::usage(format!("{name}#{label} is a label; what is deprecated is a version")).hint(
                 format!(
-                    "lockstep model demote {} {} — takes the label away",
+                    "lockstep model demote {} {} — removes the label",
                     word(&name.to_string()),
                     word(&label.to_string())
                 ),
@@ -205,7 +206,7 @@ impl Removal {
             event.commit,
             title,
         ));
-        let heir = |label: &Label| model.heir(label, &version).and_then(|given| given.version);
+        let heir = |label: &Label| model.next_holder(label, &version).and_then(|given| given.version);
         removal.labels = model.labels_of(&version).map(|(label, _)| (label.clone(), heir(label))).collect();
         removal.version = Some(version);
         Ok(removal)

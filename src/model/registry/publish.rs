@@ -4,7 +4,7 @@
 //! when the result of the push is known. If the push fails, the remote is asked: tags that it has were published,
 //! others are deleted locally, if they are exactly those of the command. If the remote cannot be asked, or after a
 //! kill, the journal stays: the next command that pushes resolves it, all other registry commands report it
-//! ([`unsettled`]).
+//! ([`pending_tags`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,11 +36,11 @@ struct Journal {
     /// BLAKE3 of the URL, if it has secrets. The URL itself is in the settings of Git only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
-    tags: Vec<Entry>,
+    tags: Vec<PendingTag>,
 }
 
 impl Journal {
-    fn new(remote: &Url, tags: Vec<Entry>) -> Journal {
+    fn new(remote: &Url, tags: Vec<PendingTag>) -> Journal {
         let hash = remote.has_secret().then(|| hash_of(remote));
         Journal { version: VERSION, remote: remote.to_string(), hash, tags }
     }
@@ -60,15 +60,15 @@ fn hash_of(url: &Url) -> String {
 
 /// A tag that is made and pushed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Entry {
+pub struct PendingTag {
     pub name: String,
     /// BLAKE3 of the content of its object without a signature, to recognise the tag.
     pub content: String,
 }
 
-impl Entry {
-    pub fn new(name: &str, content: &str) -> Entry {
-        Entry { name: name.into(), content: hash::of_bytes(content.as_bytes()).hex() }
+impl PendingTag {
+    pub fn new(name: &str, content: &str) -> PendingTag {
+        PendingTag { name: name.into(), content: hash::of_bytes(content.as_bytes()).hex() }
     }
 
     /// Deletes the tag locally, if this clone has exactly this tag.
@@ -111,8 +111,8 @@ impl<'p> Publisher<'p> {
         };
         let mut publisher = Publisher { repo, remote, settled: Vec::new(), _lock: lock };
         if let Some(journal) = read(repo)? {
-            publisher.settled = publisher.settle_journal(&journal)?;
-            publisher.forget()?;
+            publisher.settled = publisher.resolve_journal(&journal)?;
+            publisher.remove_journal()?;
         }
         Ok(publisher)
     }
@@ -144,7 +144,7 @@ impl<'p> Publisher<'p> {
     }
 
     /// Writes the names of the tags to the journal, before they are made.
-    pub fn announce(&self, tags: Vec<Entry>) -> Result<()> {
+    pub fn announce(&self, tags: Vec<PendingTag>) -> Result<()> {
         let journal = Journal::new(&self.remote, tags);
         replace_file(&path(self.repo), &serde_json::to_vec_pretty(&journal).unwrap_or_default())
     }
@@ -152,15 +152,15 @@ impl<'p> Publisher<'p> {
     /// Pushes the announced tags. If they do not arrive, they are deleted locally.
     ///
     /// Errors: [`Kind::Remote`].
-    pub fn push_new(&self, tags: &[Entry]) -> Result<()> {
+    pub fn push_new(&self, tags: &[PendingTag]) -> Result<()> {
         let names: Vec<String> = tags.iter().map(|tag| tag.name.clone()).collect();
-        let Err(failed) = self.repo.push_tags(&self.remote, &names) else { return self.forget() };
+        let Err(failed) = self.repo.push_tags(&self.remote, &names) else { return self.remove_journal() };
         let quoted = names.join(", ");
         let remote = &self.remote;
         let Ok(there) = self.repo.tags_at(remote, &names) else {
             let error = Error::new(Kind::Remote, format!("whether {quoted} arrived at {remote} is not known"));
             let error = failed.causes.into_iter().fold(error, Error::because);
-            return Err(error.hint("run the same command again when the remote can be reached: it settles this"));
+            return Err(error.hint("run the same command again when the remote can be reached: it resolves this"));
         };
         let mut kept = Vec::new();
         for tag in tags {
@@ -170,7 +170,7 @@ impl<'p> Publisher<'p> {
                 false => self.repo.delete_tag(&tag.name, object)?,
             }
         }
-        self.forget()?;
+        self.remove_journal()?;
         if kept.len() == tags.len() {
             return Ok(());
         }
@@ -202,12 +202,12 @@ impl<'p> Publisher<'p> {
     }
 
     /// Removes the journal.
-    pub fn forget(&self) -> Result<()> {
+    pub fn remove_journal(&self) -> Result<()> {
         Turn::take(&path(self.repo))?.remove()
     }
 
     /// Keeps what the remote has and deletes the rest; returns the result for each.
-    fn settle_journal(&self, journal: &Journal) -> Result<Vec<String>> {
+    fn resolve_journal(&self, journal: &Journal) -> Result<Vec<String>> {
         let mut own = Vec::new();
         for tag in &journal.tags {
             own.extend(tag.object(self.repo)?.map(|object| (&tag.name, object)));
@@ -248,9 +248,9 @@ impl<'p> Publisher<'p> {
 }
 
 /// Local tags of an interrupted command, with their remote: they may have been pushed or not.
-pub fn unsettled(repo: &Repo) -> Vec<(String, String)> {
+pub fn pending_tags(repo: &Repo) -> Vec<(String, String)> {
     let Ok(Some(journal)) = read(repo) else { return Vec::new() };
-    let is_here = |tag: &&Entry| matches!(tag.object(repo), Ok(Some(_)));
+    let is_here = |tag: &&PendingTag| matches!(tag.object(repo), Ok(Some(_)));
     let remote = Url::from(journal.remote.as_str());
     journal.tags.iter().filter(is_here).map(|tag| (tag.name.clone(), remote.to_string())).collect()
 }

@@ -34,13 +34,13 @@ const MOST: usize = 200;
 
 /// Which number the version gets.
 #[derive(Clone, Debug)]
-pub enum Number {
+pub enum VersionNumber {
     This(Version),
     Next(Bump),
 }
 
 /// The plan of a registration, with the reasons against it.
-pub struct Plan {
+pub struct RegistrationPlan {
     pub new_tag: PlannedTag,
     pub version: Version,
     pub artifact: Artifact,
@@ -57,30 +57,30 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-impl Plan {
+impl RegistrationPlan {
     /// `rev` is the commit's name; `None` for the checked-out commit, which is then compared with the workspace.
     pub fn make(
         project: &Project,
         registry: &Registry,
         name: &ModelName,
-        number: &Number,
+        number: &VersionNumber,
         rev: Option<&str>,
         sink: &dyn Sink,
-    ) -> Result<Plan> {
-        let version = free(registry, name, number)?;
+    ) -> Result<RegistrationPlan> {
+        let version = unused_number(registry, name, number)?;
         let snapshots = project.snapshots();
         let snapshot = snapshots.at(&Rev::Named(rev.unwrap_or("HEAD").to_string()))?;
         let artifact = artifact::declared(&snapshot, name)?;
         let origin = origin::trace(&snapshot, &artifact.path)?;
         refuse_pointer(project, &origin)?;
         let commit = snapshot.git().ok_or_else(|| Error::new(Kind::Bug, "a commit without Git"))?;
-        let stages = reproducible::concerned(&snapshot, &artifact, &origin);
+        let stages = reproducible::stages_to_check(&snapshot, &artifact, &origin);
         let mut doubts = reproducible::of_commit(&snapshot, &stages)?;
         if rev.is_none() {
             doubts.extend(reproducible::of_workspace(project, &snapshot, &stages, sink)?);
         }
         let mut warnings = Vec::new();
-        warnings.extend(twin(registry, name, &origin));
+        warnings.extend(version_with_same_bytes(registry, name, &origin));
         let model = registry.models.get(name);
         let sibling = model.and_then(|model| model.on_commit(commit.id));
         if let (None, Some(other)) = (&sibling, model.and_then(|model| model.other_on_commit(commit.id, &version))) {
@@ -91,7 +91,7 @@ impl Plan {
         }
         match availability::check_availability(project, &snapshot, &origin)? {
             Availability::Nowhere => warnings.push(format!(
-                "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
+                "there is no remote, so no other clone can get {}: lockstep remote add -d NAME URL, then lockstep push",
                 origin.path
             )),
             Availability::Lacking(why) => doubts.extend(why),
@@ -105,7 +105,7 @@ impl Plan {
         let title = format!("{name} {version}");
         let mut new_tag = PlannedTag::new(registry, name, Action::Register(version.clone()), commit.id, title);
         describe(project, &snapshot, &origin, measured, &checks, &mut new_tag)?;
-        Ok(Plan {
+        Ok(RegistrationPlan {
             new_tag,
             version,
             about: commit.about()?,
@@ -143,16 +143,16 @@ impl Plan {
         error.causes.extend(self.doubts.iter().chain(&self.unread).cloned());
         error.causes.extend(failed.into_iter().flat_map(|e| e.causes));
         if let Some(sibling) = &self.sibling {
-            error = error.hint(format!("use the version that is there: {}", word(&format!("{name}@{sibling}"))));
+            error = error.hint(format!("use the existing version: {}", word(&format!("{name}@{sibling}"))));
             error = error.hint(format!(
                 "or give the number to a new commit: git commit --allow-empty -m {}",
                 word(&format!("{name} {version}"))
             ));
         }
         if !self.doubts.is_empty() {
-            error = error.hint("mend that and register again: lockstep repro, git commit, lockstep push");
+            error = error.hint("fix that and register again: lockstep repro, git commit, lockstep push");
         }
-        Some(error.hint("--force registers it all the same, and the tag says so"))
+        Some(error.hint("--force registers it nevertheless, and the tag records it"))
     }
 
     /// Records the refusals in the tag, to proceed with `--force`.
@@ -174,22 +174,22 @@ fn refuse_pointer(project: &Project, origin: &Origin) -> Result<()> {
 }
 
 /// The number, if it was never assigned.
-fn free(registry: &Registry, name: &ModelName, number: &Number) -> Result<Version> {
+fn unused_number(registry: &Registry, name: &ModelName, number: &VersionNumber) -> Result<Version> {
     let model = registry.models.get(name);
     let highest = model.and_then(|m| m.highest());
     let version = match number {
-        Number::This(version) => version.clone(),
-        Number::Next(bump) => highest.cloned().unwrap_or_else(Version::zero).bumped(*bump),
+        VersionNumber::This(version) => version.clone(),
+        VersionNumber::Next(bump) => highest.cloned().unwrap_or_else(Version::zero).bumped(*bump),
     };
     let Some(registered) = model.and_then(|m| m.versions.get(&version)) else { return Ok(version) };
     let what = if registered.withdrawn.is_some() { "was registered and taken back" } else { "is registered already" };
     let next = highest.unwrap_or(&version).bumped(Bump::Patch);
-    Err(Error::usage(format!("{name} {version} {what}; a number is given once"))
+    Err(Error::usage(format!("{name} {version} {what}; a number is assigned once"))
         .hint(format!("lockstep model register {} --version {next}", word(&name.to_string()))))
 }
 
 /// A version with the same bytes.
-fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String> {
+fn version_with_same_bytes(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String> {
     let model = registry.models.get(name)?;
     let hash = origin.pin.id.hex();
     let same = |event: usize| model.events[event].note.as_ref()?.file.as_ref().map(|f| f.blake3 == hash);
@@ -217,7 +217,7 @@ fn describe(
         dir_hash: if pin.is_dir() { availability::dir_hash(project.store(), &pin) } else { None },
     });
     for id in origin.stages.iter().take(MOST) {
-        let Some(entry) = origin::entry(snapshot, *id)? else { continue };
+        let Some(entry) = origin::lock_entry(snapshot, *id)? else { continue };
         let address = pipelines.address(*id, &RepoPath::root());
         if new_tag.note.stage.is_none() {
             new_tag.note.stage = Some(NotedStage { address: address.clone(), key: entry.key.hex() });

@@ -20,7 +20,7 @@ pub fn is_required(now: &Snapshot<'_>, name: &ModelName) -> Result<bool> {
     let is_of_model = |file: &RepoPath| file.parent().unwrap_or_default().as_str() == name.folder();
     if let Some((_, error)) = now.definitions.broken.iter().find(|(file, _)| is_of_model(file)) {
         let error = error.clone();
-        return Err(error.because(format!("whether the tags of {name} must be signed cannot be told")));
+        return Err(error.because(format!("whether the tags of {name} must be signed is not known")));
     }
     let files = now.definitions.pipelines.files.iter().filter(|file| is_of_model(&file.path));
     let mut declared = files.flat_map(|file| &file.artifacts).filter(|(key, _)| key == name.short());

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::note::{self, Note};
-use super::publish::{Entry, Publisher};
+use super::publish::{PendingTag, Publisher};
 use super::signed;
 use crate::error::{Error, Result};
 use crate::git::{Committer, GitId, NewTag};
@@ -103,7 +103,7 @@ pub fn perform(
     let (by, remarks) = dated(project.repo.committer()?, &new_tags)?;
     let drafts =
         new_tags.into_iter().map(|new_tag| new_tag.draft(&by, project, options)).collect::<Result<Vec<_>>>()?;
-    let entries: Vec<Entry> = drafts.iter().map(|draft| draft.entry(&by)).collect();
+    let entries: Vec<PendingTag> = drafts.iter().map(|draft| draft.entry(&by)).collect();
     if let Some(publisher) = publisher {
         publisher.announce(entries.clone())?;
     }
@@ -112,7 +112,7 @@ pub fn perform(
             for made in &entries[..at] {
                 made.delete(&project.repo)?;
             }
-            publisher.map_or(Ok(()), Publisher::forget)?;
+            publisher.map_or(Ok(()), Publisher::remove_journal)?;
             return Err(error);
         }
     }
@@ -126,8 +126,8 @@ impl DraftTag {
         NewTag { name: &self.name, commit: self.commit, message: &self.message, sign: self.sign }
     }
 
-    fn entry(&self, by: &Committer) -> Entry {
-        Entry::new(&self.name, &self.tag().content(by))
+    fn entry(&self, by: &Committer) -> PendingTag {
+        PendingTag::new(&self.name, &self.tag().content(by))
     }
 }
 
@@ -152,7 +152,7 @@ fn dated(by: Committer, new_tags: &[PlannedTag]) -> Result<(Committer, Vec<Strin
     }
     let ahead = last - by.time;
     let remark = format!(
-        "the last tag of the model is dated {}, ahead of this clock; the new one is dated a second later, so that it counts",
+        "the last tag of the model is dated {}, ahead of this clock; the new one is dated a second later, so that it takes effect",
         rfc3339(last)
     );
     Ok((by.at(last + 1), if ahead > TOLERANCE { vec![remark] } else { Vec::new() }))

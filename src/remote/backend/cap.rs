@@ -18,10 +18,12 @@ pub const ANSWER: u64 = 32 << 20;
 /// Entries of a listing.
 pub const ENTRIES: usize = 10_000_000;
 
+/// The error for an object that is larger than allowed.
 pub fn too_large(path: &str, most: u64) -> Fault {
     Fault::new(FaultKind::Other, format!("{path} is larger than the {most} bytes that it may have"))
 }
 
+/// The error for a listing with too many entries.
 pub fn too_many(folder: &str) -> Fault {
     Fault::new(FaultKind::Other, format!("{folder}/ has more than {ENTRIES} entries"))
 }

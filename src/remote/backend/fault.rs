@@ -93,12 +93,12 @@ impl From<opendal::Error> for Fault {
             _ if e.is_temporary() || e.is_persistent() => FaultKind::Busy,
             _ => FaultKind::Other,
         };
-        Fault::new(why, words(&e))
+        Fault::new(why, service_message(&e))
     }
 }
 
 /// The sentence in an answer, such as `NoSuchBucket: The specified bucket does not exist`.
-fn words(e: &opendal::Error) -> String {
+fn service_message(e: &opendal::Error) -> String {
     let message = e.message();
     let field = |name: &str| {
         let rest = &message[message.find(&format!("{name}: \""))? + name.len() + 3..];
@@ -167,9 +167,11 @@ pub fn error(fault: &Fault, name: &str, url: &Url, scheme: Scheme, doing: &str) 
     }
     let error = Error::new(Kind::Remote, message).because(&fault.text);
     if fault.text.contains("Host key verification failed") {
-        return error
-            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url)))
-            .hint(format!("or trust whoever answers first: lockstep remote modify {name} known_hosts_strategy add"));
+        return error.hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url))).hint(
+            format!(
+                "or trust the key that the host shows first: lockstep remote modify {name} known_hosts_strategy add"
+            ),
+        );
     }
     match fault.kind {
         FaultKind::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),

@@ -15,6 +15,7 @@ use crate::store::{RootFolder, random_name};
 /// After this many bytes the kernel is asked to start writing, so that the final sync is short.
 const WRITE_OUT: u64 = 32 << 20;
 
+/// A remote in a folder.
 pub struct Folder {
     root: RootFolder,
     /// New folders, whose names have to be made durable with the first object in them.
@@ -69,6 +70,7 @@ impl Folder {
         if bytes.len() as u64 > most { Err(cap::too_large(path, most)) } else { Ok(Some(bytes)) }
     }
 
+    /// A part of a file; fewer bytes are an error.
     pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
         let mut file = match self.root.open_file(path) {
             Ok(file) => file,
@@ -87,6 +89,7 @@ impl Folder {
         Ok(Some(bytes))
     }
 
+    /// Writes a file durably.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Fault> {
         self.write(path, |file| file.write_all(bytes).map_err(|e| StreamFault::Remote(e.into()))).map_err(|e| match e {
             StreamFault::Source(e) => e.into(),
@@ -94,6 +97,7 @@ impl Folder {
         })
     }
 
+    /// Writes `size` bytes from `source` durably.
     pub fn put_stream(
         &self,
         path: &str,
@@ -166,6 +170,7 @@ impl Folder {
         Ok(())
     }
 
+    /// The names of the regular files in a folder.
     pub fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
         let names = self.root.entries_up_to(folder, cap::ENTRIES)?.ok_or_else(|| cap::too_many(folder))?;
         Ok(names.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
@@ -181,6 +186,7 @@ impl Folder {
         Ok(self.list(folder)?.into_iter().filter(is_old).collect())
     }
 
+    /// Removes a file; a missing one is not an error.
     pub fn remove(&self, path: &str) -> Result<(), Fault> {
         match self.root.remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),

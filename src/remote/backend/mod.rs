@@ -31,6 +31,7 @@ use fault::{Fault, FaultKind, StreamFault};
 use folder::Folder;
 use service::Service;
 
+/// A remote as a store of named objects.
 pub struct Backend {
     /// The name of the remote.
     name: String,
@@ -84,6 +85,7 @@ pub enum StreamError {
 }
 
 impl Backend {
+    /// Prepares the backend. Sends no request. Errors: the options are invalid.
     pub fn open(
         name: &str,
         url: &Url,
@@ -94,7 +96,7 @@ impl Backend {
         stop: Stop,
     ) -> Result<Backend> {
         let scheme = address.scheme;
-        let hidden = HiddenTexts::of(address, &options, env);
+        let hidden = HiddenTexts::collect(address, &options, env);
         let kind = if scheme == Scheme::Folder {
             let dir = expand(&address.path, base, env.get("HOME").map(Path::new));
             Kind::Folder(Folder::new(dir.map_err(|e| e.because(format!("it is the URL of the remote {name}")))?))
@@ -105,7 +107,7 @@ impl Backend {
                 fault::error(&fault, name, url, scheme, "be used")
             })?))
         };
-        let who = who(url, address, &options, env);
+        let who = identity_of(url, address, &options, env);
         Ok(Backend {
             name: name.to_string(),
             url: url.clone(),
@@ -119,7 +121,8 @@ impl Backend {
         })
     }
 
-    pub fn who(&self) -> Option<&str> {
+    /// The identity that is used, where the settings alone tell it.
+    pub fn identity(&self) -> Option<&str> {
         self.who.as_deref()
     }
 
@@ -132,10 +135,11 @@ impl Backend {
     }
 
     /// Returns true if folders of the remote can be listed.
-    pub fn lists(&self) -> bool {
+    pub fn can_list(&self) -> bool {
         self.scheme != Scheme::Http
     }
 
+    /// The requests and bytes so far.
     pub fn spent(&self) -> TransferCost {
         let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
         let more = match &self.kind {
@@ -162,9 +166,9 @@ impl Backend {
     }
 
     /// Sets how many objects travel at once: they share the memory for parts.
-    pub fn share(&self, objects: usize) {
+    pub fn set_jobs(&self, objects: usize) {
         if let Kind::Service(service) = &self.kind {
-            service.share(objects);
+            service.set_jobs(objects);
         }
     }
 
@@ -331,7 +335,7 @@ impl Backend {
 
     /// Removes temporary objects of broken or killed uploads that are older than `time`, in seconds since 1970. Costs
     /// one listing, on remotes that can have such objects.
-    pub fn sweep(&self, time: u64) -> Result<()> {
+    pub fn remove_stale_uploads(&self, time: u64) -> Result<()> {
         self.count();
         let old = match &self.kind {
             Kind::Folder(folder) => folder.leftovers("tmp", time),
@@ -379,10 +383,10 @@ impl Backend {
 
     /// Like [`Backend::remove`], but also runs after an interruption. An object that cannot be removed within a moment
     /// stays.
-    pub fn tidy(&self, path: &str) {
+    pub fn remove_leftover(&self, path: &str) {
         match &self.kind {
             Kind::Folder(folder) => drop(folder.remove(path)),
-            Kind::Service(service) => service.tidy(path),
+            Kind::Service(service) => service.remove_leftover(path),
         }
     }
 }
@@ -402,7 +406,7 @@ impl Read for Stoppable<'_> {
     }
 }
 
-fn who(url: &Url, address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
+fn identity_of(url: &Url, address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
     let of = |option: &str, variable: &str| options.get(option).or_else(|| env.get(variable).map(String::as_str));
     let from = |words: &str, name: &str| format!("{words} {name}");
     match address.scheme {

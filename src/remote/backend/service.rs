@@ -45,6 +45,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// The time limit for removing temporary objects from the remote after an interruption.
 const MOMENT: Duration = Duration::from_millis(400);
 
+/// A remote on a network service.
 pub struct Service {
     runtime: Option<tokio::runtime::Runtime>,
     operator: Operator,
@@ -60,6 +61,7 @@ pub struct Service {
 }
 
 impl Service {
+    /// Builds the operator. Sends no request.
     pub fn open(
         address: &Address,
         options: &Options,
@@ -154,12 +156,13 @@ impl Service {
 
     /// Removes what a broken upload left, also after an interruption. An object that cannot be removed within a moment
     /// stays.
-    pub fn tidy(&self, path: &str) {
+    pub fn remove_leftover(&self, path: &str) {
         let delete = async { Ok(timeout(MOMENT, self.operator.delete(path)).await.is_ok()) };
         let _ = self.run(delete);
     }
 
-    pub fn share(&self, objects: usize) {
+    /// Sets how many objects travel at once.
+    pub fn set_jobs(&self, objects: usize) {
         self.jobs.store(objects.max(1), Ordering::Relaxed);
     }
 
@@ -207,6 +210,7 @@ impl Service {
         }
     }
 
+    /// Writes an object from memory.
     pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<(), Fault> {
         let size = bytes.len() as u64;
         if !self.renames() {
@@ -221,7 +225,7 @@ impl Service {
         }
         let temp = self.temp()?;
         let written = self.wait(1, self.operator.write(&temp, bytes)).map(drop);
-        self.settle(&temp, path, size, may_replace, written)
+        self.move_into_place(&temp, path, size, may_replace, written)
     }
 
     /// Sends `size` bytes from `source`; the object does not become visible if the source fails.
@@ -256,9 +260,9 @@ impl Service {
             return sent;
         }
         match sent {
-            Ok(()) => self.settle(&target, path, size, may_replace, Ok(())).map_err(StreamFault::Remote),
+            Ok(()) => self.move_into_place(&target, path, size, may_replace, Ok(())).map_err(StreamFault::Remote),
             Err(e) => {
-                self.tidy(&target);
+                self.remove_leftover(&target);
                 Err(e)
             }
         }
@@ -339,6 +343,7 @@ impl Service {
         Ok(names.collect())
     }
 
+    /// Removes an object; a missing one is not an error.
     pub fn remove(&self, path: &str) -> Result<(), Fault> {
         absent(self.wait(1, self.operator.delete(path))).map(drop)
     }
@@ -388,7 +393,7 @@ impl Service {
         self.wait(1, self.operator.rename(path, &aside))?;
         match self.wait(1, self.operator.rename(temp, path)) {
             Ok(()) => {
-                self.tidy(&aside);
+                self.remove_leftover(&aside);
                 Ok(())
             }
             Err(fault) => {
@@ -410,7 +415,7 @@ impl Service {
     }
 
     /// Renames `temp` to its final name.
-    fn settle(
+    fn move_into_place(
         &self,
         temp: &str,
         path: &str,
@@ -433,7 +438,7 @@ impl Service {
             })
         });
         if renamed.is_err() {
-            self.tidy(temp);
+            self.remove_leftover(temp);
         }
         renamed
     }

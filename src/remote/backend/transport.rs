@@ -59,7 +59,7 @@ fn follow_inside(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 
 impl HttpTransport for BoundedTransport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
-        let most = most(&request);
+        let most = answer_limit(&request);
         let has_body = request.method() != Method::HEAD;
         let mut answer = self.0.fetch(request).await?;
         if answer.status() == StatusCode::TOO_MANY_REQUESTS {
@@ -76,7 +76,7 @@ impl HttpTransport for BoundedTransport {
 }
 
 /// The limit for the answer to this request.
-fn most(request: &Request<Buffer>) -> u64 {
+fn answer_limit(request: &Request<Buffer>) -> u64 {
     let task = MOST.try_with(|most| *most).ok();
     task.or_else(|| asked_for(request.headers())).unwrap_or(0).max(cap::ANSWER)
 }
@@ -129,7 +129,7 @@ mod tests {
         ] {
             let request = Request::get("http://x/").header(RANGE, range).body(Buffer::new()).unwrap();
             assert_eq!(asked_for(request.headers()), want, "{range}");
-            assert_eq!(most(&request), want.unwrap_or(0).max(cap::ANSWER));
+            assert_eq!(answer_limit(&request), want.unwrap_or(0).max(cap::ANSWER));
         }
     }
 }

@@ -25,6 +25,7 @@ const CHUNK: u64 = 1 << 20;
 const AHEAD: usize = 4;
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// An uploader for one WebDAV remote.
 pub struct Upload {
     client: reqwest::Client,
     endpoint: String,
@@ -80,7 +81,7 @@ impl Upload {
                 Ok(answer) => break answer,
                 Err(_) if self.stop.asked().is_some() || waited > self.patience => {
                     answer.abort();
-                    return Err(self.late());
+                    return Err(self.timed_out());
                 }
                 Err(_) => waited += GLANCE,
             }
@@ -116,7 +117,7 @@ impl Upload {
                     Ok(Err(_)) => return Ok(()),
                     Err(_) if is_answered() => return Ok(()),
                     Err(_) if self.stop.asked().is_some() || waited > self.patience => {
-                        return Err(self.late());
+                        return Err(self.timed_out());
                     }
                     Err(_) => waited += GLANCE,
                 }
@@ -127,7 +128,7 @@ impl Upload {
         Ok(())
     }
 
-    fn late(&self) -> StreamFault {
+    fn timed_out(&self) -> StreamFault {
         match self.stop.asked() {
             Some(number) => StreamFault::Remote(Fault::new(FaultKind::Stopped(number), "interrupted")),
             None => StreamFault::Again(Fault::new(FaultKind::Busy, "the server takes nothing any more: timed out")),

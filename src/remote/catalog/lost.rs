@@ -21,19 +21,19 @@ impl Remote {
             return Ok(());
         }
         let (name, url) = (&self.name, self.url());
-        self.refuse_index_alone()?;
+        self.refuse_missing_marker()?;
         let error = Error::new(Kind::Remote, format!("the remote {name} ({url}) is not there"))
             .because(match self.backend.folder() {
                 Some(folder) if !folder.is_dir() => format!("there is no folder {}", folder.display()),
                 Some(folder) => format!("{} has no file {MARKER}", folder.display()),
                 None => format!("it has no file {MARKER}"),
             })
-            .because("this clone has used it: what it held is out of reach, or gone");
+            .because("this clone has used it before: its data is out of reach, or deleted");
         let error = match self.backend.folder() {
             Some(_) => error.hint("is the disk mounted?"),
             None => error.hint("does the URL still lead to the same place? lockstep remote list"),
         };
-        Err(error.hint(format!("to begin with an empty remote there: {}", self.start_over)))
+        Err(error.hint(format!("to start an empty remote there: {}", self.start_over)))
     }
 
     /// The same for a remote in a folder, where the check costs next to nothing.
@@ -42,8 +42,8 @@ impl Remote {
     }
 
     /// The error for reading from a location without a marker that this clone has not used.
-    pub(in crate::remote) fn unmarked(&self) -> Result<Error> {
-        self.refuse_index_alone()?;
+    pub(in crate::remote) fn missing_marker_error(&self) -> Result<Error> {
+        self.refuse_missing_marker()?;
         let message = format!("the remote {} ({}) is not a lockstep remote", self.name, self.url());
         Ok(Error::new(Kind::Remote, message)
             .because(format!("it has no file {MARKER}: nothing was pushed there yet, or the URL is wrong"))
@@ -52,8 +52,8 @@ impl Remote {
     }
 
     /// A location with an index and without the marker is a damaged remote.
-    fn refuse_index_alone(&self) -> Result<()> {
-        if !self.backend.lists() || self.backend.list("index")?.is_empty() {
+    fn refuse_missing_marker(&self) -> Result<()> {
+        if !self.backend.can_list() || self.backend.list("index")?.is_empty() {
             return Ok(());
         }
         let message = format!("the remote {} ({}) lost its file {MARKER}", self.name, self.url());

@@ -55,6 +55,7 @@ impl ObjectSet {
         self.objects.extend(&other.objects);
     }
 
+    /// The objects that `other` lacks.
     pub fn minus(&self, other: &ObjectSet) -> ObjectSet {
         ObjectSet {
             roots: &self.roots - &other.roots,
@@ -64,6 +65,7 @@ impl ObjectSet {
         }
     }
 
+    /// The objects in both sets.
     pub fn intersection(&self, other: &ObjectSet) -> ObjectSet {
         ObjectSet {
             roots: &self.roots & &other.roots,
@@ -132,6 +134,7 @@ impl Note {
     }
 }
 
+/// The kind of a note, by its file extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NoteKind {
     Marked,
@@ -147,6 +150,7 @@ pub struct NoteName {
 }
 
 impl NoteName {
+    /// `None` for a name that is not that of a note.
     pub fn parse(text: &str) -> Option<NoteName> {
         let (name, kind) = text.split_once('.')?;
         let kind = match kind {
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let name = SegmentName::of(b"x", 7);
+        let name = SegmentName::for_bytes(b"x", 7);
         let note = Note { of: [name.clone()].into(), things: things(3) };
         assert_eq!(Note::parse(&note.encode()), Some(note.clone()));
         assert_eq!(Note::parse(&Note::default().encode()), Some(Note::default()));
@@ -245,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_does_not_go_by_the_marks_of_before() {
-        let (first, second) = (SegmentName::of(b"1", 1), SegmentName::of(b"2", 2));
+        let (first, second) = (SegmentName::for_bytes(b"1", 1), SegmentName::for_bytes(b"2", 2));
         let marks = Marks {
             marked: vec![(first.clone(), things(1)), (second.clone(), things(1))],
             kept: vec![Note { of: [first].into(), things: things(1) }],
@@ -258,7 +262,7 @@ mod tests {
 
     #[test]
     fn who_removes_is_believed_for_an_hour() {
-        let name = SegmentName::of(b"x", 10_000);
+        let name = SegmentName::for_bytes(b"x", 10_000);
         for (kind, now, want) in [
             (NoteKind::Removing, 10_000, true),
             (NoteKind::Removing, 13_599, true),

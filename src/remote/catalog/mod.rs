@@ -152,20 +152,20 @@ impl Memory {
     }
 
     /// Caches a segment. A failure is ignored: the segment is fetched again.
-    pub fn keep_segment(&self, name: &SegmentName, bytes: &[u8]) {
-        keep(&self.segment_path(name), bytes);
+    pub fn cache_segment(&self, name: &SegmentName, bytes: &[u8]) {
+        write_cached(&self.segment_path(name), bytes);
     }
 
     fn note(&self, file: &str) -> Option<Vec<u8>> {
         fs::read(self.dir.join("index").join(file)).ok()
     }
 
-    fn keep_note(&self, file: &str, bytes: &[u8]) {
-        keep(&self.dir.join("index").join(file), bytes);
+    fn cache_note(&self, file: &str, bytes: &[u8]) {
+        write_cached(&self.dir.join("index").join(file), bytes);
     }
 
     /// Deletes cached files that the remote does not list any more.
-    fn tidy(&self, segments: &BTreeSet<SegmentName>, notes: &BTreeSet<NoteName>) {
+    fn prune(&self, segments: &BTreeSet<SegmentName>, notes: &BTreeSet<NoteName>) {
         for entry in fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
@@ -180,6 +180,7 @@ impl Memory {
         self.dir.join("packs").join(format!("{pack}.index"))
     }
 
+    /// The cached index of a pack.
     pub fn index(&self, pack: &PackId) -> Option<Arc<PackIndex>> {
         #[cfg(test)]
         self.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -187,12 +188,13 @@ impl Memory {
         (index.id() == *pack).then(|| Arc::new(index))
     }
 
-    pub fn keep_index(&self, index: &PackIndex) {
-        keep(&self.index_path(&index.id()), index.tail());
+    /// Caches the index of a pack. A failure is ignored.
+    pub fn cache_index(&self, index: &PackIndex) {
+        write_cached(&self.index_path(&index.id()), index.tail());
     }
 }
 
-fn keep(path: &Path, bytes: &[u8]) {
+fn write_cached(path: &Path, bytes: &[u8]) {
     let made = path.parent().map(fs::create_dir_all);
     if made.is_some_and(|made| made.is_ok()) {
         let _ = write_named(path, bytes);
@@ -208,7 +210,7 @@ pub fn read(backend: &Backend, memory: &Memory, from_scratch: bool) -> Result<Ca
     let mut gone_before = None;
     for _ in 0..PATIENCE {
         let listed = list(backend)?;
-        let unlisted = if backend.lists() { BTreeSet::new() } else { &memory.segments() - &listed.segments };
+        let unlisted = if backend.can_list() { BTreeSet::new() } else { &memory.segments() - &listed.segments };
         let (mut segments, mut left) = (BTreeMap::new(), cap::SEGMENTS);
         let mut damaged = Vec::new();
         let mut gone = BTreeSet::new();
@@ -231,9 +233,9 @@ pub fn read(backend: &Backend, memory: &Memory, from_scratch: bool) -> Result<Ca
             left = left.saturating_sub(length);
             segments.insert(name.clone(), segment);
         }
-        if gone.is_empty() || !backend.lists() && gone_before.as_ref() == Some(&gone) {
+        if gone.is_empty() || !backend.can_list() && gone_before.as_ref() == Some(&gone) {
             let there = segments.keys().chain(damaged.iter().map(|(name, _)| name)).cloned().collect();
-            memory.tidy(&there, &listed.notes);
+            memory.prune(&there, &listed.notes);
             let marks = marks(backend, memory, listed.notes)?;
             let marked = marks.all_marked();
             return Ok(Catalog { has_marker: true, damaged, marks, marked, ..Catalog::new(segments) });
@@ -242,7 +244,7 @@ pub fn read(backend: &Backend, memory: &Memory, from_scratch: bool) -> Result<Ca
     }
     let gone = gone_before.iter().flatten().map(SegmentName::as_str).next().unwrap_or_default();
     let message = format!("the remote {} lists index/{gone} and does not have it", backend.url());
-    Err(Error::new(Kind::Remote, message).hint("somebody may be writing to it: try again in a moment"))
+    Err(Error::new(Kind::Remote, message).hint("another process may be writing to it: try again in a moment"))
 }
 
 /// The content of `index/`.
@@ -251,8 +253,9 @@ pub struct Listed {
     pub notes: BTreeSet<NoteName>,
 }
 
+/// Lists `index/`, or reads the summary where nothing can be listed.
 pub fn list(backend: &Backend) -> Result<Listed> {
-    if !backend.lists() {
+    if !backend.can_list() {
         return Ok(Listed { segments: summary::read_alone(backend)?, notes: BTreeSet::new() });
     }
     let files = backend.list("index")?;
@@ -284,7 +287,7 @@ fn marks(backend: &Backend, memory: &Memory, names: BTreeSet<NoteName>) -> Resul
             }
         }
         if is_new {
-            memory.keep_note(&file, &bytes);
+            memory.cache_note(&file, &bytes);
         }
     }
     Ok(Marks { names, ..marks })
@@ -309,7 +312,7 @@ fn fetch(backend: &Backend, memory: &Memory, name: &SegmentName, most: u64) -> R
         Err(e) => Ok(damaged(e.0)),
         Ok(_) if !name.fits(&bytes) => Ok(damaged("its name is not that of its bytes")),
         Ok(segment) => {
-            memory.keep_segment(name, &bytes);
+            memory.cache_segment(name, &bytes);
             Ok(SegmentState::Whole(segment, bytes.len() as u64))
         }
     }

@@ -27,7 +27,7 @@ use crate::store::{ObjectId, ObjectKind};
 
 const MAGIC: &[u8; 8] = b"lockseg\n";
 const VERSION: u32 = 1;
-/// What comes before the rows.
+/// The length of the header before the rows.
 const START: usize = 8 + 4 + 5 * 4;
 /// A pack holds up to 64 MiB, or one tree of any size.
 const LARGEST_PACK: u64 = 1 << 36;
@@ -164,6 +164,7 @@ impl Segment {
         out
     }
 
+    /// Errors: the bytes are not a segment, or of a newer version.
     pub fn parse(bytes: &[u8]) -> Result<Segment, Malformed> {
         let cut = Malformed("it is cut short");
         let (body, sum) = bytes.split_at_checked(bytes.len().wrapping_sub(32)).ok_or(cut)?;
@@ -322,7 +323,7 @@ pub struct SegmentName(String);
 
 impl SegmentName {
     /// The name of these bytes, written `seconds` after 1970.
-    pub fn of(bytes: &[u8], seconds: u64) -> SegmentName {
+    pub fn for_bytes(bytes: &[u8], seconds: u64) -> SegmentName {
         SegmentName(format!("{:010x}-{}", seconds & 0xff_ffff_ffff, &ObjectId::of(bytes).hex()[..16]))
     }
 
@@ -474,7 +475,7 @@ mod tests {
 
     #[test]
     fn names_sort_by_time_and_prove_their_bytes() {
-        let (early, late) = (SegmentName::of(b"x", 1), SegmentName::of(b"x", 1 << 36));
+        let (early, late) = (SegmentName::for_bytes(b"x", 1), SegmentName::for_bytes(b"x", 1 << 36));
         assert!(early < late && early.fits(b"x") && !early.fits(b"y"));
         assert_eq!(SegmentName::parse(early.as_str()), Some(early));
         for wrong in ["all", "", "0000000001-", "0000000001-0123456789abcdeF", "../0000001-0123456789abcdef"] {

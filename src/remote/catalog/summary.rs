@@ -5,7 +5,7 @@
 //!
 //! 1. A segment is announced before it is written. Readers skip a name without a file.
 //! 2. Each writer lists `index/` after it wrote the summary, and writes it again until both agree. The last writer has
-//! therefore seen all segments that existed by then.
+//!    therefore seen all segments that existed by then.
 //! 3. Each push compares the two, also a push with nothing to send, and writes the summary if a name is missing in it.
 //!
 //! A reader adds the names in its cache: see [`crate::remote::catalog::read`].
@@ -45,8 +45,8 @@ pub fn read_alone(backend: &Backend) -> Result<BTreeSet<SegmentName>> {
         }
         std::thread::sleep(PAUSE);
     }
-    let message = format!("the remote {} has no {SUMMARY}, which says what is there", backend.url());
-    Err(Error::new(Kind::Remote, message).hint("a push to where its web server takes its files from writes it"))
+    let message = format!("the remote {} has no {SUMMARY}, which lists its content", backend.url());
+    Err(Error::new(Kind::Remote, message).hint("a push to the storage behind its web server writes it"))
 }
 
 fn encode(names: &BTreeSet<SegmentName>) -> Vec<u8> {

@@ -45,7 +45,7 @@ impl Losses {
     }
 
     /// Records that the location of an object is unknown, unless an unreadable pack may explain it.
-    pub fn unknown(&self, id: ObjectId, error: impl FnOnce() -> Error) {
+    pub fn note_unlocated(&self, id: ObjectId, error: impl FnOnce() -> Error) {
         let mut all = self.0.lock().unwrap_or_else(|e| e.into_inner());
         if !all.keys().any(|what| matches!(what, LostObject::Pack(_))) {
             all.entry(LostObject::Object(id)).or_insert_with(error);

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
-use crate::remote::backend::transfer::each;
+use crate::remote::backend::transfer::run_parallel;
 use crate::remote::catalog::segment::{Location, PackRow, RunRow};
 use crate::remote::{Remote, Wanted, pack_path};
 use crate::store::pack::format::{PackId, PackIndex};
@@ -58,7 +58,7 @@ impl Remote {
         }
         self.refuse_absent()?;
         let catalog = self.contents()?;
-        let damaged = catalog.damaged.first().map(|(_, e)| e.clone().hint(self.again()));
+        let damaged = catalog.damaged.first().map(|(_, e)| e.clone().hint(self.push_again_hint()));
         let mut getting = FetchSession::new(self, store, Arc::clone(&catalog), sink);
         let there = getting.get(&lacking)?;
         fetched.objects = getting.moved.objects;
@@ -146,8 +146,8 @@ impl Remote {
         let found: Mutex<Bytes> = Mutex::default();
         let lost = Mutex::new(Vec::new());
         let ranges = coalesce(rows.iter().map(entry).collect());
-        self.backend.share(self.jobs.min(ranges.len()));
-        each(self.jobs, &ranges, |range| {
+        self.backend.set_jobs(self.jobs.min(ranges.len()));
+        run_parallel(self.jobs, &ranges, |range| {
             let read = self.read_range(range, &|_, error| {
                 lost.lock().unwrap_or_else(|e| e.into_inner()).push(error);
             })?;
@@ -223,7 +223,7 @@ impl Remote {
             found.ok_or_else(|| {
                 Error::missing(format!("{path} is gone from the remote {} ({})", self.name, self.url()))
                     .because("its index names it")
-                    .hint(self.again())
+                    .hint(self.push_again_hint())
             })
         }))
     }
@@ -231,10 +231,10 @@ impl Remote {
     pub(super) fn damaged(&self, path: &str, why: Error) -> Error {
         let message = format!("{path} at the remote {} ({}) is damaged", self.name, self.url());
         let causes = std::iter::once(&why.message).chain(&why.causes);
-        causes.fold(Error::new(Kind::Remote, message), |e, cause| e.because(cause)).hint(self.again())
+        causes.fold(Error::new(Kind::Remote, message), |e, cause| e.because(cause)).hint(self.push_again_hint())
     }
 
-    pub(super) fn again(&self) -> String {
+    pub(super) fn push_again_hint(&self) -> String {
         format!("where the data is: lockstep push --again -r {}", self.name)
     }
 
@@ -250,7 +250,7 @@ impl Remote {
             if index.id() != *id {
                 return Err(self.damaged(&path, Error::missing("its index is that of another pack")));
             }
-            self.memory.keep_index(&index);
+            self.memory.cache_index(&index);
             Ok(Arc::new(index))
         }))
     }

@@ -20,6 +20,7 @@ impl<'r> PackHasher<'r> {
         PackHasher { rows, next: 0, at: 0, hasher: None, bad: Vec::new() }
     }
 
+    /// Hashes the next bytes of the pack.
     pub fn pass(&mut self, mut bytes: &[u8]) {
         while let Some(row) = self.rows.get(self.next) {
             if self.hasher.is_none() {

@@ -31,10 +31,10 @@ impl ByteRange {
     /// Splits a range of at least two entries.
     pub fn halves(&self) -> (ByteRange, ByteRange) {
         let (first, second) = self.entries.split_at(self.entries.len() / 2);
-        (ByteRange::of(self.pack, first), ByteRange::of(self.pack, second))
+        (ByteRange::spanning(self.pack, first), ByteRange::spanning(self.pack, second))
     }
 
-    fn of(pack: PackId, entries: &[PackEntry]) -> ByteRange {
+    fn spanning(pack: PackId, entries: &[PackEntry]) -> ByteRange {
         let start = entries.iter().map(|entry| entry.slice.offset).min().unwrap_or(0);
         let end = entries.iter().map(|entry| entry.slice.offset + entry.slice.length).max().unwrap_or(start);
         ByteRange { pack, bytes: start..end, entries: entries.to_vec() }
@@ -62,6 +62,7 @@ pub fn coalesce(mut entries: Vec<PackEntry>) -> Vec<ByteRange> {
     all
 }
 
+/// The location of a row in its pack.
 pub fn entry(pack: PackId, row: &Row) -> PackEntry {
     PackEntry { id: row.id, kind: row.kind, slice: Slice { pack, offset: row.offset, length: row.length } }
 }

@@ -79,7 +79,7 @@ fn is_same(there: &fs::Metadata, file: &File) -> bool {
 
 /// Fetches an object into a partial file and calls `adopt` on it. A damaged file is fetched again if some of it is from
 /// an earlier attempt. The inner error concerns this object alone.
-pub fn bring<T>(
+pub fn download<T>(
     remote: &Remote,
     store: &Store,
     (object, name, size): (&str, &str, u64),

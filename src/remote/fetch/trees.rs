@@ -13,6 +13,7 @@ use crate::store::pack::format::PackId;
 use crate::store::trees::Tree;
 use crate::store::{ObjectId, ObjectKind, Store};
 
+/// Reads trees from the store or the remote, and caches them.
 pub struct RemoteTrees<'a> {
     remote: &'a Remote,
     store: &'a Store,
@@ -29,7 +30,7 @@ impl<'a> RemoteTrees<'a> {
     /// All objects that are reachable from these outputs.
     ///
     /// Errors: a tree is damaged or missing both in the store and at the remote, so its content is not known.
-    pub fn reach(&mut self, catalog: &Catalog, roots: &BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>> {
+    pub fn reachable(&mut self, catalog: &Catalog, roots: &BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>> {
         let mut seen = HashSet::new();
         for key in roots {
             let Some(root) = catalog.all.roots.get(key) else { continue };
@@ -66,7 +67,9 @@ impl<'a> RemoteTrees<'a> {
         self.read.get(id).map(Arc::clone).ok_or_else(|| {
             let remote = self.remote;
             let message = format!("the folder {id} is not at the remote {} ({})", remote.name, remote.url());
-            Error::missing(message).because("an index there says that it is complete").hint(remote.again())
+            Error::missing(message)
+                .because("an index at the remote lists it as complete")
+                .hint(remote.push_again_hint())
         })
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::cache::entries;
 use crate::error::Result;
-use crate::remote::backend::transfer::each;
+use crate::remote::backend::transfer::run_parallel;
 use crate::remote::catalog::Catalog;
 use crate::remote::catalog::marks::{Marks, Note, NoteKind, NoteName, ObjectSet};
 use crate::remote::catalog::segment::{RunRow, Segment};
@@ -76,10 +76,10 @@ impl Remote {
         self.must_be_writable()?;
         let catalog = self.read_catalog_again()?;
         if let Some((_, error)) = catalog.damaged.first() {
-            return Err(error.clone().because("what it told of would be taken for garbage").hint(self.again()));
+            return Err(error.clone().because("its data would be taken for garbage").hint(self.push_again_hint()));
         }
         let (unneeded, young) = self.unneeded(store, &catalog, needs)?;
-        let strays = self.strays(&catalog)?;
+        let strays = self.unlisted_packs(&catalog)?;
         let facts = PlanInput {
             all: &catalog.all,
             unneeded: &unneeded,
@@ -88,9 +88,9 @@ impl Remote {
             old: needs.old,
         };
         let mut trees = RemoteTrees::new(self, store);
-        let plan = plan(&facts, &mut |roots| trees.reach(&catalog, roots))?;
+        let plan = plan(&facts, &mut |roots| trees.reachable(&catalog, roots))?;
         let left = without(&catalog.all, &plan.remove);
-        let live = trees.reach(&catalog, &left.roots.keys().copied().collect())?;
+        let live = trees.reachable(&catalog, &left.roots.keys().copied().collect())?;
         let mut rewrite = BTreeSet::new();
         for id in used(&left) {
             let Some(row) = left.packs.get(&id) else { continue };
@@ -149,7 +149,7 @@ impl Remote {
     }
 
     /// Packs that no segment lists: of a push that was killed or is under way.
-    fn strays(&self, catalog: &Catalog) -> Result<BTreeSet<PackId>> {
+    fn unlisted_packs(&self, catalog: &Catalog) -> Result<BTreeSet<PackId>> {
         let there = self.backend.list("packs")?;
         let ids = there.iter().filter_map(|name| PackId::of_file_name(name));
         Ok(ids.filter(|id| !catalog.all.packs.contains_key(id)).collect())
@@ -166,7 +166,7 @@ impl Remote {
         self.must_be_writable()?;
         if agreed.plan.remove.is_empty() && agreed.rewrite.is_empty() {
             let mut cleaned = CleanupResult::default();
-            self.settle(&agreed.plan, &agreed.catalog.marks, &ObjectSet::default(), clock(), &mut cleaned)?;
+            self.update_marks(&agreed.plan, &agreed.catalog.marks, &ObjectSet::default(), clock(), &mut cleaned)?;
             return Ok(cleaned);
         }
         let mine = self.put_note(NoteKind::Removing, clock(), format!("{}\n", random_name()).as_bytes())?;
@@ -175,7 +175,7 @@ impl Remote {
         match &cleaned {
             Ok(_) => self.backend.remove(&note)?,
             // Lets pushes proceed before the lease ends.
-            Err(_) => self.backend.tidy(&note),
+            Err(_) => self.backend.remove_leftover(&note),
         }
         cleaned
     }
@@ -209,12 +209,12 @@ impl Remote {
         // What another process listed or kept since then is not removed.
         let now = self.read_catalog_again()?;
         if let Some((_, error)) = now.damaged.first() {
-            return Err(error.clone().because("what it tells of may not be removed").hint(self.again()));
+            return Err(error.clone().because("its data may not be removed").hint(self.push_again_hint()));
         }
         let mut files = plan.remove.intersection(&now.marked);
         files.packs = &files.packs - &used(&now.all);
         if !files.objects.is_empty() && now.all.roots != compact.roots {
-            let live = RemoteTrees::new(self, store).reach(&now, &now.all.roots.keys().copied().collect())?;
+            let live = RemoteTrees::new(self, store).reachable(&now, &now.all.roots.keys().copied().collect())?;
             files.objects.retain(|id| !live.contains(id));
         }
         let mut cleaned = CleanupResult { rewritten: rewrite.len(), ..CleanupResult::default() };
@@ -228,15 +228,15 @@ impl Remote {
                 cleaned.is_cut_short = true;
                 return Ok(cleaned);
             }
-            each(self.jobs, some, |path| self.backend.remove(path))?;
+            run_parallel(self.jobs, some, |path| self.backend.remove(path))?;
         }
         let old = ObjectSet { packs: rewrite, ..ObjectSet::default() };
-        self.settle(&plan, &now.marks, &old, clock(), &mut cleaned)?;
+        self.update_marks(&plan, &now.marks, &old, clock(), &mut cleaned)?;
         Ok(cleaned)
     }
 
     /// Marks what may be removed next time, and removes notes that are processed.
-    fn settle(
+    fn update_marks(
         &self,
         plan: &RemovalPlan,
         marks: &Marks,
@@ -275,7 +275,7 @@ impl Remote {
 
     /// Writes the needed objects of some packs into new packs; returns the segment with the new locations.
     fn rewrite(&self, store: &Store, catalog: &Catalog, left: Segment, rewrite: &BTreeSet<PackId>) -> Result<Segment> {
-        let live = RemoteTrees::new(self, store).reach(catalog, &left.roots.keys().copied().collect())?;
+        let live = RemoteTrees::new(self, store).reachable(catalog, &left.roots.keys().copied().collect())?;
         let mut fresh = Repack::new(self);
         for id in rewrite {
             let Some(row) = catalog.all.packs.get(id) else { continue };

@@ -24,6 +24,7 @@ pub struct PlanInput<'a> {
     pub old: u64,
 }
 
+/// What to remove, to mark, and to keep for now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemovalPlan {
     /// What is removed now.
@@ -40,6 +41,7 @@ pub struct RemovalPlan {
 /// All objects that are reachable from some roots.
 pub type ReachableObjects<'a> = &'a mut dyn FnMut(&BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>>;
 
+/// Makes the plan. `live` returns what is reachable from some roots.
 pub fn plan(facts: &PlanInput, live: ReachableObjects) -> Result<RemovalPlan> {
     let PlanInput { all, unneeded, marks, strays, old } = facts;
     let (mut ripe, mut plan) = (ObjectSet::default(), RemovalPlan::default());
@@ -132,7 +134,7 @@ mod tests {
     }
 
     /// Trees 1 and 2 in packs 101 and 102, which share the large object 50; 1 has 51 alone, 2 has 52. The file 3 is in
-    /// pack 102, the large file 4 lies alone. The run 9 is in pack 101.
+    /// pack 102, the large file 4 is a separate object. The run 9 is in pack 101.
     fn all() -> Segment {
         let row = PackRow { length: 1000, index: 500, count: 1 };
         let slice = |n| Slice { pack: pack(n), offset: 16, length: 1 };
@@ -200,17 +202,17 @@ mod tests {
         ] {
             let marks = Marks {
                 marked: vec![
-                    (SegmentName::of(b"old", OLD), things(old)),
-                    (SegmentName::of(b"young", OLD + 1), things(young)),
+                    (SegmentName::for_bytes(b"old", OLD), things(old)),
+                    (SegmentName::for_bytes(b"young", OLD + 1), things(young)),
                 ],
-                kept: vec![Note { of: [SegmentName::of(b"old", OLD)].into(), things: things(kept) }],
+                kept: vec![Note { of: [SegmentName::for_bytes(b"old", OLD)].into(), things: things(kept) }],
                 ..Marks::default()
             };
             let (all, unneeded, strays) = (all(), things(unneeded), BTreeSet::new());
             let facts = PlanInput { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: OLD };
             let got = plan(&facts, &mut live).unwrap();
             assert_eq!((&got.remove, &got.mark, &got.wait), (&things(remove), &things(mark), &things(wait)), "{name}");
-            assert_eq!(got.done, [SegmentName::of(b"old", OLD)].into(), "{name}");
+            assert_eq!(got.done, [SegmentName::for_bytes(b"old", OLD)].into(), "{name}");
             // The remaining rows are complete in any case.
             let left = without(&all, &got.remove);
             assert!(packs_of(left.roots.values()).iter().all(|id| left.packs.contains_key(id)), "{name}");
@@ -229,7 +231,7 @@ mod tests {
             let facts = PlanInput { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: 9 };
             let got = plan(&facts, &mut live).unwrap();
             assert_eq!((got.remove, got.mark.clone()), (things(remove), things(mark)));
-            marks.marked.push((SegmentName::of(b"x", 9), got.mark));
+            marks.marked.push((SegmentName::for_bytes(b"x", 9), got.mark));
         }
     }
 

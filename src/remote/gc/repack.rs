@@ -75,7 +75,7 @@ impl<'a> Repack<'a> {
         let (index, _) = writer.finish().map_err(cannot)?;
         let (pack, length) = (index.id(), index.file_length());
         self.remote.backend.put(&pack_path(&pack), bytes, false)?;
-        self.remote.memory.keep_index(&index);
+        self.remote.memory.cache_index(&index);
         self.packs
             .insert(pack, PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 });
         self.moved.extend(index.iter().map(|row| (row.id, Slice { pack, offset: row.offset, length: row.length })));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::remote::backend::StreamError;
-use crate::remote::backend::transfer::{PackReader, Permits, each};
+use crate::remote::backend::transfer::{PackReader, Permits, run_parallel};
 use crate::remote::catalog::marks::{LEASE, Note, NoteKind, NoteName, ObjectSet};
 use crate::remote::catalog::segment::{Location, PackRow, Root, RunRow, Segment, SegmentName, Slice, root_key};
 use crate::remote::catalog::{self, Catalog, packs_of};
@@ -72,7 +72,7 @@ impl Remote {
     /// Sends the requested data that the remote lacks.
     pub fn push(&self, store: &Store, request: &PushRequest, sink: &dyn Sink) -> Result<PushResult> {
         self.must_be_writable()?;
-        let mut catalog = self.look(request.again)?;
+        let mut catalog = self.load_catalog(request.again)?;
         let mut plan = self.plan_push(store, &catalog, request)?;
         // Marked data that this push relies on is kept: the note is written first and the catalog read again, so that a
         // concurrent removal sees it.
@@ -82,7 +82,7 @@ impl Remote {
             if counted.is_empty() {
                 break;
             }
-            self.keep(&catalog, counted)?;
+            self.write_kept_note(&catalog, counted)?;
             catalog = self.read_catalog_again()?;
             plan = self.plan_push(store, &catalog, request)?;
             counted = relied_on(&catalog, &plan, request).intersection(&catalog.marked);
@@ -92,7 +92,7 @@ impl Remote {
         }
         let mut pushed = PushResult { absent: plan.absent.clone(), ..PushResult::default() };
         for (_, error) in &catalog.damaged {
-            sink.event(Event::Warning { text: &format!("{}; what it told of is sent again", error.message) });
+            sink.event(Event::Warning { text: &format!("{}; its data is sent again", error.message) });
         }
         if plan.is_empty() {
             if catalog.listed().next().is_some() {
@@ -114,7 +114,7 @@ impl Remote {
         self.warn_of_summary(self.publish(), sink)?;
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
         // Every writer removes old temporary objects; a leftover does no harm.
-        let _ = self.backend.sweep(self.now.saturating_sub(LEFT));
+        let _ = self.backend.remove_stale_uploads(self.now.saturating_sub(LEFT));
         pushed.pushed = plan.roots.iter().map(|(wanted, _)| wanted.clone()).filter(|w| !w.name.is_empty()).collect();
         (pushed.runs, pushed.objects, pushed.bytes) = (plan.runs.len(), plan.objects(), plan.bytes());
         Ok(pushed)
@@ -124,7 +124,7 @@ impl Remote {
     /// remote had.
     pub fn withdraw(&self, entries: &BTreeSet<ObjectId>) -> Result<usize> {
         self.must_be_writable()?;
-        let catalog = self.known()?;
+        let catalog = self.catalog()?;
         let is_there = |id: &&ObjectId| catalog.all.runs.contains_key(*id) && !catalog.all.withdrawn.contains(*id);
         let withdrawn: BTreeSet<ObjectId> = entries.iter().filter(is_there).copied().collect();
         let gone = withdrawn.len();
@@ -137,7 +137,7 @@ impl Remote {
     }
 
     /// Writes a `kept` note: objects that are needed despite the existing marks.
-    fn keep(&self, catalog: &Catalog, things: ObjectSet) -> Result<()> {
+    fn write_kept_note(&self, catalog: &Catalog, things: ObjectSet) -> Result<()> {
         let of = catalog.marks.marked.iter().map(|(name, _)| name.clone()).collect();
         self.put_note(NoteKind::Kept, self.now, &Note { of, things }.encode()).map(drop)
     }
@@ -147,10 +147,11 @@ impl Remote {
     }
 
     pub(super) fn busy(&self, note: &NoteName) -> Error {
-        let message = format!("somebody removes things from the remote {} ({}) right now", self.name, self.url());
+        let message =
+            format!("another process is removing data from the remote {} ({}) right now", self.name, self.url());
         let minutes = note.name.seconds().saturating_add(LEASE).saturating_sub(self.now).div_ceil(60);
         Error::new(Kind::Busy, message).hint("try again in a few minutes").hint(format!(
-            "if that was killed: it counts no more in {minutes} minutes, or remove index/{} there",
+            "if that process was killed: its lease ends in {minutes} minutes, or remove index/{} there",
             note.file_name()
         ))
     }
@@ -171,7 +172,7 @@ impl Remote {
             return Ok(first);
         }
         let more: Mutex<Vec<Arc<PackIndex>>> = Mutex::default();
-        each(self.jobs, &unknown, |(id, row)| {
+        run_parallel(self.jobs, &unknown, |(id, row)| {
             // A missing index costs duplicates, nothing more.
             if let Ok(Ok(index)) = self.index(id, row) {
                 more.lock().unwrap_or_else(|e| e.into_inner()).push(index);
@@ -208,13 +209,13 @@ impl Remote {
             let pack = index.id();
             let length = index.file_length();
             let row = PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 };
-            self.memory.keep_index(index);
+            self.memory.cache_index(index);
             let mut packed = packed.lock().unwrap_or_else(|e| e.into_inner());
             packed.extend(index.iter().map(|r| (r.id, Slice { pack, offset: r.offset, length: r.length })));
             segment.lock().unwrap_or_else(|e| e.into_inner()).packs.insert(pack, row);
         };
-        self.backend.share(self.jobs.min(jobs.len()));
-        each(self.jobs, &jobs, |job| match job {
+        self.backend.set_jobs(self.jobs.min(jobs.len()));
+        run_parallel(self.jobs, &jobs, |job| match job {
             Transfer::Whole(pack) => {
                 self.send_pack(store, pack, again, &done)?;
                 told(&pack.index);
@@ -224,7 +225,7 @@ impl Remote {
                 let (bytes, index) = make_pack(store, objects, runs)?;
                 // The same objects make the same pack, which may be marked for removal.
                 if catalog.marked.packs.contains(&index.id()) {
-                    self.keep(catalog, ObjectSet { packs: [index.id()].into(), ..ObjectSet::default() })?;
+                    self.write_kept_note(catalog, ObjectSet { packs: [index.id()].into(), ..ObjectSet::default() })?;
                     self.must_be_free(&*self.read_catalog_again()?)?;
                 }
                 self.backend.put(&pack_path(&index.id()), bytes, again)?;
@@ -241,7 +242,7 @@ impl Remote {
         })?;
         let mut segment = segment.into_inner().unwrap_or_else(|e| e.into_inner());
         let packed = packed.into_inner().unwrap_or_else(|e| e.into_inner());
-        self.tell(plan, &packed, &mut segment)?;
+        self.add_rows(plan, &packed, &mut segment)?;
         Ok(segment)
     }
 
@@ -282,8 +283,8 @@ impl Remote {
     }
 
     /// The locations of the new roots and entries, as rows of the segment.
-    fn tell(&self, plan: &PushPlan, packed: &HashMap<ObjectId, Slice>, segment: &mut Segment) -> Result<()> {
-        let catalog = self.known()?;
+    fn add_rows(&self, plan: &PushPlan, packed: &HashMap<ObjectId, Slice>, segment: &mut Segment) -> Result<()> {
+        let catalog = self.catalog()?;
         let mut indexes: BTreeMap<PackId, Option<Arc<PackIndex>>> = BTreeMap::new();
         let mut old_packs = BTreeSet::new();
         let mut slice = |id: &ObjectId| -> Option<Slice> {
@@ -296,7 +297,7 @@ impl Remote {
             old_packs.insert(pack);
             Some(Slice { pack, offset: row.offset, length: row.length })
         };
-        let lost = |id: &ObjectId| Error::new(Kind::Bug, format!("nobody knows where {id} went"));
+        let lost = |id: &ObjectId| Error::new(Kind::Bug, format!("the location of {id} is not known"));
         for (wanted, objects) in &plan.roots {
             let pin = &wanted.pin;
             let location = if pin.is_dir() {
@@ -354,12 +355,12 @@ impl Remote {
     pub(super) fn put_segment(&self, segment: &Segment) -> Result<SegmentName> {
         self.must_have_marker()?;
         let bytes = segment.encode();
-        let name = SegmentName::of(&bytes, self.now);
+        let name = SegmentName::for_bytes(&bytes, self.now);
         let mut names = catalog::list(&self.backend)?.segments;
         names.insert(name.clone());
         self.announce(&names);
         self.backend.put(&format!("index/{}", name.as_str()), bytes.clone(), false)?;
-        self.memory.keep_segment(&name, &bytes);
+        self.memory.cache_segment(&name, &bytes);
         Ok(name)
     }
 
@@ -374,14 +375,14 @@ impl Remote {
 
     /// Writes a note with the time `now`, in seconds since 1970.
     pub(super) fn put_note(&self, kind: NoteKind, now: u64, bytes: &[u8]) -> Result<NoteName> {
-        let note = NoteName { kind, name: SegmentName::of(bytes, now) };
+        let note = NoteName { kind, name: SegmentName::for_bytes(bytes, now) };
         self.backend.put(&format!("index/{}", note.file_name()), bytes.to_vec(), false)?;
         Ok(note)
     }
 
     pub(super) fn remove_segments<'n>(&self, names: impl IntoIterator<Item = &'n SegmentName>) -> Result<()> {
         let names: Vec<&SegmentName> = names.into_iter().collect();
-        each(self.jobs, &names, |name| self.backend.remove(&format!("index/{}", name.as_str())))
+        run_parallel(self.jobs, &names, |name| self.backend.remove(&format!("index/{}", name.as_str())))
     }
 }
 

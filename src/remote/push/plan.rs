@@ -35,6 +35,7 @@ impl PushPlan {
         self.roots.is_empty() && self.runs.is_empty()
     }
 
+    /// The number of objects to send.
     pub fn objects(&self) -> usize {
         self.small.len() + self.large.len() + self.whole.iter().map(|pack| pack.index.len()).sum::<usize>()
     }
@@ -44,6 +45,7 @@ impl PushPlan {
             + self.whole.iter().map(|pack| pack.index.file_length()).sum::<u64>()
     }
 
+    /// The bytes to send.
     pub fn bytes(&self) -> u64 {
         let runs: u64 = self.runs.iter().map(|run| run.bytes.len() as u64).sum();
         self.small_bytes() + self.large.iter().map(|o| o.size).sum::<u64>() + runs
@@ -88,7 +90,7 @@ pub fn plan(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], reques
             plan.runs.push(run.clone());
         }
     }
-    place(store, catalog, indexes, request.again, &mut plan);
+    assign_objects(store, catalog, indexes, request.again, &mut plan);
     Ok(plan)
 }
 
@@ -135,7 +137,7 @@ impl ObjectWalk<'_> {
 
 /// Decides for each object of the new roots whether the remote has it, or whether it is sent in a local pack, in a new
 /// pack, or by itself.
-fn place(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], again: bool, plan: &mut PushPlan) {
+fn assign_objects(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], again: bool, plan: &mut PushPlan) {
     let mut missing: HashMap<ObjectId, ObjectRef> = HashMap::new();
     for object in plan.roots.iter().flat_map(|(_, objects)| objects) {
         let known = is_large(object.kind, object.size) && catalog.all.loose.contains_key(&object.id) && !again;

@@ -54,7 +54,7 @@ pub struct GrantRequest {
 
 impl GrantRequest {
     /// The grant that the remote `name` needs, given or not; `None` if it needs none.
-    pub fn of(project: &Project, name: &str) -> Result<Option<GrantRequest>> {
+    pub fn for_remote(project: &Project, name: &str) -> Result<Option<GrantRequest>> {
         let (settings, address, options) = settings_of(project, name)?;
         let grade = project.config.grade(&format!("remote.{name}.url"));
         if address.scheme == Scheme::Folder && grade == Some(Grade::Repository) {
@@ -88,6 +88,7 @@ impl GrantRequest {
         format!("{}@{}", self.remote, self.fingerprint())
     }
 
+    /// Returns true if the grant is stored in the clone, or given by the environment.
     pub fn is_granted(&self, project: &Project) -> bool {
         let named = project.around.env.get(TRUST_REMOTES);
         let exact = self.exact();
@@ -140,7 +141,7 @@ impl GrantRequest {
 
 /// Errors: the remote needs a grant and has none. Returns the error for writes, if only those need a grant.
 pub fn check(project: &Project, name: &str) -> Result<Option<Error>> {
-    match GrantRequest::of(project, name)? {
+    match GrantRequest::for_remote(project, name)? {
         Some(request) if request.is_granted(project) => Ok(None),
         Some(request) if request.is_for_writing => Ok(Some(request.refusal(project))),
         Some(request) => Err(request.refusal(project)),
@@ -167,14 +168,14 @@ pub enum SettingEdit {
 
 /// Changes the settings of a remote: `change` returns the option, or `url`. A remote that was trusted, or needed no
 /// grant, stays trusted, unless a value of `lockstep.toml` that the user did not type needs a grant now.
-pub fn keep(
+pub fn change_trusted(
     project: &Project,
     name: &str,
     edit: SettingEdit,
     change: impl FnOnce() -> Result<String>,
 ) -> Result<String> {
     let is_new = project.config.remote(name).is_err();
-    let before = if is_new { Ok(None) } else { GrantRequest::of(project, name) };
+    let before = if is_new { Ok(None) } else { GrantRequest::for_remote(project, name) };
     let url = |project: &Project| project.config.remote(name).map(|settings| settings.url.clone()).ok();
     let url_before = url(project);
     let option = change()?;
@@ -184,7 +185,7 @@ pub fn keep(
     let known = before.map(|request| request.options).unwrap_or_default();
     let project = Project::open(project.around.clone())?;
     let is_typed = |name: &str| edit == SettingEdit::Set && option == name;
-    if let Ok(Some(request)) = GrantRequest::of(&project, name)
+    if let Ok(Some(request)) = GrantRequest::for_remote(&project, name)
         // A grant for a folder covers its URL only.
         && (was_trusted || (request.is_for_writing && is_typed("url")))
         && (is_typed("url") || url(&project) == url_before)
@@ -197,7 +198,7 @@ pub fn keep(
 
 /// The same when a remote is renamed.
 pub fn rename<T>(project: &Project, old: &str, new: &str, change: impl FnOnce() -> Result<T>) -> Result<T> {
-    let request = GrantRequest::of(project, old).ok().flatten().filter(|request| request.is_granted(project));
+    let request = GrantRequest::for_remote(project, old).ok().flatten().filter(|request| request.is_granted(project));
     let changed = change()?;
     if let Some(request) = request {
         revoke(project, old)?;

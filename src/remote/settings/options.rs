@@ -77,7 +77,7 @@ const LONGEST_TIMEOUT: u16 = 3600;
 /// Options whose value is a path; a relative one is resolved against the root of the project.
 const FILES: &[&str] = &["credential_path", "keyfile"];
 
-fn known(scheme: Scheme) -> impl Iterator<Item = &'static OptionSpec> {
+fn specs(scheme: Scheme) -> impl Iterator<Item = &'static OptionSpec> {
     let own = match scheme {
         Scheme::Folder => &[],
         Scheme::S3 => S3,
@@ -113,7 +113,7 @@ impl Options {
             check(name, &said.value.to_string())?;
             all.entry(name).or_default().push(said.clone());
         }
-        let rule = |name: &str| known(scheme).find(|known| known.0 == name).map_or(Free, |known| known.3);
+        let rule = |name: &str| specs(scheme).find(|known| known.0 == name).map_or(Free, |known| known.3);
         let counts =
             all.iter().filter_map(|(name, said)| Some((*name, grade::combine(name, rule(name), said, None).0?)));
         let given = |said: &Said| OptionValue { value: said.value.to_string(), grade: said.grade };
@@ -144,7 +144,7 @@ impl Options {
 
     /// Options of the repository that need a grant: names and values.
     pub fn of_repository(&self, scheme: Scheme) -> impl Iterator<Item = (&'static str, &str)> {
-        let asked = known(scheme).filter(|known| known.3 == Grant);
+        let asked = specs(scheme).filter(|known| known.3 == Grant);
         let given = asked.filter_map(|known| Some((known.0, self.values.get(known.0)?)));
         given.filter(|(_, given)| given.grade == Grade::Repository).map(|(name, given)| (name, given.value.as_str()))
     }
@@ -159,7 +159,7 @@ impl Options {
 
     /// The options of the library, under its names.
     pub fn for_library(&self, scheme: Scheme) -> BTreeMap<String, String> {
-        let own = known(scheme).filter(|known| !known.2.is_empty());
+        let own = specs(scheme).filter(|known| !known.2.is_empty());
         own.filter_map(|known| Some((known.2.to_string(), self.get(known.0)?.to_string()))).collect()
     }
 
@@ -171,17 +171,17 @@ impl Options {
 
 /// The canonical name of an option.
 pub fn name(remote: &str, scheme: Scheme, option: &str) -> Result<&'static str> {
-    if let Some(known) = known(scheme).find(|known| known.0 == option || known.1.contains(&option)) {
+    if let Some(known) = specs(scheme).find(|known| known.0 == option || known.1.contains(&option)) {
         return Ok(known.0);
     }
     let error = Error::usage(format!("the remote {remote} has no option `{option}`"));
     if scheme == Scheme::Sftp && option == "password" {
         return Err(error.hint("ssh is used as it is: put a key into the agent, or name one with `keyfile`"));
     }
-    let near = known(scheme).map(|known| (strsim::damerau_levenshtein(known.0, option), known.0)).min();
+    let near = specs(scheme).map(|known| (strsim::damerau_levenshtein(known.0, option), known.0)).min();
     Err(match near.filter(|(distance, name)| *distance <= name.len() / 3) {
         Some((_, name)) => error.hint(format!("did you mean `{name}`?")),
-        None => error.hint(format!("it has {}", known(scheme).map(|k| k.0).collect::<Vec<_>>().join(", "))),
+        None => error.hint(format!("it has {}", specs(scheme).map(|k| k.0).collect::<Vec<_>>().join(", "))),
     })
 }
 
@@ -238,7 +238,7 @@ pub(in crate::remote) mod tests {
 
     /// All options that need a grant if they come from the repository.
     pub fn with_grant(scheme: Scheme) -> Vec<&'static str> {
-        known(scheme).filter(|known| known.3 == Grant).map(|known| known.0).collect()
+        specs(scheme).filter(|known| known.3 == Grant).map(|known| known.0).collect()
     }
 
     fn word_of(grade: Grade, value: &str, order: usize) -> Said {
@@ -249,7 +249,7 @@ pub(in crate::remote) mod tests {
     fn every_option_says_what_the_repository_may_set() {
         let mut rows = Vec::new();
         for scheme in [Scheme::Folder, Scheme::S3, Scheme::Gcs, Scheme::Azure, Scheme::Sftp, Scheme::Webdav] {
-            let free: Vec<&str> = known(scheme).filter(|known| known.3 == Free).map(|known| known.0).collect();
+            let free: Vec<&str> = specs(scheme).filter(|known| known.3 == Free).map(|known| known.0).collect();
             rows.push(format!("{scheme:?} {}", free.join(" ")));
         }
         // A new option is a decision: an option without a grant must be harmless with any value of a stranger.
@@ -349,7 +349,7 @@ pub(in crate::remote) mod tests {
     #[test]
     fn the_settings_know_every_secret() {
         for scheme in [Scheme::S3, Scheme::Gcs, Scheme::Azure, Scheme::Sftp, Scheme::Webdav, Scheme::Http] {
-            for known in known(scheme) {
+            for known in specs(scheme) {
                 let looks_secret = ["secret", "key", "token", "password", "string"].iter().any(|w| known.0.contains(w));
                 let harmless = ["access_key_id", "keyfile", "sse_kms_key_id"].contains(&known.0);
                 assert_eq!(config::is_secret(known.0), looks_secret && !harmless, "{}", known.0);

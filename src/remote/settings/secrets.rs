@@ -66,7 +66,7 @@ fn misplaced(
         Some(old) => format!("was given for {old}"),
         None => "was given for no place".to_string(),
     };
-    let new = place.map_or("an address that cannot be told".to_string(), Endpoint::to_string);
+    let new = place.map_or("an unknown address".to_string(), Endpoint::to_string);
     let error = Error::usage(format!(
         "{option} of the remote {name} {given}, and the settings now name {new}: it was not sent"
     ));
@@ -141,7 +141,8 @@ pub fn refuse_foreign_environment(
 pub struct HiddenTexts(Vec<String>);
 
 impl HiddenTexts {
-    pub fn of(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> HiddenTexts {
+    /// Collects the secrets of an address, its options and the environment.
+    pub fn collect(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> HiddenTexts {
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
         let mut texts: Vec<String> = options.secrets().map(str::to_string).collect();
@@ -163,6 +164,7 @@ impl HiddenTexts {
         HiddenTexts(texts)
     }
 
+    /// Replaces the secrets in a text.
     pub fn scrub(&self, text: &str) -> String {
         self.0.iter().fold(text.to_string(), |text, hidden| text.replace(hidden, "***"))
     }

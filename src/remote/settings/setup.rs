@@ -40,6 +40,7 @@ fn writable(project: &Project, level: Level) -> Result<()> {
     }
 }
 
+/// The settings file of a level.
 pub fn file(project: &Project, level: Level) -> PathBuf {
     match level {
         Level::Project => project.repo.project_config(),

@@ -29,13 +29,13 @@ impl Remote {
         match what {
             RemoteFile::Marker => self.write_marker().map(|()| true),
             RemoteFile::Segment(name) => match self.memory.segment_bytes(name) {
-                Some(bytes) => self.backend.put(&what.place(), bytes, true).map(|()| true),
+                Some(bytes) => self.backend.put(&what.path(), bytes, true).map(|()| true),
                 None => Ok(false),
             },
             RemoteFile::Loose(id) => {
                 let Some(size) = store.size(id) else { return Ok(false) };
                 let object = ObjectRef { id: *id, kind: ObjectKind::Content, size };
-                here(self.send_large(store, &object, true, &|_| ()))
+                ignore_local_damage(self.send_large(store, &object, true, &|_| ()))
             }
             RemoteFile::Pack(id) | RemoteFile::Packed(id, ..) => self.put_pack(store, inspected, id, runs),
         }
@@ -49,7 +49,7 @@ impl Remote {
         runs: &HashMap<ObjectId, Vec<u8>>,
     ) -> Result<bool> {
         if let Some(pack) = store.all_packs().iter().find(|pack| pack.id == *id && pack.dead.is_empty()) {
-            return here(self.send_pack(store, pack, true, &|_| ()));
+            return ignore_local_damage(self.send_pack(store, pack, true, &|_| ()));
         }
         let index = match self.memory.index(id) {
             Some(index) => index,
@@ -67,7 +67,7 @@ impl Remote {
             return Ok(false);
         }
         let sent = self.backend.with_retries(|| {
-            let gone = || StreamError::Source(io::Error::other("its objects do not lie back to back"));
+            let gone = || StreamError::Source(io::Error::other("its objects are not contiguous"));
             let mut made = RebuiltPack::new(store, &index, runs).ok_or_else(gone)?;
             self.backend.put_stream(&pack_path(id), &mut made, index.file_length(), true, &|_| ())
         });
@@ -81,7 +81,7 @@ impl Remote {
 }
 
 /// Local damage is not an error of the remote: the object just cannot be sent again.
-fn here(sent: Result<()>) -> Result<bool> {
+fn ignore_local_damage(sent: Result<()>) -> Result<bool> {
     match sent {
         Ok(()) => Ok(true),
         Err(Error { kind: Kind::Missing, .. }) => Ok(false),

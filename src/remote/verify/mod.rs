@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::remote::backend::ProbeResult;
-use crate::remote::backend::transfer::each;
+use crate::remote::backend::transfer::run_parallel;
 use crate::remote::catalog::segment::{Location, PackRow, SegmentName};
 use crate::remote::catalog::{self, Catalog};
 use crate::remote::fetch::pack_hasher::PackHasher;
@@ -35,6 +35,7 @@ pub struct RemoteDamage {
     pub problem: String,
 }
 
+/// A file, or an object in a pack, at a remote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RemoteFile {
     /// The marker file of the remote.
@@ -48,7 +49,7 @@ pub enum RemoteFile {
 
 impl RemoteFile {
     /// Its path, relative to the remote's root.
-    pub fn place(&self) -> String {
+    pub fn path(&self) -> String {
         match self {
             RemoteFile::Marker => MARKER.into(),
             RemoteFile::Segment(name) => format!("index/{}", name.as_str()),
@@ -98,7 +99,7 @@ enum File {
 }
 
 impl File {
-    fn there(&self) -> RemoteFile {
+    fn remote_file(&self) -> RemoteFile {
         match self {
             File::Pack(id, _) => RemoteFile::Pack(*id),
             File::Loose(id, _) => RemoteFile::Loose(*id),
@@ -130,13 +131,13 @@ impl Remote {
             damaged.lock().unwrap_or_else(|e| e.into_inner()).push(RemoteDamage { what, problem });
         };
         // The cache does not show what the remote has now.
-        let known = if !self.marker()? && self.backend.lists() && !self.backend.list("index")?.is_empty() {
-            tell(RemoteFile::Marker, "it is gone, so that this counts as no remote".into());
+        let known = if !self.marker()? && self.backend.can_list() && !self.backend.list("index")?.is_empty() {
+            tell(RemoteFile::Marker, "it is missing, so this is not recognised as a remote".into());
             Arc::new(catalog::read(&self.backend, &self.memory, true)?)
         } else {
-            let known = self.look(true)?;
+            let known = self.load_catalog(true)?;
             if !known.has_marker {
-                return Err(self.unmarked()?);
+                return Err(self.missing_marker_error()?);
             }
             known
         };
@@ -147,20 +148,20 @@ impl Remote {
         inspected.packs = files.iter().filter(|file| matches!(file, File::Pack(..))).count();
         inspected.loose = files.len() - inspected.packs;
         inspected.bytes = files.iter().map(File::size).sum();
-        self.must_be_there(&files, &tell)?;
+        self.check_presence(&files, &tell)?;
         let is_there: BTreeSet<RemoteFile> = {
             let damaged = damaged.lock().unwrap_or_else(|e| e.into_inner());
             damaged.iter().map(|d: &RemoteDamage| d.what.clone()).collect()
         };
         if let Some(choose) = read {
-            let files: Vec<File> = files.into_iter().filter(|file| !is_there.contains(&file.there())).collect();
+            let files: Vec<File> = files.into_iter().filter(|file| !is_there.contains(&file.remote_file())).collect();
             let sizes: Vec<(ObjectId, u64)> = files.iter().map(|file| (file.id(), file.size())).collect();
             let chosen: Vec<File> = choose(&sizes).into_iter().map(|at| files[at]).collect();
             let bytes = chosen.iter().map(File::size).sum();
             sink.event(Event::WorkPlanned { doing: Doing::Verifying, bytes });
             let jobs = self.jobs.min(WINDOWS);
-            self.backend.share(jobs);
-            each(jobs, &chosen, |file| match file {
+            self.backend.set_jobs(jobs);
+            run_parallel(jobs, &chosen, |file| match file {
                 File::Pack(id, row) => self.read_pack(id, row, &tell, sink),
                 File::Loose(id, size) => self.read_loose(id, *size, &tell, sink),
             })?;
@@ -173,20 +174,20 @@ impl Remote {
     }
 
     /// Checks the presence and length of each file.
-    fn must_be_there(&self, files: &[File], tell: &(dyn Fn(RemoteFile, String) + Sync)) -> Result<()> {
+    fn check_presence(&self, files: &[File], tell: &(dyn Fn(RemoteFile, String) + Sync)) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
-        if !self.backend.lists() {
-            return each(self.jobs, files, |file| {
+        if !self.backend.can_list() {
+            return run_parallel(self.jobs, files, |file| {
                 let end = file.size();
                 if end == 0 {
                     return Ok(());
                 }
-                match self.backend.probe(&file.there().place(), end - 1..end)? {
+                match self.backend.probe(&file.remote_file().path(), end - 1..end)? {
                     ProbeResult::Bytes(_) => {}
-                    ProbeResult::Gone => tell(file.there(), "it is gone".into()),
-                    ProbeResult::Unreadable(_) => tell(file.there(), format!("it is shorter than {end} bytes")),
+                    ProbeResult::Gone => tell(file.remote_file(), "it is gone".into()),
+                    ProbeResult::Unreadable(_) => tell(file.remote_file(), format!("it is shorter than {end} bytes")),
                 }
                 Ok(())
             });
@@ -196,10 +197,10 @@ impl Remote {
             there.extend(self.backend.list_all(folder)?);
         }
         for file in files {
-            match there.get(&file.there().place()) {
-                None => tell(file.there(), "it is gone".into()),
+            match there.get(&file.remote_file().path()) {
+                None => tell(file.remote_file(), "it is gone".into()),
                 Some(size) if *size != file.size() => {
-                    tell(file.there(), format!("it has {size} bytes, and {} were sent", file.size()));
+                    tell(file.remote_file(), format!("it has {size} bytes, and {} were sent", file.size()));
                 }
                 Some(_) => {}
             }
@@ -297,7 +298,7 @@ impl Remote {
     }
 
     /// The error for a remote without data.
-    pub fn nothing_there(&self) -> Error {
+    pub fn no_data_error(&self) -> Error {
         Error::missing(format!("there is nothing yet at the remote {} ({})", self.name, self.url()))
             .hint(format!("lockstep push -r {}", self.name))
     }

@@ -1,7 +1,7 @@
-//! Plots that people look at: from the definitions in `pipeline.yaml` to one page of HTML.
+//! Plots: from the definitions in `pipeline.yaml` to one page of HTML.
 //!
 //! ```text
-//! define      pipeline files        → Definition      what is wanted                            (pure)
+//! define      pipeline files        → Definition      the requested plots                       (pure)
 //! gather      Definition × Source   → Report          columns of files, at each revision
 //! draw        Chart                 → SVG text        scales, ticks, thinning to the pixels      (pure)
 //! page        Report                → one HTML file   all of it inside: no network, no font, no library
@@ -9,13 +9,14 @@
 //! ```
 //!
 //! The charts are drawn here, and not by a library in the page, for three reasons. A page must still open in ten years
-//! and without a network. It must be readable with scripts switched off (mail, a code review); the script only answers
-//! the mouse. And a million rows must not travel: a line is thinned to what its pixels can show before it is written.
-//! Templates in Vega-Lite, which DVC takes as well, can be anything: those are drawn in the page, by Vega-Lite (`vega/`).
+//! and without a network. It must be readable with scripts disabled (mail, a code review); the script only adds
+//! tooltips. And a page must not contain a million rows: a line is thinned to what its pixels can show before it is
+//! written. Templates in Vega-Lite, which DVC supports as well, are arbitrary: Vega-Lite draws them in the page
+//! (`vega/`).
 //!
 //! Everything in a page may come from a hostile repository: titles, cells, names of files. All text goes through
-//! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the page forbids itself (by its content
-//! security policy) every script but its own, whose hash it names, and every address.
+//! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the content security policy of the page
+//! forbids every address and every script but its own, whose hash it names.
 //!
 //! The same data gives the same bytes: no times, no random jitter, sorted where the source has no order.
 
@@ -45,14 +46,14 @@ pub use image::ImageKind;
 pub use listing::{json, markdown, rows};
 pub use page::{GENERATOR, page};
 pub use select::{Overrides, merge, select};
-pub use source::{Entry, Source, Worktree};
+pub use source::{PathContent, PlotSource, Worktree};
 pub use spark::spark;
 pub use template::Template;
 pub use vega::VegaSpec;
 
 /// All requested plots, with their data.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct PlotReport {
     /// The compared revisions, in display order: `HEAD~1`, `workspace`.
     pub revisions: Vec<String>,
     pub plots: Vec<Plot>,
@@ -62,6 +63,7 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// A plot with its data.
 #[derive(Debug)]
 pub struct Plot {
     /// Its name on the command line.
@@ -70,6 +72,7 @@ pub struct Plot {
     pub content: Content,
 }
 
+/// The content of a plot.
 #[derive(Debug)]
 pub enum Content {
     Chart(Chart),
@@ -77,6 +80,7 @@ pub enum Content {
     Images(Vec<Image>),
 }
 
+/// A chart with its series.
 #[derive(Debug)]
 pub struct Chart {
     pub template: Template,
@@ -91,7 +95,7 @@ pub struct Chart {
 /// One line, one set of points or bars, or one confusion matrix.
 #[derive(Debug)]
 pub struct Series {
-    /// Index into [`Report::revisions`].
+    /// Index into [`PlotReport::revisions`].
     pub revision: usize,
     /// The index of the definition's column: it has the same position, and so the same dash, at each revision.
     pub part: usize,
@@ -115,9 +119,10 @@ pub enum Column {
     },
 }
 
+/// A picture of one revision.
 #[derive(Debug)]
 pub struct Image {
-    /// Index into [`Report::revisions`].
+    /// Index into [`PlotReport::revisions`].
     pub revision: usize,
     /// Relative to the current folder.
     pub file: String,
@@ -146,7 +151,7 @@ impl Column {
     }
 }
 
-impl Report {
+impl PlotReport {
     /// The label of a series in a legend: its distinction from the others there.
     pub fn label(&self, series: &Series, chart: &Chart) -> String {
         let many_revisions = self.revisions.len() > 1;

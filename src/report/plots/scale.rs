@@ -55,6 +55,7 @@ impl Scale {
         Scale { low: -0.5, high: count as f64 - 0.5, from, to, ticks }
     }
 
+    /// The pixel of a value.
     pub fn at(&self, value: f64) -> f64 {
         self.from + (value.clamp(-LARGEST, LARGEST) - self.low) / (self.high - self.low) * (self.to - self.from)
     }

@@ -20,6 +20,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// Applies the overrides to a plot.
     pub fn apply(&self, plot: &mut Definition) {
         match &mut plot.data {
             Data::Path { x, y, .. } => {
@@ -73,7 +74,7 @@ impl Definition {
     }
 
     /// Returns true if a word of the command line, with the path `path`, selects it.
-    fn is_meant(&self, word: &str, path: Option<&RepoPath>) -> bool {
+    fn is_selected(&self, word: &str, path: Option<&RepoPath>) -> bool {
         let is_inside = |path: &RepoPath| match &self.data {
             Data::Path { path: own, .. } => own.is_in(path),
             Data::Columns(_) => false,
@@ -92,7 +93,7 @@ pub fn select(
     let mut chosen: Vec<Definition> = Vec::new();
     for target in targets {
         let path = cwd.join(target);
-        let meant: Vec<&Definition> = all.iter().filter(|plot| plot.is_meant(target, path.as_ref())).collect();
+        let meant: Vec<&Definition> = all.iter().filter(|plot| plot.is_selected(target, path.as_ref())).collect();
         if !meant.is_empty() {
             let new: Vec<Definition> = meant.into_iter().filter(|plot| !chosen.contains(plot)).cloned().collect();
             chosen.extend(new);

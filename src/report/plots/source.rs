@@ -13,18 +13,19 @@ use crate::project::Project;
 
 /// What is at a path.
 #[derive(Debug)]
-pub enum Entry {
+pub enum PathContent {
     Missing,
     File(Vec<u8>),
     /// All files below it, at any depth, sorted.
     Folder(Vec<RepoPath>),
 }
 
-pub trait Source {
+/// A revision whose files can be read.
+pub trait PlotSource {
     /// `workspace`, or the revision as it was typed.
     fn label(&self) -> &str;
 
-    fn read(&self, path: &RepoPath) -> Result<Entry>;
+    fn read(&self, path: &RepoPath) -> Result<PathContent>;
 }
 
 /// The current files.
@@ -39,21 +40,21 @@ impl Worktree<'_> {
     }
 }
 
-impl Source for Worktree<'_> {
+impl PlotSource for Worktree<'_> {
     fn label(&self) -> &str {
         "workspace"
     }
 
-    fn read(&self, path: &RepoPath) -> Result<Entry> {
+    fn read(&self, path: &RepoPath) -> Result<PathContent> {
         let there = path.on_disk(self.top);
-        let Some(real) = self.bounds.find(&there)? else { return Ok(Entry::Missing) };
+        let Some(real) = self.bounds.find(&there)? else { return Ok(PathContent::Missing) };
         if real.is_dir() {
             let mut files = Vec::new();
             below(&there, path, &mut files)?;
             files.sort();
-            return Ok(Entry::Folder(files));
+            return Ok(PathContent::Folder(files));
         }
-        Ok(self.bounds.read(&there)?.map_or(Entry::Missing, Entry::File))
+        Ok(self.bounds.read(&there)?.map_or(PathContent::Missing, PathContent::File))
     }
 }
 
@@ -96,9 +97,9 @@ mod tests {
         let bounds = Bounds::new(&top, [&top.join("git")], Some(&top.join("git/store")));
         let tree = Worktree { top: &top, bounds: &bounds };
         let shown = |path: &str| match tree.read(&RepoPath::root().join(path).unwrap()) {
-            Ok(Entry::Missing) => "missing".into(),
-            Ok(Entry::File(bytes)) => String::from_utf8(bytes).unwrap(),
-            Ok(Entry::Folder(files)) => format!("{files:?}"),
+            Ok(PathContent::Missing) => "missing".into(),
+            Ok(PathContent::File(bytes)) => String::from_utf8(bytes).unwrap(),
+            Ok(PathContent::Folder(files)) => format!("{files:?}"),
             Err(error) => error.message.replace(top.to_str().unwrap(), "TOP"),
         };
         for (path, want) in [

@@ -121,7 +121,9 @@ impl<'a> Table<'a> {
                 Rows::Lists(lists)
             }
             None => {
-                let error = Error::usage(format!("{name} can be no plot: its name says neither data nor picture"));
+                let error = Error::usage(format!(
+                    "{name} cannot be plotted: its name is neither that of data nor of a picture"
+                ));
                 return Err(
                     error.hint("data is .csv, .tsv, .json or .yaml; a picture is .png, .jpg, .gif, .webp or .svg")
                 );
@@ -139,6 +141,7 @@ impl<'a> Table<'a> {
         .ok_or_else(|| self.no_rows())
     }
 
+    /// The first column.
     pub fn first(&self) -> Result<String> {
         match &self.rows {
             Rows::Text { header, .. } => header.first().cloned(),
@@ -169,6 +172,7 @@ impl<'a> Table<'a> {
         self.columns().into_iter().filter_map(one).collect()
     }
 
+    /// Reads a column. Errors: it is missing, or has a value of another kind.
     pub fn column(&self, column: &str, want: ColumnKind) -> Result<Column> {
         match &self.rows {
             Rows::Text { bytes, by, header, has_header } => {
@@ -395,7 +399,7 @@ mod tests {
             ("a.csv", "\u{1b}[2J\n1\n", "a", "a.csv has no column `a`\n  hint: its columns are:  [2J"),
             ("a.json", "{\"a\": ", "a", "a.json:1:6: no valid JSON"),
             ("a.json", "[1, 2]", "a", "a.json has no column `a`\n  hint: it has no rows"),
-            ("a.txt", "", "a", "a.txt can be no plot"),
+            ("a.txt", "", "a", "a.txt cannot be plotted"),
         ] {
             let said = column(name, text, col, ColumnKind::Numbers);
             assert!(said.starts_with(want), "{name} {text:?}: {said}");

@@ -1,5 +1,6 @@
 //! The ways to draw a plot, by DVC's names.
 
+/// A built-in template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Template {
     #[default]
@@ -44,6 +45,7 @@ impl Template {
         }
     }
 
+    /// A one-line description.
     pub fn about(self) -> &'static str {
         match self {
             Template::Linear => "a line through the points",

@@ -20,6 +20,7 @@ pub struct DamageBelow {
     pub lacks: bool,
 }
 
+/// Computes the damage below pins.
 pub struct ImpactAnalysis<'s> {
     store: &'s Store,
     /// The sizes of stored objects.
@@ -64,6 +65,7 @@ impl<'s> ImpactAnalysis<'s> {
         ImpactAnalysis { store, here, bad, aside, known, lacking, found, in_packs }
     }
 
+    /// Returns true if there is no good copy of a damaged object.
     pub fn is_bad(&self, id: &ObjectId) -> bool {
         self.bad.contains(id)
     }
@@ -152,7 +154,7 @@ impl<'s> ImpactAnalysis<'s> {
             match kept.row {
                 Some(row) => self.in_packs.entry(kept.path.clone()).or_default().push(row),
                 None => {
-                    let problem = "it was found damaged earlier, and nothing took its place".to_string();
+                    let problem = "it was found damaged earlier, and was not replaced".to_string();
                     self.found.push(Damage { what: What::Aside(*id, kept.path.clone()), problem });
                 }
             }
@@ -162,7 +164,7 @@ impl<'s> ImpactAnalysis<'s> {
 
     /// All damage that was found on the way.
     pub fn finish(&mut self) -> Vec<Damage> {
-        let problem = || "its index was found broken earlier, and nothing took its place".to_string();
+        let problem = || "its index was found broken earlier, and was not replaced".to_string();
         let packs = std::mem::take(&mut self.in_packs).into_iter();
         let packs = packs.map(|(path, rows)| Damage { what: What::AsidePack(path, rows), problem: problem() });
         std::mem::take(&mut self.found).into_iter().chain(packs).collect()

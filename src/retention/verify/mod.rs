@@ -36,8 +36,9 @@ use crate::store::{ObjectId, Pin, Store};
 use impact::{DamageBelow, ImpactAnalysis, sorted};
 use pins::RunCacheEntry;
 
+/// The options of `verify`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct VerifyOptions {
     /// Which part of the objects to read.
     pub part: Option<ReadSubset>,
     /// The seed of the random choice, to repeat an earlier one; otherwise the clock is used.
@@ -51,15 +52,16 @@ pub enum RepairResult {
     /// Moved to quarantine; there is another copy, or nothing needs it.
     Quarantined,
     /// Restored from these sources.
-    Restored(BTreeSet<Source>),
+    Restored(BTreeSet<RepairSource>),
     /// No source has it.
     Lost,
     /// Cannot be repaired automatically.
     Unrepairable,
 }
 
+/// Where an object was restored from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub enum RepairSource {
     /// A pack with only a broken index.
     Pack,
     Workspace,
@@ -84,13 +86,14 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub fn is_cured(&self) -> bool {
+    pub fn is_repaired(&self) -> bool {
         matches!(self.outcome, Some(RepairResult::Quarantined | RepairResult::Restored(_)))
     }
 }
 
+/// The result of `verify`.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct VerifyReport {
     pub pins: PinIndex,
     pub findings: Vec<Finding>,
     /// Outputs that are partly or completely missing in the store: indexes into [`PinIndex::paths`].
@@ -114,9 +117,9 @@ pub struct Report {
     pub remote: Option<String>,
 }
 
-impl Report {
-    pub fn is_fine(&self) -> bool {
-        self.findings.iter().all(Finding::is_cured)
+impl VerifyReport {
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(Finding::is_repaired)
     }
 
     /// Records the error of a remote, once.
@@ -128,7 +131,7 @@ impl Report {
 }
 
 /// Verifies the store, and repairs it if requested.
-pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Report> {
+pub fn verify(project: &Project, options: &VerifyOptions, sink: &dyn Sink) -> Result<VerifyReport> {
     let store = &project.store().untouched();
     if !store.dir().is_dir() {
         return Err(Error::missing(format!("there is no store yet at {}: nothing to verify", store.dir().display()))
@@ -142,7 +145,7 @@ pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<R
         survey.damaged.push(Damage { what: What::Projects, problem: e.message });
     }
     let ignored = |note: &RepoPath| {
-        Error::usage(format!("{note} came with a commit, and tells of no project that uses the store"))
+        Error::usage(format!("{note} came with a commit, and does not name a project that uses the store"))
     };
     pins.unreadable.extend(of_commit.iter().map(ignored));
     let (runs, mut damaged, newer) = entries(store, &survey, &mut pins);
@@ -164,8 +167,8 @@ pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<R
     let mut findings = findings(store, &impact, &damaged, &below);
     let told: HashSet<usize> = findings.iter().flat_map(|finding| finding.affected.iter().copied()).collect();
     let lost: Vec<usize> = lost.into_iter().filter(|at| !told.contains(at)).collect();
-    findings.extend(lost.iter().map(|at| missed(&pins.paths[*at], *at)));
-    let mut report = Report {
+    findings.extend(lost.iter().map(|at| lost_finding(&pins.paths[*at], *at)));
+    let mut report = VerifyReport {
         findings,
         missing,
         objects: survey.copies.len(),
@@ -176,7 +179,7 @@ pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<R
         seed: options.part.filter(ReadSubset::is_random).map(|_| seed),
         newer,
         pins,
-        ..Report::default()
+        ..VerifyReport::default()
     };
     if options.repair {
         let input = repair::RepairInput {
@@ -199,7 +202,7 @@ fn entries(store: &Store, survey: &Survey, pins: &mut PinIndex) -> (Vec<RunOuts>
     let (mut runs, mut damaged, mut newer) = (Vec::new(), Vec::new(), survey.newer);
     let mut by_pin = pins.by_pin();
     for run in &survey.runs {
-        match pins::entry(store, run) {
+        match pins::read_entry(store, run) {
             RunCacheEntry::Good(key, entry) => {
                 pins.add_run(&key, &entry, &mut by_pin);
                 runs.push((run.clone(), entry.outs.values().map(|out| out.pin).collect()));
@@ -252,7 +255,7 @@ fn findings(store: &Store, impact: &ImpactAnalysis, damaged: &[Damage], below: &
 }
 
 /// A finding for an object that the workspace pins and that no source has.
-fn missed(item: &PinnedBy, at: usize) -> Finding {
+fn lost_finding(item: &PinnedBy, at: usize) -> Finding {
     Finding {
         id: Some(item.pinned.pin.id),
         place: "nowhere".into(),

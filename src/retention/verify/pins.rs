@@ -9,7 +9,7 @@ use crate::git::GitId;
 use crate::lock::StageLock;
 use crate::project::Project;
 use crate::retention::pins::{PinnedPath, of_run};
-use crate::retention::scope::{CommitScope, PinSource, PinSources, Request, gather, gather_own};
+use crate::retention::scope::{CommitScope, PinSource, PinSources, ScopeRequest, gather, gather_own};
 use crate::store::verify::RunFile;
 use crate::store::{ObjectId, Pin, Store};
 
@@ -43,7 +43,7 @@ impl PinIndex {
     /// Reads every lock. An unreadable one does not hide the others.
     pub fn gather(project: &Project) -> PinIndex {
         let which = CommitScope { all_branches: true, all_tags: true, ..CommitScope::everything() };
-        let request = Request { which, skip_unreadable: true, ..Request::default() };
+        let request = ScopeRequest { which, skip_unreadable: true, ..ScopeRequest::default() };
         let mut unreadable = Vec::new();
         let plain = |e: Error| Error { hints: Vec::new(), ..e };
         let found = gather(project, &request).or_else(|e| {
@@ -55,13 +55,13 @@ impl PinIndex {
             PinSources::default()
         });
         unreadable.extend(found.unreadable.into_iter().map(plain));
-        let mut all = PinIndex::of(&found.states, found.own);
+        let mut all = PinIndex::from_sources(&found.states, found.own);
         all.unreadable = unreadable;
         all
     }
 
     /// The first `own` states are of this project.
-    fn of(states: &[PinSource], own: usize) -> PinIndex {
+    fn from_sources(states: &[PinSource], own: usize) -> PinIndex {
         let mut all = PinIndex::default();
         // Uncommitted states come first, so that they are reported first.
         let is_workspace = |(at, state): &(usize, &PinSource)| *at < own && state.commit.is_none();
@@ -72,7 +72,7 @@ impl PinIndex {
         let mut places: HashMap<*const Vec<PinnedPath>, usize> = HashMap::new();
         for (at, state) in workspaces.into_iter().chain(commits) {
             let number = all.states.len() as u32;
-            let name = called(state);
+            let name = source_name(state);
             let is_foreign = at >= own && state.commit.is_some();
             all.states.push(if is_foreign { format!("{name}{FOREIGN}") } else { name });
             for pinned_paths in &state.pinned_paths {
@@ -142,12 +142,13 @@ impl PinIndex {
         self.names(item).find(is_own)?.split(' ').next()
     }
 
+    /// The names of the states that pin it.
     pub fn names(&self, item: &PinnedBy) -> impl Iterator<Item = &str> {
         item.states.iter().map(|state| self.states[*state as usize].as_str())
     }
 }
 
-fn called(state: &PinSource) -> String {
+fn source_name(state: &PinSource) -> String {
     match &state.commit {
         Some(id) if !is_short(&state.name, id) => format!("{} ({})", state.name, id.short()),
         _ => state.name.clone(),
@@ -166,7 +167,8 @@ pub enum RunCacheEntry {
     Broken(&'static str),
 }
 
-pub fn entry(store: &Store, run: &RunFile) -> RunCacheEntry {
+/// Reads and checks an entry of the run cache.
+pub fn read_entry(store: &Store, run: &RunFile) -> RunCacheEntry {
     let Some(bytes) = store.read_run(&run.path) else {
         return if run.path.exists() { RunCacheEntry::Broken("its checksum is wrong") } else { RunCacheEntry::Gone };
     };
@@ -176,6 +178,6 @@ pub fn entry(store: &Store, run: &RunFile) -> RunCacheEntry {
     match entries::parse(&bytes, &key) {
         Some((entry, _)) => RunCacheEntry::Good(key, Box::new(entry)),
         None if entries::is_newer(&bytes) => RunCacheEntry::Newer,
-        None => RunCacheEntry::Broken("it is no result of its stage key"),
+        None => RunCacheEntry::Broken("it is not a result of its stage key"),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
-use super::{Finding, Options, PinIndex, ReadSubset, RepairResult, Report, Source};
+use super::{Finding, PinIndex, ReadSubset, RepairResult, RepairSource, VerifyOptions, VerifyReport};
 use crate::cache::entries;
 use crate::error::{Error, Result};
 use crate::event::Sink;
@@ -15,7 +15,12 @@ use crate::remote::{Catalog, Remote, Wanted, packs_of};
 use crate::store::{ObjectId, Pin, Store};
 
 /// Verifies a remote, and sends damaged objects again if requested.
-pub fn verify_remote(project: &Project, name: Option<&str>, options: &Options, sink: &dyn Sink) -> Result<Report> {
+pub fn verify_remote(
+    project: &Project,
+    name: Option<&str>,
+    options: &VerifyOptions,
+    sink: &dyn Sink,
+) -> Result<VerifyReport> {
     let remote = Remote::open(project, name, None)?;
     let seed =
         options.seed.unwrap_or_else(|| (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()));
@@ -23,9 +28,9 @@ pub fn verify_remote(project: &Project, name: Option<&str>, options: &Options, s
     let choice: Option<FileChoice> = options.part.is_some().then_some(&choose);
     let inspected = remote.inspect(choice, sink)?;
     if inspected.catalog.names.is_empty() && inspected.damaged.is_empty() {
-        return Err(remote.nothing_there());
+        return Err(remote.no_data_error());
     }
-    let mut report = Report { pins: PinIndex::gather(project), ..Report::default() };
+    let mut report = VerifyReport { pins: PinIndex::gather(project), ..VerifyReport::default() };
     report.seed = options.part.filter(ReadSubset::is_random).map(|_| seed);
     report.remote = Some(remote.name.clone());
     add(project, &inspected, &mut report)?;
@@ -35,7 +40,7 @@ pub fn verify_remote(project: &Project, name: Option<&str>, options: &Options, s
     repair(project, &remote, &inspected, &mut report, sink)?;
     // Data of an unreadable segment is verified once the segment can be read.
     let is_index = |damaged: &RemoteDamage| matches!(damaged.what, RemoteFile::Segment(_) | RemoteFile::Marker);
-    let is_told = |at: usize| is_index(&inspected.damaged[at]) && report.findings[at].is_cured();
+    let is_told = |at: usize| is_index(&inspected.damaged[at]) && report.findings[at].is_repaired();
     if (0..inspected.damaged.len()).any(is_told) {
         let first = std::mem::take(&mut report.findings);
         let again = remote.inspect(choice, sink)?;
@@ -49,7 +54,7 @@ pub fn verify_remote(project: &Project, name: Option<&str>, options: &Options, s
 }
 
 /// Adds the findings of an inspection to the report.
-fn add(project: &Project, inspected: &Inspection, report: &mut Report) -> Result<()> {
+fn add(project: &Project, inspected: &Inspection, report: &mut VerifyReport) -> Result<()> {
     let all = &inspected.catalog.all;
     report.findings = findings(&project.store().untouched(), inspected, &report.pins)?;
     report.objects = inspected.loose;
@@ -85,7 +90,7 @@ fn findings(store: &Store, inspected: &Inspection, pins: &PinIndex) -> Result<Ve
     }
     let one = |(damaged, affected): (&RemoteDamage, Vec<usize>)| Finding {
         id: damaged.what.id(),
-        place: damaged.what.place(),
+        place: damaged.what.path(),
         problem: damaged.problem.clone(),
         affected,
         is_old: false,
@@ -142,7 +147,7 @@ fn repair(
     project: &Project,
     remote: &Remote,
     inspected: &Inspection,
-    report: &mut Report,
+    report: &mut VerifyReport,
     sink: &dyn Sink,
 ) -> Result<()> {
     if remote.is_read_only() {
@@ -163,7 +168,7 @@ fn repair(
         let is_put = done.contains(&whole) || remote.put_again(store, inspected, &damaged.what, &bytes)?;
         if is_put {
             done.insert(whole);
-            report.findings[at].outcome = Some(again());
+            report.findings[at].outcome = Some(restored_from_store());
         } else {
             left.push(at);
         }
@@ -171,8 +176,8 @@ fn repair(
     push_again(store, remote, inspected, report, &left, runs, sink)
 }
 
-fn again() -> RepairResult {
-    RepairResult::Restored(BTreeSet::from([Source::Store]))
+fn restored_from_store() -> RepairResult {
+    RepairResult::Restored(BTreeSet::from([RepairSource::Store]))
 }
 
 /// Pushes the affected outputs that the store has as if they were new, where the object itself could not be sent again.
@@ -180,7 +185,7 @@ fn push_again(
     store: &Store,
     remote: &Remote,
     inspected: &Inspection,
-    report: &mut Report,
+    report: &mut VerifyReport,
     left: &[usize],
     runs: Vec<RunEntry>,
     sink: &dyn Sink,
@@ -210,7 +215,7 @@ fn push_again(
         let finding = &report.findings[*at];
         let is_whole = !finding.affected.is_empty()
             && finding.affected.iter().all(|hurt| !absent.contains(&item[*hurt].pinned.pin.id));
-        report.findings[*at].outcome = Some(if is_whole { again() } else { RepairResult::Lost });
+        report.findings[*at].outcome = Some(if is_whole { restored_from_store() } else { RepairResult::Lost });
     }
     Ok(())
 }

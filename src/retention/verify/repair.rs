@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::{Finding, PinIndex, RepairResult, Report, RunOuts, Source};
+use super::{Finding, PinIndex, RepairResult, RepairSource, RunOuts, VerifyReport};
 use crate::error::Result;
 use crate::event::Sink;
 use crate::path::RepoPath;
@@ -44,30 +44,31 @@ struct RepairTargets {
 /// What was restored, and from where.
 #[derive(Default)]
 struct RestoredObjects {
-    sources: HashMap<ObjectId, Source>,
+    sources: HashMap<ObjectId, RepairSource>,
     /// Pins with missing objects that a remote has, where the damaged objects are not known.
-    elsewhere: HashMap<usize, Source>,
+    elsewhere: HashMap<usize, RepairSource>,
 }
 
 impl RestoredObjects {
-    fn took(&mut self, ids: HashSet<ObjectId>, source: &Source) {
+    fn record(&mut self, ids: HashSet<ObjectId>, source: &RepairSource) {
         for id in ids {
             self.sources.entry(id).or_insert_with(|| source.clone());
         }
     }
 }
 
-pub fn repair(project: &Project, input: &RepairInput, report: &mut Report, sink: &dyn Sink) -> Result<()> {
+/// Repairs the damage, and sets the result of each finding.
+pub fn repair(project: &Project, input: &RepairInput, report: &mut VerifyReport, sink: &dyn Sink) -> Result<()> {
     let store = project.store();
     let _hold = store.hold(sink)?;
     let broken = store.put_aside(input.damaged)?;
     let bad: BTreeSet<ObjectId> = input.below.iter().flat_map(|below| below.bad.iter().copied()).collect();
     let mut restored = RestoredObjects::default();
-    restored.took(salvage(store, input, report, &broken)?, &Source::Pack);
+    restored.record(salvage(store, input, report, &broken)?, &RepairSource::Pack);
     let unknown = unknown(store, input, report);
     let targets = RepairTargets { asked: asked(input, &unknown), unknown, bad };
     if !targets.asked.is_empty() {
-        restored.took(from_workspace(project, &targets, report, sink)?, &Source::Workspace);
+        restored.record(from_workspace(project, &targets, report, sink)?, &RepairSource::Workspace);
         from_remotes(project, input, &targets, report, &mut restored, sink);
     }
     let lost = store.not_here(&targets.bad);
@@ -87,7 +88,7 @@ pub fn repair(project: &Project, input: &RepairInput, report: &mut Report, sink:
     for (pinned, finding) in input.lost.iter().zip(&mut report.findings[input.damaged.len()..]) {
         let is_whole = store.contains(&report.pins.paths[*pinned].pinned.pin);
         finding.outcome = Some(if is_whole {
-            RepairResult::Restored(BTreeSet::from([Source::Workspace]))
+            RepairResult::Restored(BTreeSet::from([RepairSource::Workspace]))
         } else {
             RepairResult::Lost
         });
@@ -97,7 +98,7 @@ pub fn repair(project: &Project, input: &RepairInput, report: &mut Report, sink:
 
 /// Returns true if an output is still affected. The missing objects below a damaged folder are not known, so all of it
 /// has to be in the store.
-fn is_affected(store: &Store, input: &RepairInput, report: &Report, at: usize, left: &HashSet<ObjectId>) -> bool {
+fn is_affected(store: &Store, input: &RepairInput, report: &VerifyReport, at: usize, left: &HashSet<ObjectId>) -> bool {
     let below = &input.below[at];
     match (below.bad.is_empty(), below.lacks) {
         (true, _) => false,
@@ -108,7 +109,7 @@ fn is_affected(store: &Store, input: &RepairInput, report: &Report, at: usize, l
 
 /// Takes intact objects out of broken packs. A restored folder may reveal more missing objects, so this repeats until
 /// nothing more is found.
-fn salvage(store: &Store, input: &RepairInput, report: &Report, broken: &[PathBuf]) -> Result<HashSet<ObjectId>> {
+fn salvage(store: &Store, input: &RepairInput, report: &VerifyReport, broken: &[PathBuf]) -> Result<HashSet<ObjectId>> {
     if broken.is_empty() {
         return Ok(HashSet::new());
     }
@@ -129,7 +130,7 @@ fn salvage(store: &Store, input: &RepairInput, report: &Report, broken: &[PathBu
 }
 
 /// The pins with missing objects that may have been in a pack with unknown content.
-fn unknown(store: &Store, input: &RepairInput, report: &Report) -> Vec<usize> {
+fn unknown(store: &Store, input: &RepairInput, report: &VerifyReport) -> Vec<usize> {
     let is_unknown = |damage: &Damage| matches!(&damage.what, What::Pack { rows, .. } if rows.is_empty());
     let of = input.damaged.iter().zip(&report.findings).filter(|(damage, _)| is_unknown(damage));
     let affected: BTreeSet<usize> = of.flat_map(|(_, finding)| finding.affected.iter().copied()).collect();
@@ -148,7 +149,7 @@ fn asked(input: &RepairInput, unknown: &[usize]) -> Vec<usize> {
 fn from_workspace(
     project: &Project,
     targets: &RepairTargets,
-    report: &Report,
+    report: &VerifyReport,
     sink: &dyn Sink,
 ) -> Result<HashSet<ObjectId>> {
     let RepairTargets { bad, asked, .. } = targets;
@@ -177,7 +178,7 @@ fn from_remotes(
     project: &Project,
     input: &RepairInput,
     targets: &RepairTargets,
-    report: &mut Report,
+    report: &mut VerifyReport,
     restored: &mut RestoredObjects,
     sink: &dyn Sink,
 ) {
@@ -186,7 +187,7 @@ fn from_remotes(
     let missed = || store.not_here(bad);
     for name in project.config.remotes() {
         let mut left = missed();
-        let source = Source::Remote(name.to_string());
+        let source = RepairSource::Remote(name.to_string());
         let is_whole = asked.iter().all(|at| !is_affected(store, input, report, *at, &left));
         if is_whole && unknown.iter().all(|at| restored.elsewhere.contains_key(at)) {
             return;
@@ -219,14 +220,14 @@ fn from_remotes(
                 Err(e) => report.could_not(e),
             }
             let now = missed();
-            restored.took(left.difference(&now).copied().collect(), &source);
+            restored.record(left.difference(&now).copied().collect(), &source);
             left = now;
         }
     }
 }
 
 /// Drops results with lost outputs, since they would be hits that fail.
-fn drop_runs(store: &Store, input: &RepairInput, report: &Report, still: &HashSet<usize>) -> Result<usize> {
+fn drop_runs(store: &Store, input: &RepairInput, report: &VerifyReport, still: &HashSet<usize>) -> Result<usize> {
     let by_pin = report.pins.by_pin();
     let leads = |pin: &Pin| by_pin.get(pin).is_some_and(|at| still.contains(at));
     let runs = input.runs.iter().filter(|(_, pins)| pins.iter().any(leads));
@@ -256,7 +257,7 @@ fn outcome(
     };
     let is_lost = needed().count() > 0 && ids.iter().any(|id| lost.contains(id))
         || may_hold_more && needed().any(|at| still.contains(at));
-    let from: BTreeSet<Source> = ids.iter().filter_map(|id| restored.sources.get(id).cloned()).collect();
+    let from: BTreeSet<RepairSource> = ids.iter().filter_map(|id| restored.sources.get(id).cloned()).collect();
     match (is_lost, from.is_empty()) {
         (true, _) => RepairResult::Lost,
         (false, false) => RepairResult::Restored(from),
@@ -265,15 +266,21 @@ fn outcome(
 }
 
 /// The result for a pack with unknown content: whether the pins with missing objects are complete now, or can be.
-fn outcome_of_unknown(store: &Store, finding: &Finding, report: &Report, restored: &RestoredObjects) -> RepairResult {
+fn outcome_of_unknown(
+    store: &Store,
+    finding: &Finding,
+    report: &VerifyReport,
+    restored: &RestoredObjects,
+) -> RepairResult {
     let is_had = |at: &usize| restored.elsewhere.contains_key(at) || store.contains(&report.pins.paths[*at].pinned.pin);
     if !finding.affected.iter().all(is_had) {
         return RepairResult::Lost;
     }
-    let from: BTreeSet<Source> = finding.affected.iter().filter_map(|at| restored.elsewhere.get(at).cloned()).collect();
+    let from: BTreeSet<RepairSource> =
+        finding.affected.iter().filter_map(|at| restored.elsewhere.get(at).cloned()).collect();
     match (from.is_empty(), finding.affected.is_empty()) {
         (_, true) => RepairResult::Quarantined,
-        (true, _) => RepairResult::Restored(BTreeSet::from([Source::Workspace])),
+        (true, _) => RepairResult::Restored(BTreeSet::from([RepairSource::Workspace])),
         (false, _) => RepairResult::Restored(from),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::store::ObjectId;
 
+/// The part of the objects to read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ReadSubset {
     All,
@@ -20,7 +21,7 @@ impl std::str::FromStr for ReadSubset {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ReadSubset, String> {
-        let wrong = || format!("`{text}` is no part: write 1/7, 10% or 5GiB");
+        let wrong = || format!("`{text}` is not a part: write 1/7, 10% or 5GiB");
         if let Some((number, of)) = text.split_once('/') {
             let (number, of): (u64, u64) =
                 (number.trim().parse().map_err(|_| wrong())?, of.trim().parse().map_err(|_| wrong())?);
@@ -32,7 +33,7 @@ impl std::str::FromStr for ReadSubset {
         if let Some(percent) = text.strip_suffix('%') {
             let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
             if !(percent > 0.0 && percent <= 100.0) {
-                return Err("a percentage lies above 0 and goes up to 100".into());
+                return Err("a percentage is above 0 and at most 100".into());
             }
             return Ok(ReadSubset::Millionths((percent * 10_000.0).round() as u64));
         }
@@ -63,10 +64,12 @@ impl ReadSubset {
             ReadSubset::Share { number, of } => {
                 (0..all.len()).filter(|at| start(&all[*at].0) % of == number - 1).collect()
             }
-            ReadSubset::Millionths(n) => (0..all.len()).filter(|at| dice(&all[*at].0, seed) % 1_000_000 < n).collect(),
+            ReadSubset::Millionths(n) => {
+                (0..all.len()).filter(|at| random_number(&all[*at].0, seed) % 1_000_000 < n).collect()
+            }
             ReadSubset::Bytes(most) => {
                 let mut order: Vec<usize> = (0..all.len()).collect();
-                order.sort_by_key(|at| dice(&all[*at].0, seed));
+                order.sort_by_key(|at| random_number(&all[*at].0, seed));
                 let mut read = 0;
                 let before = order.iter().take_while(|at| {
                     let goes = read < most;
@@ -86,7 +89,7 @@ fn start(id: &ObjectId) -> u64 {
 }
 
 /// A pseudo-random number from an id and the seed.
-fn dice(id: &ObjectId, seed: u64) -> u64 {
+fn random_number(id: &ObjectId, seed: u64) -> u64 {
     start(&ObjectId::of(&[&id.0[..], &seed.to_le_bytes()].concat()))
 }
 

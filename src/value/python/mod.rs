@@ -13,6 +13,7 @@ use super::{Fault, Mark, Value, scalar};
 mod token;
 use token::{Line, Token, lines};
 
+/// Parses the assignments of a Python file into a map.
 pub fn parse(text: &str) -> Result<Value, Fault> {
     let lines = lines(text)?;
     let mut at = 0;
@@ -179,7 +180,7 @@ impl Literal<'_> {
         self.tokens.get(self.at).map(|(t, _)| t)
     }
 
-    fn eat(&mut self, op: &str) -> bool {
+    fn consume(&mut self, op: &str) -> bool {
         let found = matches!(self.peek(), Some(Token::Op(o)) if *o == op);
         self.at += usize::from(found);
         found
@@ -199,7 +200,7 @@ impl Literal<'_> {
         let (mut items, mut commas) = (Vec::new(), 0);
         while self.at < self.tokens.len() && !matches!(self.peek(), Some(Token::Op(o)) if ends.contains(o)) {
             items.push(self.value(depth)?);
-            if !self.eat(",") {
+            if !self.consume(",") {
                 break;
             }
             commas += 1;
@@ -211,28 +212,28 @@ impl Literal<'_> {
         if depth > 100 {
             return Err(());
         }
-        if self.eat("-") {
+        if self.consume("-") {
             return match self.value(depth + 1)? {
                 Value::Int(n) => Ok(Value::Int(-n)),
                 Value::Float(f) => Ok(Value::Float(-f)),
                 _ => Err(()),
             };
         }
-        if self.eat("+") {
+        if self.consume("+") {
             return self.value(depth + 1).and_then(|v| match v {
                 Value::Int(_) | Value::Float(_) => Ok(v),
                 _ => Err(()),
             });
         }
-        if self.eat("(") {
+        if self.consume("(") {
             let value = self.tuple(&[")"], depth + 1)?.unwrap_or(Value::List(Vec::new()));
-            return if self.eat(")") { Ok(value) } else { Err(()) };
+            return if self.consume(")") { Ok(value) } else { Err(()) };
         }
-        if self.eat("[") {
+        if self.consume("[") {
             let (items, _) = self.items(&["]"], depth + 1)?;
-            return if self.eat("]") { Ok(Value::List(items)) } else { Err(()) };
+            return if self.consume("]") { Ok(Value::List(items)) } else { Err(()) };
         }
-        if self.eat("{") {
+        if self.consume("{") {
             return self.braces(depth + 1);
         }
         let token = self.peek().cloned();
@@ -258,7 +259,7 @@ impl Literal<'_> {
                 "None" => Ok(Value::Null),
                 "True" => Ok(Value::Bool(true)),
                 "False" => Ok(Value::Bool(false)),
-                "set" if self.eat("(") && self.eat(")") => Ok(Value::List(Vec::new())),
+                "set" if self.consume("(") && self.consume(")") => Ok(Value::List(Vec::new())),
                 _ => Err(()),
             },
             _ => Err(()),
@@ -267,16 +268,16 @@ impl Literal<'_> {
 
     /// A dict, or a set: each value once, sorted, since a set is unordered.
     fn braces(&mut self, depth: usize) -> Result<Value, ()> {
-        if self.eat("}") {
+        if self.consume("}") {
             return Ok(Value::Map(Vec::new()));
         }
         let first = self.value(depth)?;
-        if !self.eat(":") {
+        if !self.consume(":") {
             let mut items = vec![first];
-            if self.eat(",") {
+            if self.consume(",") {
                 items.extend(self.items(&["}"], depth)?.0);
             }
-            if !self.eat("}") {
+            if !self.consume("}") {
                 return Err(());
             }
             let rank = |v: &Value| match v {
@@ -297,17 +298,17 @@ impl Literal<'_> {
             let value = self.value(depth)?;
             self.keys.pop();
             entries.put(key.to_python_text(), value);
-            if self.eat("}") {
+            if self.consume("}") {
                 return Ok(Value::Map(entries.entries));
             }
-            if !self.eat(",") {
+            if !self.consume(",") {
                 return Err(());
             }
-            if self.eat("}") {
+            if self.consume("}") {
                 return Ok(Value::Map(entries.entries));
             }
             key = self.value(depth)?;
-            if !self.eat(":") {
+            if !self.consume(":") {
                 return Err(());
             }
         }

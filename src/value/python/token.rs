@@ -4,6 +4,7 @@
 use crate::value::budget::{self, NODES};
 use crate::value::{Fault, Mark};
 
+/// A token of a logical line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
     Name(String),
@@ -23,6 +24,7 @@ impl Token {
     }
 }
 
+/// A logical line.
 pub struct Line {
     pub indent: usize,
     pub tokens: Vec<(Token, Mark)>,
@@ -63,6 +65,7 @@ impl Tokenizer<'_> {
     }
 }
 
+/// Splits a text into logical lines. Errors: a string or a bracket is not closed.
 pub fn lines(text: &str) -> Result<Vec<Line>, Fault> {
     let mut c = Tokenizer { text, at: 0, line: 1, counted: (0, 0) };
     let mut out = Vec::new();

@@ -31,7 +31,7 @@ impl<'p> Desk<'p> {
                 out.say(format!("the tag {} is none of the registry's", tag));
             }
         }
-        for (tag, remote) in publish::unsettled(&project.repo) {
+        for (tag, remote) in publish::pending_tags(&project.repo) {
             out.warn(format!(
                 "{tag} may not be at {remote}: the command that made it did not end; the next one with --push settles it"
             ));
@@ -49,7 +49,7 @@ impl<'p> Desk<'p> {
     }
 
     fn meant(&self, typed: &ModelName) -> Result<ModelName> {
-        let name = tag::meant(typed, &self.known, &self.project.cwd)?;
+        let name = tag::resolve_name(typed, &self.known, &self.project.cwd)?;
         // It may be declared, under a name that no tag can have.
         match artifact::unusable(&self.now, typed.short()) {
             Some(error) if !self.known.contains(&name) => Err(error),

@@ -6,7 +6,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
 use crate::escape;
-use crate::model::diff::{self, Change, Difference, Movement, OtherContentChange, Row, TensorType, Values};
+use crate::model::diff::{self, Change, Difference, Movement, OtherContentChange, TensorRow, TensorType, Values};
 use crate::model::tensor::Shape;
 
 /// Compare two models: tensors that came, went or changed, and how far values moved
@@ -60,7 +60,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
 }
 
 fn print(args: &Args, difference: &Difference, out: &Output) {
-    let rows: Vec<&Row> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
+    let rows: Vec<&TensorRow> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
     let head = ["tensor", "change", "max |Δ|", "rel. L2", "cosine", "note"].map(str::to_string);
     let mut cells: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row))).collect();
     if args.md {
@@ -106,7 +106,7 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
     out.say(summary(difference));
 }
 
-fn cells(row: &Row) -> [String; 6] {
+fn cells(row: &TensorRow) -> [String; 6] {
     let change = row.change();
     let mut note = String::new();
     let facts = |f: &TensorType| format!("{} {}", f.dtype, Shape(&f.shape));
@@ -192,7 +192,7 @@ fn summary(difference: &Difference) -> String {
 
 fn as_json(args: &Args, difference: &Difference) -> Json {
     let facts = |f: &TensorType| json!({"dtype": f.dtype.name(), "shape": f.shape, "parameters": f.elements});
-    let row = |row: &Row| {
+    let row = |row: &TensorRow| {
         let mut o = Map::new();
         o.insert("name".into(), json!(row.name));
         o.insert("change".into(), json!(word(row.change())));

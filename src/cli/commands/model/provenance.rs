@@ -35,9 +35,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let asked = desk.asked(&args.version)?;
     if project.repo.require_signed {
         let (model, event, _) = desk.registry.find(&asked)?;
-        signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
+        signed::require(&project.repo, model, Some(&asked.which), model.index_of(event))?;
     }
-    let trace = Trace::of(project, &desk.registry, &asked)?;
+    let trace = Trace::load(project, &desk.registry, &asked)?;
     let statement = statement(&trace)?;
     match &args.output {
         None => out.values(&statement),

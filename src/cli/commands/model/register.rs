@@ -6,7 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
-use crate::model::registry::register::{Number, Plan};
+use crate::model::registry::register::{RegistrationPlan, VersionNumber};
 use crate::project::Project;
 use crate::tag::{Bump, Version};
 use crate::value::Value;
@@ -56,13 +56,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let name = desk.name(&args.name)?;
     args.how.compare(publisher.as_ref(), &name, &desk.registry, None, out)?;
     let number = match (&args.version, args.bump) {
-        (Some(version), _) => Number::This(version.clone()),
-        (None, Some(Part::Major)) => Number::Next(Bump::Major),
-        (None, Some(Part::Minor)) => Number::Next(Bump::Minor),
-        (None, _) => Number::Next(Bump::Patch),
+        (Some(version), _) => VersionNumber::This(version.clone()),
+        (None, Some(Part::Major)) => VersionNumber::Next(Bump::Major),
+        (None, Some(Part::Minor)) => VersionNumber::Next(Bump::Minor),
+        (None, _) => VersionNumber::Next(Bump::Patch),
     };
     let progress = Progress::new(out, false);
-    let plan = Plan::make(project, &desk.registry, &name, &number, args.rev.as_deref(), &progress);
+    let plan = RegistrationPlan::make(project, &desk.registry, &name, &number, args.rev.as_deref(), &progress);
     progress.finish();
     let mut plan = plan?;
     if let Some(refusal) = plan.refusal() {

@@ -45,7 +45,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let version = model.version_of(at).filter(|_| about_version);
     let trace = version.as_ref().map(|version| {
         let which = Which::Version(version.clone());
-        Trace::of(project, &desk.registry, &ModelRequest { name: model.name.clone(), which })
+        Trace::load(project, &desk.registry, &ModelRequest { name: model.name.clone(), which })
     });
     let trace = trace.transpose()?;
     let current = model.holds(at);
@@ -105,7 +105,7 @@ fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
     if typed.parse::<ModelRequest>().is_ok() && full.is_none() {
         let asked = desk.asked(typed)?;
         let (model, event, _) = desk.registry.find(&asked)?;
-        return Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) });
+        return Ok(Answer { model, at: model.index_of(event), label: label(event), which: Some(asked.which) });
     }
     let tag = full.unwrap_or(typed);
     if let Ok(parsed) = tag.parse::<ModelTag>() {
@@ -118,5 +118,5 @@ fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
     }
     let asked = desk.asked(tag)?;
     let (model, event, _) = desk.registry.find(&asked)?;
-    Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) })
+    Ok(Answer { model, at: model.index_of(event), label: label(event), which: Some(asked.which) })
 }

@@ -23,6 +23,7 @@ pub struct Descr {
     pub objects: bool,
 }
 
+/// The dimensions in a header.
 pub fn dims(literal: &Literal) -> Option<Vec<u64>> {
     let int = |item: &Literal| if let Literal::Int(n) = item { Some(*n) } else { None };
     match literal {

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::numbers::{Budget, List};
-use super::{MANY, Ports, say, tensor};
+use super::{MANY, Ports, add_metadata, tensor};
 use crate::error::Result;
 use crate::model::formats::protobuf::{Value, fields};
 use crate::model::formats::{Contents, OtherContent, OtherContentHash};
@@ -22,6 +22,7 @@ const HASHED: u64 = 64 << 20;
 /// A longer text in an attribute is data.
 const TEXT: u64 = 4096;
 
+/// Collects the weights of all graphs of a model.
 pub struct Graphs<'a> {
     source: &'a Source,
     contents: &'a mut Contents,
@@ -86,7 +87,7 @@ impl<'a> Graphs<'a> {
         let mut parts = fields(part);
         while let Some((number, value)) = parts.field()? {
             match (number, &value) {
-                (2, _) => say(self.contents, "graph", &value.text()?),
+                (2, _) => add_metadata(self.contents, "graph", &value.text()?),
                 (11, Value::Bytes(info)) if ports.inputs.len() < MANY => ports.inputs.push(super::value(info)?),
                 (12, Value::Bytes(info)) if ports.outputs.len() < MANY => ports.outputs.push(super::value(info)?),
                 _ => {}
@@ -301,7 +302,7 @@ impl<'a> Graphs<'a> {
         let name = title.map(str::to_string).or(named).unwrap_or_default();
         let dims: Vec<String> = shape.iter().map(|d| (*d as i64).to_string()).collect();
         if self.contents.metadata.len() < MANY {
-            self.contents.say("sparse", format!("{name} [{}]", dims.join(", ")));
+            self.contents.add_metadata("sparse", format!("{name} [{}]", dims.join(", ")));
         }
         for (read, name) in [(values, name.clone()), (indices, format!("{name}.indices"))] {
             if let Some(read) = read {
@@ -354,12 +355,12 @@ impl<'a> Graphs<'a> {
 
     /// Adds what is known after everything was read.
     pub fn finish(self) {
-        self.contents.say("nodes", self.nodes);
+        self.contents.add_metadata("nodes", self.nodes);
         if self.inner_nodes > 0 {
-            self.contents.say("nodes in branches and functions", self.inner_nodes);
+            self.contents.add_metadata("nodes in branches and functions", self.inner_nodes);
         }
         for location in self.external {
-            self.contents.say("external data", location);
+            self.contents.add_metadata("external data", location);
         }
         if self.graphs_too_deep > 0 {
             self.contents.note(format!("graphs that are nested more than {DEPTH} deep are not read"));

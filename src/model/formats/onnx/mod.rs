@@ -38,12 +38,12 @@ pub fn read(source: &Source) -> Result<Contents> {
     let mut model = fields(source);
     while let Some((number, value)) = model.field()? {
         match (number, &value) {
-            (1, Value::Number(n)) => contents.say("IR version", n),
+            (1, Value::Number(n)) => contents.add_metadata("IR version", n),
             (2, _) => producer = shown(&value.text()?),
             (3, _) => version = shown(&value.text()?),
-            (4, _) => say(&mut contents, "domain", &value.text()?),
-            (5, Value::Number(n)) if *n != 0 => contents.say("model version", n),
-            (6, _) => say(&mut contents, "description", &value.text()?),
+            (4, _) => add_metadata(&mut contents, "domain", &value.text()?),
+            (5, Value::Number(n)) if *n != 0 => contents.add_metadata("model version", n),
+            (6, _) => add_metadata(&mut contents, "description", &value.text()?),
             (7, Value::Bytes(part)) if graphs.len() < MANY => graphs.push(part.clone()),
             (20, Value::Bytes(part)) if training.len() < MANY => training.push(part.clone()),
             (25, Value::Bytes(part)) if functions.len() < FUNCTIONS => functions.push(part.clone()),
@@ -51,13 +51,13 @@ pub fn read(source: &Source) -> Result<Contents> {
             (8, Value::Bytes(part)) if opsets.len() < MANY => opsets.push(opset(part)?),
             (14, Value::Bytes(part)) if contents.metadata.len() < MANY => {
                 let (key, value) = pair(part)?;
-                contents.say(&key, shown(&value));
+                contents.add_metadata(&key, shown(&value));
             }
             _ => {}
         }
     }
-    say(&mut contents, "producer", format!("{producer} {version}").trim());
-    say(&mut contents, "opset", &opsets.join(", "));
+    add_metadata(&mut contents, "producer", format!("{producer} {version}").trim());
+    add_metadata(&mut contents, "opset", &opsets.join(", "));
     if graphs.is_empty() {
         return Err(source.refuse("it has no graph"));
     }
@@ -74,7 +74,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         read.training(info)?;
     }
     read.finish();
-    ports.tell(&mut contents);
+    ports.add_to(&mut contents);
     Ok(contents)
 }
 
@@ -87,20 +87,20 @@ struct Ports {
 
 impl Ports {
     /// Old models list their weights among the inputs.
-    fn tell(mut self, contents: &mut Contents) {
+    fn add_to(mut self, contents: &mut Contents) {
         let weights: HashSet<&str> = contents.tensors.iter().map(|t| t.name.as_str()).collect();
         self.inputs.retain(|(name, _)| !weights.contains(name.as_str()));
         for (key, values) in [("input", self.inputs), ("output", self.outputs)] {
             for (name, kind) in values {
-                contents.say(key, format!("{name} {kind}").trim());
+                contents.add_metadata(key, format!("{name} {kind}").trim());
             }
         }
     }
 }
 
-fn say(contents: &mut Contents, key: &str, value: &str) {
+fn add_metadata(contents: &mut Contents, key: &str, value: &str) {
     if !value.is_empty() {
-        contents.say(key, shown(value));
+        contents.add_metadata(key, shown(value));
     }
 }
 

@@ -67,7 +67,7 @@ pub fn read(part: &Source, budget: &mut Budget) -> Result<LoadedTensor> {
     let dtype = dtype_of(kind);
     let is_empty = shape.contains(&0);
     let data = match raw {
-        _ if is_external => Data::Elsewhere("they lie in another file"),
+        _ if is_external => Data::Elsewhere("they are in another file"),
         _ if is_segment => Data::Elsewhere("the tensor is cut into segments"),
         Some(source) if dtype.bytes(1).is_some_and(|bytes| bytes > 0) => Data::Plain { source, big_endian: false },
         Some(_) => Data::Elsewhere("their type is not known"),

@@ -150,7 +150,7 @@ impl Machine<'_> {
                 let both = self.pops(2)?;
                 let word = |id: Id| self.pickle.text(id).map(str::to_string);
                 let (Some(module), Some(name)) = (word(both[0]), word(both[1])) else {
-                    return Err(self.refuse("its pickle names a global by something that is no text"));
+                    return Err(self.refuse("its pickle names a global by a value that is not text"));
                 };
                 self.global(module, name)?;
             }
@@ -355,7 +355,7 @@ impl Machine<'_> {
         match self.pickle.nodes.get_mut(id as usize) {
             Some(Node::List(items)) => items.extend(new),
             Some(Node::CallResult(made)) => made.items.extend(new),
-            _ => return Err(self.refuse("its pickle appends to what is no list")),
+            _ => return Err(self.refuse("its pickle appends to a value that is not a list")),
         }
         Ok(())
     }
@@ -365,7 +365,7 @@ impl Machine<'_> {
         match self.pickle.nodes.get_mut(id as usize) {
             Some(Node::Dict(pairs)) => pairs.extend(new),
             Some(Node::CallResult(made)) => made.pairs.extend(new),
-            _ => return Err(self.refuse("its pickle sets keys of what is no dict")),
+            _ => return Err(self.refuse("its pickle sets keys of a value that is not a dict")),
         }
         Ok(())
     }
@@ -445,13 +445,13 @@ impl Machine<'_> {
     fn get(&mut self, slot: u64) -> Result<()> {
         match self.memo.get(&slot) {
             Some(id) => self.stack.push(*id),
-            None => return Err(self.refuse("its pickle recalls what it never kept")),
+            None => return Err(self.refuse("its pickle reads a memo entry that it never wrote")),
         }
         Ok(())
     }
 
     fn underflow(&self) -> Error {
-        self.refuse("its pickle takes more from the stack than is there")
+        self.refuse("its pickle takes more from the stack than it holds")
     }
 
     fn refuse(&self, why: impl Into<String>) -> Error {

@@ -1,6 +1,6 @@
 //! One NumPy array of a zip archive.
 
-use super::{Archive, Entry};
+use super::{Archive, ZipEntry};
 use crate::error::Result;
 use crate::model::formats::{Contents, OtherContent, npy, pickled};
 use crate::model::source::Source;
@@ -15,7 +15,7 @@ const HEAD: u64 = 70_000;
 /// be inflated into memory.
 pub fn array(
     source: &Source,
-    (archive, entry): (&Archive, &Entry),
+    (archive, entry): (&Archive, &ZipEntry),
     name: &str,
     left: &mut u64,
     contents: &mut Contents,

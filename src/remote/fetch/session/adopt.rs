@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::{FetchSession, WholePack};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event};
-use crate::remote::backend::transfer::each;
+use crate::remote::backend::transfer::run_parallel;
 use crate::remote::catalog::segment::PackRow;
 use crate::remote::fetch::losses::LostObject;
 use crate::remote::fetch::ranges::PackEntry;
-use crate::remote::fetch::resume::{PartialDownload, bring};
+use crate::remote::fetch::resume::{PartialDownload, download};
 use crate::remote::{object_path, pack_path};
 use crate::store::pack::format::{PackId, PackIndex};
 use crate::store::{LARGEST_READ, ObjectId, ObjectKind};
@@ -23,15 +23,15 @@ const BATCH: u64 = 64 << 20;
 
 impl FetchSession<'_> {
     /// Transfers located objects and makes them visible: contents, then packs, then trees.
-    pub(super) fn bring(&mut self, mut entries: Vec<PackEntry>, large: BTreeMap<ObjectId, u64>) -> Result<()> {
+    pub(super) fn transfer(&mut self, mut entries: Vec<PackEntry>, large: BTreeMap<ObjectId, u64>) -> Result<()> {
         let large: Vec<(ObjectId, u64)> = large.into_iter().collect();
         let bytes = large.iter().map(|(_, size)| *size).fold(0, u64::saturating_add);
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let (arrived, received) = (AtomicUsize::new(0), AtomicU64::new(0));
-        self.remote.backend.share(self.remote.jobs.min(large.len()));
-        each(self.remote.jobs, &large, |(id, size)| {
+        self.remote.backend.set_jobs(self.remote.jobs.min(large.len()));
+        run_parallel(self.remote.jobs, &large, |(id, size)| {
             let take = |path: &Path, _: &File| self.store.adopt_object(id, ObjectKind::Content, path, self.sink);
-            let got = bring(self.remote, self.store, (&object_path(id), &id.hex(), *size), &self.done(), take)?;
+            let got = download(self.remote, self.store, (&object_path(id), &id.hex(), *size), &self.done(), take)?;
             if self.losses.or_record(LostObject::Object(*id), got).is_some() {
                 arrived.fetch_add(1, Ordering::Relaxed);
                 received.fetch_add(*size, Ordering::Relaxed);
@@ -66,15 +66,15 @@ impl FetchSession<'_> {
     fn adopt(&self, whole: WholePack, index: &PackIndex) -> Result<()> {
         let (id, length) = (index.id(), index.file_length());
         let row = PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 };
-        let bring = || -> Result<Option<PartialDownload>> {
+        let download = || -> Result<Option<PartialDownload>> {
             let take = |_: &Path, file: &File| read_tail(file, &id, &row);
-            let got = bring(self.remote, self.store, (&pack_path(&id), &id.to_string(), length), &|_| (), take)?;
+            let got = download(self.remote, self.store, (&pack_path(&id), &id.to_string(), length), &|_| (), take)?;
             Ok(self.losses.or_record(LostObject::Pack(id), got).map(|(partial, _)| partial))
         };
         let partial = match PartialDownload::reopen(self.store, &whole.path, length) {
             Some(partial) => partial,
             None if self.store.all_packs().iter().any(|pack| pack.id == id && pack.dead.is_empty()) => return Ok(()),
-            None => match bring()? {
+            None => match download()? {
                 Some(partial) => partial,
                 None => return Ok(()),
             },
@@ -85,7 +85,7 @@ impl FetchSession<'_> {
             Err(_) if !whole.is_resumed => return self.salvage(partial, index),
             Err(_) => partial.discard(),
         }
-        match bring()? {
+        match download()? {
             Some(partial) if self.store.adopt_pack(&partial.path, self.sink).is_err() => self.salvage(partial, index),
             _ => Ok(()),
         }

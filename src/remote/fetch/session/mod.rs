@@ -18,12 +18,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
-use crate::remote::backend::transfer::each;
+use crate::remote::backend::transfer::run_parallel;
 use crate::remote::catalog::Catalog;
 use crate::remote::catalog::segment::{Location, PackRow, Slice};
 use crate::remote::fetch::losses::{Losses, LostObject};
 use crate::remote::fetch::ranges::{PackEntry, coalesce, entry};
-use crate::remote::fetch::resume::bring;
+use crate::remote::fetch::resume::download;
 use crate::remote::{Remote, Wanted, is_large, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
 use crate::store::pack::table::Table;
@@ -59,6 +59,7 @@ struct WholePack {
     is_resumed: bool,
 }
 
+/// The number of objects and bytes of a session.
 #[derive(Default)]
 pub struct SessionTotals {
     pub objects: usize,
@@ -79,7 +80,8 @@ impl<'a> FetchSession<'a> {
         // have their files.
         let mut parts = Vec::new();
         let mut there = HashMap::new();
-        let elsewhere = self.within(lacking.iter().map(|wanted| &wanted.pin).filter(|pin| catalog.root(pin).is_none()));
+        let elsewhere =
+            self.locate_in_packs(lacking.iter().map(|wanted| &wanted.pin).filter(|pin| catalog.root(pin).is_none()));
         for wanted in lacking {
             let pin = &wanted.pin;
             let location = catalog.root(pin).map(|root| &root.location).or_else(|| elsewhere.get(&pin.id));
@@ -119,13 +121,13 @@ impl<'a> FetchSession<'a> {
                         Some((pack, _)) if self.whole.contains_key(&pack) => {}
                         Some((pack, row)) if row.length == object.size => entries.push(entry(pack, &row)),
                         Some((pack, row)) => self.losses.note(LostObject::Object(object.id), self.unfit(&pack, &row)),
-                        None if is_whole => self.losses.unknown(object.id, || self.lost(&object.id)),
+                        None if is_whole => self.losses.note_unlocated(object.id, || self.lost_error(&object.id)),
                         None => {}
                     }
                 }
             }
         }
-        self.bring(entries, large)?;
+        self.transfer(entries, large)?;
         Ok(there)
     }
 
@@ -139,15 +141,15 @@ impl<'a> FetchSession<'a> {
                 Some(index) => Some(index),
                 None => self.losses.or_record(LostObject::Pack(*id), self.remote.index(id, row)?),
             };
-            index.into_iter().for_each(|index| self.know(index));
+            index.into_iter().for_each(|index| self.add_index(index));
         }
         self.walk(pin)?;
-        self.bring(Vec::new(), BTreeMap::new())
+        self.transfer(Vec::new(), BTreeMap::new())
     }
 
     /// The locations of files that were not pushed as outputs of their own but may be part of another one. Each index
     /// is read once.
-    fn within<'p>(&self, pins: impl Iterator<Item = &'p Pin>) -> HashMap<ObjectId, Location> {
+    fn locate_in_packs<'p>(&self, pins: impl Iterator<Item = &'p Pin>) -> HashMap<ObjectId, Location> {
         let all = &self.catalog.all;
         let (large, small): (Vec<&Pin>, Vec<&Pin>) =
             pins.filter(|pin| !pin.is_dir()).partition(|pin| is_large(ObjectKind::Content, pin.size));
@@ -182,7 +184,7 @@ impl<'a> FetchSession<'a> {
             roots.iter().flat_map(|(_, packs)| packs).filter(|id| !here.contains(id)).copied().collect();
         let row = |id: &PackId| {
             let row = self.catalog.all.packs.get(id).copied();
-            row.ok_or_else(|| Error::new(Kind::Bug, format!("no segment tells of the pack {id}")))
+            row.ok_or_else(|| Error::new(Kind::Bug, format!("no segment lists the pack {id}")))
         };
         let rows: Vec<(PackId, PackRow)> = ids.iter().map(|id| Ok((*id, row(id)?))).collect::<Result<_>>()?;
         let total = sum(rows.iter().map(|(_, row)| row.length));
@@ -190,8 +192,8 @@ impl<'a> FetchSession<'a> {
         // Otherwise these packs hold too many objects that are not wanted.
         let is_fair = total <= wanted.saturating_mul(2).saturating_add(SMALL_PACK);
         let known = Mutex::new(Vec::new());
-        self.remote.backend.share(1);
-        each(self.remote.jobs, &rows, |(id, row)| {
+        self.remote.backend.set_jobs(1);
+        run_parallel(self.remote.jobs, &rows, |(id, row)| {
             let index = match self.remote.memory.index(id) {
                 None if row.length <= SMALL_PACK && is_fair => None,
                 Some(index) => Some(index),
@@ -214,17 +216,17 @@ impl<'a> FetchSession<'a> {
             if missing >= row.index / 2 && missing > 0 {
                 whole.push((id, row));
             } else {
-                self.know(index);
+                self.add_index(index);
             }
         }
         let bytes = sum(whole.iter().map(|(_, row)| row.length));
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let arrived = Mutex::new(Vec::new());
-        self.remote.backend.share(self.remote.jobs.min(whole.len()));
-        each(self.remote.jobs, &whole, |(id, row)| {
+        self.remote.backend.set_jobs(self.remote.jobs.min(whole.len()));
+        run_parallel(self.remote.jobs, &whole, |(id, row)| {
             let path = pack_path(id);
             let take = |_: &Path, file: &File| read_tail(file, id, row);
-            let got = bring(self.remote, self.store, (&path, &id.to_string(), row.length), &self.done(), take)?;
+            let got = download(self.remote, self.store, (&path, &id.to_string(), row.length), &self.done(), take)?;
             let got = self.losses.or_record(LostObject::Pack(*id), got);
             let got =
                 got.map(|(partial, index)| (WholePack { path: partial.path, is_resumed: partial.is_resumed }, index));
@@ -232,17 +234,17 @@ impl<'a> FetchSession<'a> {
             Ok(())
         })?;
         for (whole, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
-            self.remote.memory.keep_index(&index);
+            self.remote.memory.cache_index(&index);
             let runs = &self.catalog.all.runs;
             self.moved.objects += index.iter().filter(|row| !runs.contains_key(&row.id)).count();
             self.moved.bytes += index.file_length();
             self.whole.insert(index.id(), whole);
-            self.know(Arc::new(index));
+            self.add_index(Arc::new(index));
         }
         Ok(())
     }
 
-    fn know(&mut self, index: Arc<PackIndex>) {
+    fn add_index(&mut self, index: Arc<PackIndex>) {
         self.table.add(self.indexes.len(), &index);
         self.indexes.push(index);
     }
@@ -355,7 +357,7 @@ impl<'a> FetchSession<'a> {
         for id in ids {
             match self.find(id) {
                 Some((pack, _)) => drop(packs.insert(pack)),
-                None => self.losses.unknown(*id, || self.lost(id)),
+                None => self.losses.note_unlocated(*id, || self.lost_error(id)),
             }
         }
         let ids: HashSet<&ObjectId> = ids.iter().collect();
@@ -381,11 +383,11 @@ impl<'a> FetchSession<'a> {
         Ok(())
     }
 
-    fn lost(&self, id: &ObjectId) -> Error {
+    fn lost_error(&self, id: &ObjectId) -> Error {
         let remote = self.remote;
         Error::missing(format!("the object {id} is not at the remote {} ({})", remote.name, remote.url()))
-            .because("an index there says that it is complete")
-            .hint(remote.again())
+            .because("an index at the remote lists it as complete")
+            .hint(remote.push_again_hint())
     }
 
     fn read(&mut self, entries: &[PackEntry]) -> Result<Vec<(PackEntry, Vec<u8>)>> {
@@ -393,8 +395,8 @@ impl<'a> FetchSession<'a> {
         let bytes = sum(ranges.iter().map(|range| range.bytes.end - range.bytes.start));
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let read: Mutex<Vec<(PackEntry, Vec<u8>)>> = Mutex::default();
-        self.remote.backend.share(self.remote.jobs.min(ranges.len()));
-        each(self.remote.jobs, &ranges, |range| {
+        self.remote.backend.set_jobs(self.remote.jobs.min(ranges.len()));
+        run_parallel(self.remote.jobs, &ranges, |range| {
             let objects = self.remote.read_range(range, &|what, error| self.losses.note(what, error))?;
             self.done()(range.bytes.end - range.bytes.start);
             read.lock().unwrap_or_else(|e| e.into_inner()).extend(objects);

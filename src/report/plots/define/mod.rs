@@ -1,4 +1,4 @@
-//! What is to be plotted: the `plots:` of stages and of pipeline files, as DVC reads them. Pure.
+//! Definitions of plots: the `plots:` of stages and of pipeline files, as DVC reads them. Pure.
 //!
 //! A plot of a stage is a file, or a folder of files, that the stage makes. A plot at the top of a pipeline file is
 //! either such a path, too, or, if its `y` is a map of files, a name for columns of several files:
@@ -15,8 +15,8 @@
 //!     y: [tpr, chance]
 //! - images/                        # a folder
 //! ```
-//! `x` may name one column for all of `y`, or as many as `y` has, one for each. Where a file has a plot of its own at
-//! the top, that of its stage is not shown besides.
+//! `x` may name one column for all of `y`, or as many as `y` has, one for each. If a file has a plot of its own at
+//! the top, that of its stage is not shown.
 
 use std::collections::BTreeSet;
 
@@ -46,6 +46,7 @@ pub struct Definition {
     pub stages: Vec<String>,
 }
 
+/// The data of a plot.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
     /// A file or a folder of files, pictures or columns. Without `x`, rows are numbered. Without `y`, the last column.
@@ -54,12 +55,14 @@ pub enum Data {
     Columns(Vec<Pair>),
 }
 
+/// The columns of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     pub y: Field,
     pub x: Option<Field>,
 }
 
+/// A column of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     pub file: RepoPath,

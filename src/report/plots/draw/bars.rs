@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::scale::{Scale, extent, number};
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
-use super::super::{Chart, Column, Report, Series};
+use super::super::{Chart, Column, PlotReport, Series};
 use super::axes::words_of;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
 use super::{Panel, class};
@@ -23,7 +23,8 @@ struct Bars {
     note: Option<String>,
 }
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
+/// Draws bars.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     let bars = gather(chart);
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());
     let about = format!("bars for {} categories and {} series", bars.words.len(), chart.series.len());

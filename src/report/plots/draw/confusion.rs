@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use super::super::scale::Scale;
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
-use super::super::{Chart, Column, Report};
+use super::super::{Chart, Column, PlotReport};
 use super::Panel;
 use super::axes::{classes, words_of};
 use super::frame::{Frame, LETTER};
 
 const SIDE: f64 = 440.0;
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Vec<Panel> {
+/// Draws one matrix per series.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Vec<Panel> {
     // All of them have the same classes, so that they can be compared.
     let mut xs = classes(words_of(chart.series.iter().map(|series| &series.x)));
     let mut ys = classes(words_of(chart.series.iter().map(|series| &series.y)));

@@ -97,6 +97,7 @@ pub fn letters(scale: &Scale) -> usize {
     scale.ticks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0)
 }
 
+/// Shortens a text to a number of letters.
 pub fn cut(text: &str, letters: usize) -> String {
     match text.char_indices().nth(letters.max(1)) {
         Some(_) => text.chars().take(letters.max(2) - 1).chain(['…']).collect(),

@@ -10,7 +10,7 @@ use super::super::smooth::smooth;
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
 use super::super::thin::{order, thin};
-use super::super::{Chart, Report};
+use super::super::{Chart, PlotReport};
 use super::axes::Axis;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
 use super::{Panel, class};
@@ -21,7 +21,8 @@ const MOST_MARKS: usize = 80;
 /// The page has line widths for this many lines on top of another.
 const MOST_UNDER: usize = 4;
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
+/// Draws lines.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     let xs = Axis::of(chart.series.iter().map(|series| &series.x));
     let ys = Axis::of(chart.series.iter().map(|series| &series.y));
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());

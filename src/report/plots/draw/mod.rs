@@ -12,7 +12,7 @@ mod scatter;
 
 use serde_json::Value as Json;
 
-use super::{Chart, Report, Series};
+use super::{Chart, PlotReport, Series};
 
 /// The number of colours and dashes of the page.
 pub const COLOURS: usize = 8;
@@ -37,7 +37,7 @@ pub struct LegendEntry {
 }
 
 /// A chart as pictures. `title` is for screen readers.
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Vec<Panel> {
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Vec<Panel> {
     match chart.template {
         t if t.is_confusion() => confusion::draw(chart, report, title),
         t if t.is_bar() => vec![bars::draw(chart, report, title)],
@@ -47,7 +47,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Vec<Panel> {
 }
 
 /// The legend of a chart; empty if there is one series, or each has a picture of its own.
-pub fn legend(chart: &Chart, report: &Report) -> Vec<LegendEntry> {
+pub fn legend(chart: &Chart, report: &PlotReport) -> Vec<LegendEntry> {
     if chart.template.is_confusion() || chart.series.len() < 2 {
         return Vec::new();
     }
@@ -56,7 +56,7 @@ pub fn legend(chart: &Chart, report: &Report) -> Vec<LegendEntry> {
 }
 
 /// The classes of a series. When colours are used up, dashes distinguish.
-fn class(series: &Series, report: &Report) -> String {
+fn class(series: &Series, report: &PlotReport) -> String {
     let (colour, dash) = if report.revisions.len() > 1 { (series.revision, series.part) } else { (series.part, 0) };
     format!("c{} d{}", colour % COLOURS, (dash + colour / COLOURS) % DASHES)
 }

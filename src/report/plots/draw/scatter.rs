@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::scale::Scale;
 use super::super::svg::Svg;
 use super::super::template::Template;
-use super::super::{Chart, Report};
+use super::super::{Chart, PlotReport};
 use super::axes::Axis;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
 use super::lines::{dots, rounded};
@@ -20,11 +20,13 @@ const SQUARE: f64 = 2.5;
 /// The maximum number of points with a tooltip.
 const MOST_HOVER: usize = 4000;
 
+/// Returns true for the templates of this module.
 pub fn draws(template: Template) -> bool {
     matches!(template, Template::Scatter | Template::ScatterJitter)
 }
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
+/// Draws dots.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     let xs = Axis::of(chart.series.iter().map(|series| &series.x));
     let ys = Axis::of(chart.series.iter().map(|series| &series.y));
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use super::define::{Data, Definition, Field, Pair};
-use super::source::{Entry, Source};
+use super::source::{PathContent, PlotSource};
 use super::table::{ColumnKind, Table, is_table};
 use super::template::Template;
 use super::vega::{self, Names, TemplateRef, TemplateValues, VegaSpec};
-use super::{Chart, Column, Content, Image, ImageKind, Plot, Report, Series};
+use super::{Chart, Column, Content, Image, ImageKind, Plot, PlotReport, Series};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
@@ -20,9 +20,10 @@ use crate::path::RepoPath;
 const MOST_CLASSES: usize = 100;
 
 /// The data of `definitions` at each of `sources`. Files are named relative to the folder `cwd`.
-pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPath) -> Report {
+pub fn gather(definitions: &[Definition], sources: &[&dyn PlotSource], cwd: &RepoPath) -> PlotReport {
     let revisions = sources.iter().map(|source| source.label().to_string()).collect();
-    let mut work = Gather { sources, cwd, report: Report { revisions, ..Report::default() }, missing: Vec::new() };
+    let mut work =
+        Gather { sources, cwd, report: PlotReport { revisions, ..PlotReport::default() }, missing: Vec::new() };
     for definition in definitions {
         match &definition.data {
             Data::Path { path, x, y } => work.path(definition, path, x.as_deref(), y, false),
@@ -33,9 +34,9 @@ pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPat
 }
 
 struct Gather<'a> {
-    sources: &'a [&'a dyn Source],
+    sources: &'a [&'a dyn PlotSource],
     cwd: &'a RepoPath,
-    report: Report,
+    report: PlotReport,
     /// Reported missing folders, by source: files inside them are not reported again.
     missing: Vec<(usize, RepoPath)>,
 }
@@ -56,17 +57,17 @@ impl Gather<'_> {
         for (n, source) in self.sources.iter().enumerate() {
             let mut files = Files::new();
             match source.read(path) {
-                Ok(Entry::File(bytes)) => {
+                Ok(PathContent::File(bytes)) => {
                     files.insert(path.clone(), bytes);
                 }
-                Ok(Entry::Folder(_)) if within => {}
-                Ok(Entry::Folder(all)) => inside.extend(all.into_iter().filter(|file| is_plot(file.as_str()))),
-                Ok(Entry::Missing) => missing.push(n),
+                Ok(PathContent::Folder(_)) if within => {}
+                Ok(PathContent::Folder(all)) => inside.extend(all.into_iter().filter(|file| is_plot(file.as_str()))),
+                Ok(PathContent::Missing) => missing.push(n),
                 Err(error) => self.fail(error),
             }
             found.push(files);
         }
-        self.tell_missing(path, &missing);
+        self.report_missing(path, &missing);
         for file in inside {
             let one = Definition { id: file.relative_to(self.cwd), title: None, ..definition.clone() };
             self.path(&one, &file, x, y, true);
@@ -95,24 +96,24 @@ impl Gather<'_> {
             let mut missing = Vec::new();
             for (n, source) in self.sources.iter().enumerate() {
                 match source.read(path) {
-                    Ok(Entry::File(bytes)) => {
+                    Ok(PathContent::File(bytes)) => {
                         found[n].insert(path.clone(), bytes);
                     }
-                    Ok(Entry::Missing) => missing.push(n),
-                    Ok(Entry::Folder(_)) => {
+                    Ok(PathContent::Missing) => missing.push(n),
+                    Ok(PathContent::Folder(_)) => {
                         let message = format!("plot `{}`: {path} is a folder, not a file with columns", definition.id);
                         self.fail(Error::usage(message));
                     }
                     Err(error) => self.fail(error),
                 }
             }
-            self.tell_missing(path, &missing);
+            self.report_missing(path, &missing);
         }
         self.chart(definition, pairs, &found);
     }
 
     /// An error if all revisions lack it, a note if one of several does.
-    fn tell_missing(&mut self, path: &RepoPath, missing: &[usize]) {
+    fn report_missing(&mut self, path: &RepoPath, missing: &[usize]) {
         let name = path.relative_to(self.cwd);
         if missing.len() == self.sources.len() {
             let error = match self.sources {
@@ -179,8 +180,9 @@ impl Gather<'_> {
     fn chart(&mut self, definition: &Definition, pairs: &[Pair], found: &[Files]) {
         let mut series = Vec::new();
         let names = names(pairs, self.cwd);
-        let own = self.own(definition);
-        let wants = if own.is_some() { (ColumnKind::Either, ColumnKind::Either) } else { wants(definition.template) };
+        let own = self.own_template(definition);
+        let wants =
+            if own.is_some() { (ColumnKind::Either, ColumnKind::Either) } else { column_kinds(definition.template) };
         let fields = Names::of(
             &pairs.iter().map(|pair| pair.x.as_ref().map_or("step", |x| &x.column)).collect::<Vec<_>>(),
             &pairs.iter().map(|pair| pair.y.column.as_str()).collect::<Vec<_>>(),
@@ -250,7 +252,7 @@ impl Gather<'_> {
 
     /// The project's own template of a plot, if it has one. If it cannot be read, that is an error, and the plot is
     /// drawn as lines.
-    fn own<'d>(&mut self, definition: &'d Definition) -> Option<(&'d TemplateRef, Json)> {
+    fn own_template<'d>(&mut self, definition: &'d Definition) -> Option<(&'d TemplateRef, Json)> {
         let called = definition.own.as_ref()?;
         match called.read(self.sources) {
             Ok(template) => Some((called, template)),
@@ -340,7 +342,7 @@ fn is_plot(name: &str) -> bool {
 }
 
 /// What kind of values a template draws, for x and y.
-fn wants(template: Template) -> (ColumnKind, ColumnKind) {
+fn column_kinds(template: Template) -> (ColumnKind, ColumnKind) {
     match template {
         Template::Linear | Template::Simple | Template::Smooth => (ColumnKind::Either, ColumnKind::Numbers),
         Template::Scatter | Template::ScatterJitter => (ColumnKind::Either, ColumnKind::Either),

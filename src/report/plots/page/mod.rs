@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::draw::{self, Panel};
 use super::svg::{escape, json_inside_html};
-use super::{Chart, Content, Image, Plot, Report, VegaSpec, vega};
+use super::{Chart, Content, Image, Plot, PlotReport, VegaSpec, vega};
 
 /// Marks a file as a page of this program, which the next one may replace. Within its first kilobyte.
 pub const GENERATOR: &str = "<meta name=\"generator\" content=\"lockstep plots\">";
@@ -16,7 +16,8 @@ pub const GENERATOR: &str = "<meta name=\"generator\" content=\"lockstep plots\"
 const STYLE: &str = include_str!("../page.css");
 const SCRIPT: &str = include_str!("../page.js");
 
-pub fn page(report: &Report) -> String {
+/// The page as HTML.
+pub fn page(report: &PlotReport) -> String {
     let title = match report.revisions.as_slice() {
         [] | [_] => "Plots".to_string(),
         several => format!("Plots: {}", several.join(", ")),
@@ -60,7 +61,7 @@ fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-fn header(page: &mut String, report: &Report) {
+fn header(page: &mut String, report: &PlotReport) {
     page.push_str("<header>\n<h1>Plots</h1>\n");
     if report.revisions.len() > 1 {
         let keys = report
@@ -98,7 +99,7 @@ fn caption(page: &mut String, plot: &Plot) {
     }
 }
 
-fn figure_of_chart(page: &mut String, plot: &Plot, chart: &Chart, report: &Report) {
+fn figure_of_chart(page: &mut String, plot: &Plot, chart: &Chart, report: &PlotReport) {
     let panels = draw::draw(chart, report, &plot.title);
     let class = match (chart.template.is_confusion(), panels.len()) {
         (true, 1) => "square",
@@ -140,7 +141,7 @@ fn figure_of_own(page: &mut String, plot: &Plot, own: &VegaSpec) {
 }
 
 /// Images in an `<img>` cannot run scripts, whatever an SVG contains.
-fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &Report) {
+fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &PlotReport) {
     let _ = writeln!(page, "<figure class=\"images{}\">", if images.len() > 1 { " wide" } else { "" });
     caption(page, plot);
     page.push_str("</figcaption>\n<div class=\"panels\">\n");
@@ -162,7 +163,7 @@ fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &R
 }
 
 /// Omitted plots: a later reader of the page does not see the printed errors.
-fn footer(page: &mut String, report: &Report) {
+fn footer(page: &mut String, report: &PlotReport) {
     let errors = report.errors.iter().map(|error| error.full_message());
     let said: Vec<String> = errors.chain(report.notes.iter().cloned()).collect();
     if said.is_empty() {

@@ -17,7 +17,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use serde_json::Value as Json;
 
-use super::source::{Entry, Source};
+use super::source::{PathContent, PlotSource};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
@@ -73,10 +73,10 @@ impl TemplateRef {
     /// The template, from the last of the sources that has it: it defines the style, and is not versioned by itself.
     ///
     /// Errors: [`Kind::Missing`] if none has it.
-    pub fn read(&self, sources: &[&dyn Source]) -> Result<Json> {
+    pub fn read(&self, sources: &[&dyn PlotSource]) -> Result<Json> {
         for path in self.candidates() {
             for source in sources.iter().rev() {
-                let Entry::File(bytes) = source.read(&path)? else { continue };
+                let PathContent::File(bytes) = source.read(&path)? else { continue };
                 if bytes.len() > LARGEST {
                     return Err(Error::usage(format!("{path} is too large for a template of a plot")));
                 }
@@ -85,7 +85,7 @@ impl TemplateRef {
                 })?;
                 return match json {
                     Json::Object(_) => Ok(json),
-                    _ => Err(Error::usage(format!("{path} is no Vega-Lite: it does not hold a map"))),
+                    _ => Err(Error::usage(format!("{path} is not Vega-Lite: it is not a map"))),
                 };
             }
         }
