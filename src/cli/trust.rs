@@ -4,12 +4,12 @@ use crate::cli::ask;
 use crate::cli::output::{Output, Style};
 use crate::error::Result;
 use crate::project::Project;
-use crate::remote::settings::grant::{Request, TRUST_REMOTES};
+use crate::remote::settings::grant::{GrantRequest, TRUST_REMOTES};
 use crate::shell::word;
 
 /// `remote trust`: shows what the remote would get, and asks unless `yes`.
 pub fn trust(project: &Project, name: &str, yes: bool, out: &Output) -> Result<()> {
-    let Some(request) = Request::of(project, name)? else {
+    let Some(request) = GrantRequest::for_remote(project, name)? else {
         out.status(format!("{name} needs no grant: lockstep.toml does not decide where your credentials go"));
         return Ok(());
     };
@@ -29,7 +29,7 @@ pub fn trust(project: &Project, name: &str, yes: bool, out: &Output) -> Result<(
 
 /// The same for a command that needs the remote: asks at a terminal. Returns whether the command can go on.
 pub fn ask(project: &Project, name: &str, out: &Output) -> bool {
-    let Ok(Some(request)) = Request::of(project, name) else { return false };
+    let Ok(Some(request)) = GrantRequest::for_remote(project, name) else { return false };
     if !ask::can_ask() {
         return false;
     }
@@ -37,7 +37,7 @@ pub fn ask(project: &Project, name: &str, out: &Output) -> bool {
     ask::confirm(&format!("trust the remote {name}?"), "", "", out).is_ok() && request.grant(project).is_ok()
 }
 
-fn show(request: &Request, out: &Output) {
+fn show(request: &GrantRequest, out: &Output) {
     let name = out.paint(Style::Bold, &request.remote);
     out.notice(format!("{name} is {}", request.url));
     for (option, value) in &request.options {

@@ -15,7 +15,7 @@ use crate::lfs;
 use crate::path::RepoPath;
 use crate::project::listing::{Browser, BrowserItem, ItemKind};
 use crate::project::{Snapshot, check_target};
-use crate::remote::fetch::losses::told_as_one;
+use crate::remote::fetch::losses::join_losses;
 use crate::remote::{Remote, Wanted};
 use crate::shell::words;
 use crate::store::{
@@ -268,7 +268,7 @@ pub(crate) fn fetch_missing(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], 
         };
         let (paths, wanted): (Vec<&RepoPath>, Vec<Wanted>) = wanted.into_iter().unzip();
         let fetched = remote.fetch(store, &wanted, sink)?;
-        if let Some(error) = told_as_one(&fetched.lost) {
+        if let Some(error) = join_losses(&fetched.lost) {
             return Err(error);
         }
         if let Some(gone) = fetched.absent.first() {

@@ -1,4 +1,4 @@
-//! Can others get the bytes of a version? And their SHA-256, for tools that know no BLAKE3.
+//! Availability: whether other clones can get the bytes of a version, and its SHA-256 for tools without BLAKE3.
 
 use std::io::Read;
 
@@ -11,16 +11,17 @@ use crate::remote::Remote;
 use crate::store::trees::EntryKind;
 use crate::store::{ObjectId, Pin, Store};
 
-pub enum Kept {
-    /// There is no remote at all.
+/// Whether remotes have all the data of a version.
+pub enum Availability {
+    /// There is no remote.
     Nowhere,
-    /// Remotes were asked; what they lack, a sentence each.
+    /// What the remotes lack, a sentence each.
     Lacking(Vec<String>),
 }
 
-/// Asks the remotes for the version itself, and for the data that it was made from: with these and Git's files anybody
-/// can make it again.
-pub fn elsewhere(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) -> Result<Kept> {
+/// Asks the remotes for the version itself and for the data that it was made from: with these and Git's files it can be
+/// made again.
+pub fn check_availability(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) -> Result<Availability> {
     let is_input = |p: &PinnedPath| {
         let read = |input: &super::origin::Input| input.data && overlaps(&input.path, p.path.as_str());
         p.stage.is_none() && origin.inputs.iter().any(read)
@@ -29,17 +30,17 @@ pub fn elsewhere(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) ->
     wanted.extend(snapshot.pinned()?.into_iter().filter(|p| is_input(p) && p.path != origin.root.path));
     wanted.retain(|p| p.cache);
     if wanted.is_empty() {
-        return Ok(Kept::Lacking(Vec::new()));
+        return Ok(Availability::Lacking(Vec::new()));
     }
     if project.config.remotes().is_empty() {
-        return Ok(Kept::Nowhere);
+        return Ok(Availability::Nowhere);
     }
     let mut lacking = Vec::new();
     let mut open: Vec<(Option<String>, Result<Remote>)> = Vec::new();
     for pinned in &wanted {
-        let (name, pushed) = told(snapshot, pinned);
+        let (name, pushed) = remote_of(snapshot, pinned);
         if !pushed {
-            lacking.push(format!("{} never goes to a remote: it has `push: false`", pinned.path));
+            lacking.push(format!("{} is never pushed to a remote: it has `push: false`", pinned.path));
             continue;
         }
         let at = match open.iter().position(|(known, _)| *known == name) {
@@ -49,7 +50,7 @@ pub fn elsewhere(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) ->
                 open.len() - 1
             }
         };
-        let has = open[at].1.as_ref().map_err(Clone::clone).and_then(|remote| Ok((remote, remote.known()?)));
+        let has = open[at].1.as_ref().map_err(Clone::clone).and_then(|remote| Ok((remote, remote.catalog()?)));
         match has {
             Ok((_, known)) if known.root(&pinned.pin).is_some() => {}
             Ok((remote, _)) => {
@@ -58,11 +59,11 @@ pub fn elsewhere(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) ->
             Err(error) => lacking.push(format!("no remote could be asked for {}: {}", pinned.path, error.message)),
         }
     }
-    Ok(Kept::Lacking(lacking))
+    Ok(Availability::Lacking(lacking))
 }
 
-/// What the definitions say of it: its remote, and whether it goes to one at all.
-fn told(snapshot: &Snapshot<'_>, pinned: &PinnedPath) -> (Option<String>, bool) {
+/// The settings of a pinned path: its remote, and whether it is pushed at all.
+fn remote_of(snapshot: &Snapshot<'_>, pinned: &PinnedPath) -> (Option<String>, bool) {
     let pipelines = &snapshot.definitions.pipelines;
     let out = pinned.stage.and_then(|id| pipelines.stage(id).outs.iter().find(|out| out.path == pinned.path));
     if let Some(out) = out {
@@ -72,13 +73,13 @@ fn told(snapshot: &Snapshot<'_>, pinned: &PinnedPath) -> (Option<String>, bool) 
     data.map_or((None, true), |data| (data.remote.clone(), data.push))
 }
 
-/// Is one path the other, or inside of it?
+/// Returns true if one path equals or contains the other.
 fn overlaps(a: &str, b: &str) -> bool {
     let within = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     within(a, b) || within(b, a)
 }
 
-/// Of a file whose bytes are in the store, verified on the way; `None` where they are not here.
+/// The SHA-256 of a file in the store, verified on the way; `None` if the store lacks it.
 pub fn sha256(store: &Store, id: &ObjectId) -> Option<String> {
     let mut reader = store.open_content(id).ok()?;
     let mut hasher = Sha256::new();
@@ -93,9 +94,9 @@ pub fn sha256(store: &Store, id: &ObjectId) -> Option<String> {
     Some(hex(hasher))
 }
 
-/// Of a folder: in-toto's `dirHash`, which is Go's `Hash1` in hex. In the folder itself it is
-/// `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum`. `None` where its files are not here, or are
-/// not all that is in it: a link would not count.
+/// The hash of a folder: in-toto's `dirHash`, which is Go's `Hash1` in hex. In the folder itself it is `find . -type f
+/// | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum`. `None` if the store lacks a file, or if the folder holds
+/// something else, such as a link, which the hash would not cover.
 pub fn dir_hash(store: &Store, pin: &Pin) -> Option<String> {
     let mut files = Vec::new();
     below(store, &pin.id, "", &mut files)?;

@@ -1,12 +1,12 @@
-//! Can what a commit pins be made again from it? Doubts, for `register` to refuse.
+//! Reproducibility of a commit: reasons why what it pins could not be made again, for `register` to refuse.
 //!
-//! A commit is judged by itself, whatever lies in the workspace: the definitions, params and files that Git has of it
-//! are held against its locks, by the same function that `status` uses. What the commit does not tell (environment
-//! variables, files outside the repository, settings) counts as the lock has it, and so does a folder that cannot be
-//! put together from Git and the locks alone, because of a symlink or a listing that is not in the store.
+//! A commit is judged by itself, independent of the workspace: its definitions, params and files in Git are compared
+//! with its locks, by the same function that `status` uses. What the commit does not contain (environment variables,
+//! files outside the repository, settings) is taken from the lock, and so is a folder that cannot be composed from Git
+//! and the locks alone, because of a symlink or a tree that is not in the store.
 //!
-//! Where the current commit is meant, the workspace is held against it as well: who registers `HEAD` and has not
-//! committed the last run would otherwise give a number to the model before.
+//! For the current commit, the workspace is compared as well: a user who registers `HEAD` without committing the last
+//! run would otherwise register the previous model.
 
 use std::collections::BTreeMap;
 
@@ -27,9 +27,9 @@ use crate::store::trees::{self, Entry, Tree};
 use crate::store::{ObjectId, Pin};
 use crate::workspace::status::{sentence, status};
 
-/// The stages whose soundness counts: those that made the artifact, and those of its pipeline file that measured it.
-/// Metrics of the model before, or edited by hand, would open a gate that they should not.
-pub fn concerned(snapshot: &Snapshot<'_>, artifact: &Artifact, origin: &Origin) -> Vec<StageId> {
+/// The stages to check: those that made the artifact, and those of its pipeline file that measured it. Metrics of the
+/// previous model, or edited by hand, would pass a gate wrongly.
+pub fn stages_to_check(snapshot: &Snapshot<'_>, artifact: &Artifact, origin: &Origin) -> Vec<StageId> {
     let pipelines = &snapshot.definitions.pipelines;
     let mut stages = origin.stages.clone();
     let measures = |id: &&StageId| pipelines.stage(**id).outs.iter().any(|out| out.metric);
@@ -50,11 +50,11 @@ pub fn of_commit(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Stri
     for id in stages {
         let stage = pipelines.stage(*id);
         let address = pipelines.address(*id, &RepoPath::root());
-        let Some(entry) = origin::entry(snapshot, *id)? else {
+        let Some(entry) = origin::lock_entry(snapshot, *id)? else {
             doubts.push(format!("{address}: the lock has no entry of it"));
             continue;
         };
-        let mut facts = Facts { params: read_params(&Whole(snapshot), stage, &mut params)?, ..Facts::default() };
+        let mut facts = Facts { params: read_params(&AllParams(snapshot), stage, &mut params)?, ..Facts::default() };
         for dep in &stage.deps {
             let locked = entry.deps.get(&dep.spelled).copied();
             facts.deps.push(match &dep.place {
@@ -78,7 +78,7 @@ pub fn of_commit(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Stri
     Ok(doubts)
 }
 
-/// What the workspace has and the commit, which is checked out, has not.
+/// What the workspace has and the checked-out commit lacks.
 pub fn of_workspace(
     project: &Project,
     commit: &Snapshot<'_>,
@@ -110,7 +110,7 @@ pub fn of_workspace(
     let (found, _) = status(project, &definitions, &ids, &[], &mut reader)?;
     for (id, reasons) in &found.stages {
         let address = definitions.pipelines.address(*id, &RepoPath::root());
-        // What is missing here may well be elsewhere: a clone, of which nothing was pulled, is no reason to refuse.
+        // What is missing locally may be available elsewhere: a clone without pulled data is not a reason to refuse.
         let counts = |reason: &&Reason| match reason {
             Reason::Out { state, .. } | Reason::Dep { state, .. } => {
                 !matches!(state, PathState::Deleted | PathState::NotInCache)
@@ -122,10 +122,10 @@ pub fn of_workspace(
     Ok(doubts)
 }
 
-/// Params files, wherever a commit has them: in Git, or pinned.
-struct Whole<'a, 'p>(&'a Snapshot<'p>);
+/// Params files of a commit: in Git, or pinned.
+struct AllParams<'a, 'p>(&'a Snapshot<'p>);
 
-impl Files for Whole<'_, '_> {
+impl Files for AllParams<'_, '_> {
     fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
             InputLocation::Repo(path) => self.0.read_file(path),
@@ -138,7 +138,7 @@ impl Files for Whole<'_, '_> {
     }
 }
 
-/// What a commit has at a path, of Git's files and what the locks pin.
+/// The content of a commit at a path, from Git's files and the locks' pins.
 enum Composed {
     Pin(Pin),
     Nothing,
@@ -148,7 +148,7 @@ enum Composed {
 fn composed(snapshot: &Snapshot<'_>, pinned: &[PinnedPath], path: &RepoPath) -> Result<Composed> {
     let Some(commit) = snapshot.git() else { return Ok(Composed::Unknown) };
     if pinned.iter().any(|p| p.cache && path.is_in(&p.path)) {
-        // Inside of a folder whose listing is not here there is no telling.
+        // The content of a folder whose tree is not in the store is unknown.
         return Ok(snapshot.pin(path).map_or(Composed::Unknown, |pin| pin.map_or(Composed::Nothing, Composed::Pin)));
     }
     let below: Vec<_> = pinned.iter().filter(|p| p.cache && p.path.is_in(path)).collect();
@@ -199,7 +199,7 @@ fn composed(snapshot: &Snapshot<'_>, pinned: &[PinnedPath], path: &RepoPath) -> 
     Ok(Composed::Pin(Tree { entries: entries.into_values().collect() }.pin()))
 }
 
-/// What Git has of an out that it keeps; one that is a folder is not looked into.
+/// The content of an out that Git stores; folders are not read.
 fn in_git(snapshot: &Snapshot<'_>, path: &RepoPath, locked: Option<Pin>) -> Result<Option<Pin>> {
     if locked.is_some_and(|pin| pin.is_dir()) {
         return Ok(locked);

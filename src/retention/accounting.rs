@@ -1,55 +1,57 @@
-//! Whose the bytes of a store are. Pure.
+//! Assigns the bytes of a store to accounts. Pure.
 //!
-//! Every object belongs to one account at most, so that sums add up. Accounts come in two sorts: those that share see all
-//! that they lead to, and what several of them lead to is nobody's alone; those that take get what is left. One number an
-//! object is kept, whatever the number of accounts: a set an account would not fit into memory.
+//! Every object belongs to at most one account, so that sums add up. There are two kinds of accounts: shared ones count
+//! everything that they reach, and objects that several of them reach belong to none alone; exclusive ones get what is
+//! left. One number per object is stored, whatever the number of accounts: a set per account would not fit into memory.
 
 use std::collections::HashMap;
 
 use crate::error::Result;
 use crate::store::ObjectId;
 
-/// What is in a tree: `None` if that is not known. The second says whether it is a tree itself.
-pub type Below<'a> = &'a dyn Fn(&ObjectId) -> Result<Option<Vec<(ObjectId, bool)>>>;
+/// The entries of a tree: `None` if the tree is not known. The flag is true for subtrees.
+pub type TreeEntries<'a> = &'a dyn Fn(&ObjectId) -> Result<Option<Vec<(ObjectId, bool)>>>;
 
+/// The number of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account(u32);
 
-/// What an account comes to: bytes.
+/// The bytes of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    /// All that it leads to; of one that takes, what it got.
+pub struct AccountTotal {
+    /// All that it reaches; for an exclusive account, what it took.
     pub held: u64,
-    /// What no other account leads to.
+    /// What no other account reaches.
     pub alone: u64,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Held {
-    /// Of all its copies.
+struct ObjectOwner {
+    /// The bytes of all its copies.
     bytes: u64,
-    /// The account that came first; 0 for none.
+    /// The first account that reached it; 0 for none.
     owner: u32,
-    /// The account that saw it last.
+    /// The last account that reached it.
     last: u32,
     is_shared: bool,
 }
 
+/// The copies of all objects, and the accounts.
 #[derive(Default)]
-pub struct Ledger {
-    objects: HashMap<ObjectId, Held>,
-    /// What each account leads to; the first stands for nobody.
+pub struct Accounting {
+    objects: HashMap<ObjectId, ObjectOwner>,
+    /// The bytes that each account reaches; the first entry is for unowned objects.
     held: Vec<u64>,
 }
 
-impl Ledger {
-    /// Enters a copy of an object.
-    pub fn enter(&mut self, id: ObjectId, bytes: u64) {
+impl Accounting {
+    /// Adds a copy of an object.
+    pub fn add_copy(&mut self, id: ObjectId, bytes: u64) {
         self.objects.entry(id).or_default().bytes += bytes;
     }
 
-    /// A new account.
-    pub fn open(&mut self) -> Account {
+    /// Opens an account.
+    pub fn open_account(&mut self) -> Account {
         if self.held.is_empty() {
             self.held.push(0);
         }
@@ -57,8 +59,9 @@ impl Ledger {
         Account(self.held.len() as u32 - 1)
     }
 
-    /// Counts all that an object leads to, also what other accounts have. All of these come before the first that takes.
-    pub fn share(&mut self, account: Account, id: ObjectId, is_tree: bool, below: Below) -> Result<()> {
+    /// Counts everything reachable from an object, including what other accounts have. All calls come before the first
+    /// [`take`](Self::take).
+    pub fn share(&mut self, account: Account, id: ObjectId, is_tree: bool, below: TreeEntries) -> Result<()> {
         self.walk(account, (id, is_tree), below, |held, account| {
             if held.last == account {
                 return false;
@@ -73,8 +76,8 @@ impl Ledger {
         })
     }
 
-    /// Takes what an object leads to, as far as it is nobody's. What is below a tree that somebody has is somebody's, too.
-    pub fn take(&mut self, account: Account, id: ObjectId, is_tree: bool, below: Below) -> Result<()> {
+    /// Takes the unowned objects that are reachable from an object. Everything below an owned tree is owned, too.
+    pub fn take(&mut self, account: Account, id: ObjectId, is_tree: bool, below: TreeEntries) -> Result<()> {
         self.walk(account, (id, is_tree), below, |held, account| {
             let is_free = held.owner == 0;
             if is_free {
@@ -88,8 +91,8 @@ impl Ledger {
         &mut self,
         account: Account,
         root: (ObjectId, bool),
-        below: Below,
-        mine: impl Fn(&mut Held, u32) -> bool,
+        below: TreeEntries,
+        mine: impl Fn(&mut ObjectOwner, u32) -> bool,
     ) -> Result<()> {
         let mut rest = vec![root];
         while let Some((id, is_tree)) = rest.pop() {
@@ -105,9 +108,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// All accounts in their order, and what several have.
-    pub fn sums(&self) -> (Vec<Sum>, u64) {
-        let mut sums: Vec<Sum> = self.held.iter().map(|held| Sum { held: *held, alone: 0 }).collect();
+    /// The sums of all accounts in their order, and the bytes that several of them share.
+    pub fn sums(&self) -> (Vec<AccountTotal>, u64) {
+        let mut sums: Vec<AccountTotal> = self.held.iter().map(|held| AccountTotal { held: *held, alone: 0 }).collect();
         let mut shared = 0;
         for held in self.objects.values() {
             match sums.get_mut(held.owner as usize) {
@@ -120,12 +123,12 @@ impl Ledger {
         (sums, shared)
     }
 
-    /// What is nobody's.
+    /// Objects without an owner.
     pub fn unowned(&self) -> impl Iterator<Item = (&ObjectId, u64)> {
         self.objects.iter().filter(|(_, held)| held.owner == 0).map(|(id, held)| (id, held.bytes))
     }
 
-    /// All objects that an account before this one has.
+    /// All objects that belong to an account before this one.
     pub fn owned_before(&self, account: Account) -> impl Iterator<Item = ObjectId> + '_ {
         self.objects.iter().filter(move |(_, held)| (1..account.0).contains(&held.owner)).map(|(id, _)| *id)
     }
@@ -140,12 +143,12 @@ mod tests {
     }
 
     /// Objects of 1, 10, 100, … bytes. 20 is a tree of 1 and 2, 30 of 2, 3 and 20, 40 is not known.
-    fn ledger() -> Ledger {
-        let mut ledger = Ledger::default();
+    fn accounting() -> Accounting {
+        let mut accounting = Accounting::default();
         for (n, bytes) in [(1, 1), (2, 10), (3, 100), (4, 1000), (20, 10_000), (30, 100_000)] {
-            ledger.enter(id(n), bytes);
+            accounting.add_copy(id(n), bytes);
         }
-        ledger
+        accounting
     }
 
     fn below(tree: &ObjectId) -> Result<Option<Vec<(ObjectId, bool)>>> {
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_byte_is_counted_once() {
-        // Pins of accounts that share, of accounts that take; what each comes to, what is shared, what is left.
+        // The pins of shared accounts and of exclusive accounts; the sums of each, the shared bytes, the unowned bytes.
         type Case<'a> = (&'a str, &'a [&'a [u8]], &'a [&'a [u8]], &'a [(u64, u64)], u64, u64);
         let cases: &[Case] = &[
             ("nothing", &[], &[], &[], 0, 111_111),
@@ -179,17 +182,17 @@ mod tests {
             ("what is not here counts nothing", &[&[40, 50]], &[&[40]], &[(0, 0), (0, 0)], 0, 111_111),
         ];
         for (name, sharing, taking, want, shared, left) in cases {
-            let mut ledger = ledger();
+            let mut accounting = accounting();
             for pins in *sharing {
-                let account = ledger.open();
-                pins.iter().for_each(|n| ledger.share(account, id(*n), *n >= 20, &below).unwrap());
+                let account = accounting.open_account();
+                pins.iter().for_each(|n| accounting.share(account, id(*n), *n >= 20, &below).unwrap());
             }
             for pins in *taking {
-                let account = ledger.open();
-                pins.iter().for_each(|n| ledger.take(account, id(*n), *n >= 20, &below).unwrap());
+                let account = accounting.open_account();
+                pins.iter().for_each(|n| accounting.take(account, id(*n), *n >= 20, &below).unwrap());
             }
-            let (sums, common) = ledger.sums();
-            let unowned: u64 = ledger.unowned().map(|(_, bytes)| bytes).sum();
+            let (sums, common) = accounting.sums();
+            let unowned: u64 = accounting.unowned().map(|(_, bytes)| bytes).sum();
             let sums: Vec<(u64, u64)> = sums.iter().map(|sum| (sum.held, sum.alone)).collect();
             assert_eq!((&sums[..], common, unowned), (*want, *shared, *left), "{name}");
             let all: u64 = sums.iter().map(|(_, alone)| alone).sum::<u64>() + common + unowned;
@@ -199,12 +202,12 @@ mod tests {
 
     #[test]
     fn copies_count_each() {
-        let mut ledger = ledger();
-        ledger.enter(id(1), 1);
-        let (first, second) = (ledger.open(), ledger.open());
-        ledger.share(first, id(1), false, &below).unwrap();
-        ledger.take(second, id(2), false, &below).unwrap();
-        assert_eq!(ledger.sums().0[0].held, 2);
-        assert_eq!(ledger.owned_before(second).collect::<Vec<_>>(), [id(1)]);
+        let mut accounting = accounting();
+        accounting.add_copy(id(1), 1);
+        let (first, second) = (accounting.open_account(), accounting.open_account());
+        accounting.share(first, id(1), false, &below).unwrap();
+        accounting.take(second, id(2), false, &below).unwrap();
+        assert_eq!(accounting.sums().0[0].held, 2);
+        assert_eq!(accounting.owned_before(second).collect::<Vec<_>>(), [id(1)]);
     }
 }

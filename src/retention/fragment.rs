@@ -1,36 +1,36 @@
-//! Pins in texts that are no whole locks: patches, and locks with conflict markers. Pure.
+//! Pins in texts that are not complete locks: patches, and locks with conflict markers. Pure.
 //!
 //! ```text
-//!  data:                      both sides of a patch count, and all sides of a conflict
+//!  data:                      pins of both sides of a patch, and of all sides of a conflict
 //!    raw:
 //! -    blake3: <hex>
 //! +    blake3: <hex>
-//!      size: 3                behind the id stands whether it is a folder: `files`
+//!      size: 3                the field `files` after the id marks a folder
 //! ```
 
 use crate::store::{ObjectId, Pin};
 
-/// A pin of a text that may be cut anywhere.
+/// A pin in a text that may be cut anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     pub id: ObjectId,
     pub size: u64,
-    /// `None` if the text ends before it says that.
+    /// `None` if the text ends before this field.
     pub files: Option<Option<u64>>,
 }
 
 impl Fragment {
-    /// What it may stand for.
+    /// The pins that it may stand for.
     pub fn pins(&self) -> Vec<Pin> {
         let pin = |files| Pin { id: self.id, size: self.size, files, executable: false };
         self.files.map_or_else(|| vec![pin(Some(0)), pin(None)], |files| vec![pin(files)])
     }
 }
 
-/// All pins of a text, in its order; `is_patch` if each line begins with its side.
+/// All pins of a text, in order; with `is_patch`, each line begins with its side.
 pub fn parse(text: &[u8], is_patch: bool) -> Vec<Fragment> {
     let text = String::from_utf8_lossy(text);
-    let lines: Vec<Line> = text.lines().map(|line| Line::parse(line, is_patch)).collect();
+    let lines: Vec<TextLine> = text.lines().map(|line| TextLine::parse(line, is_patch)).collect();
     let mut found = Vec::new();
     for (n, line) in lines.iter().enumerate() {
         let Some(("blake3", id)) = line.fact else { continue };
@@ -41,7 +41,7 @@ pub fn parse(text: &[u8], is_patch: bool) -> Vec<Fragment> {
             match next.fact.filter(|_| next.indent == line.indent) {
                 Some(("size", size)) => one.size = size.parse().unwrap_or(0),
                 Some(("files", files)) => one.files = Some(Some(files.parse().unwrap_or(0))),
-                // More facts of this pin.
+                // Other fields of this pin.
                 Some((key, _)) if key != "blake3" => {}
                 _ if next.is_cut => break,
                 _ => {
@@ -55,23 +55,23 @@ pub fn parse(text: &[u8], is_patch: bool) -> Vec<Fragment> {
     found
 }
 
-struct Line<'t> {
+struct TextLine<'t> {
     side: char,
     indent: usize,
     fact: Option<(&'t str, &'t str)>,
-    /// Does the lock go on elsewhere?
+    /// Whether the lock continues outside of the text.
     is_cut: bool,
 }
 
-impl<'t> Line<'t> {
-    fn parse(line: &'t str, is_patch: bool) -> Line<'t> {
+impl<'t> TextLine<'t> {
+    fn parse(line: &'t str, is_patch: bool) -> TextLine<'t> {
         let side = line.chars().next().filter(|side| is_patch && " +-".contains(*side));
         let rest = side.map_or(line, |_| &line[1..]);
         let content = rest.trim_start();
         let fact = content.split_once(':').map(|(key, value)| (key, value.trim()));
         let is_marker = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].iter().any(|marker| rest.starts_with(marker));
         let is_cut = is_marker || (is_patch && side.is_none());
-        Line { side: side.unwrap_or(' '), indent: rest.len() - content.len(), fact, is_cut }
+        TextLine { side: side.unwrap_or(' '), indent: rest.len() - content.len(), fact, is_cut }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Whose claims count.
+//! Selects the states whose pins are in scope.
 //!
-//! Always: what the locks on disk and in Git's index of every worktree pin, and the commit that is checked out there; the
-//! stash, with the index that each entry holds; what Git needs to go on with a merge, a rebase or the like, or to give it
-//! up; and what runs recorded that go on or were killed. By request: branches, tags, commits. Of other projects that share
-//! the store: everything that can be reached, and what their reflogs remember. Where Git shows something else than the
-//! objects say (`git replace`), both count.
+//! Always in scope: the pins of the locks on disk and in Git's index of every worktree, and of the commit that is
+//! checked out there; the stash, with the index that each entry holds; what Git needs to continue or to abort a merge,
+//! a rebase or the like; and the records of runs that are running or were killed. By request: branches, tags, commits.
+//! Of other projects that share the store: all reachable commits, and those in their reflogs. If Git shows another
+//! object than the original (`git replace`), both are in scope.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,80 +14,85 @@ use crate::error::{Error, Kind, Result};
 use crate::git::{self, Commit, GitId, History, OperationObjects, Repo, SelectedCommit};
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::retention::pins::{Claims, LOCK, Reader};
+use crate::retention::pins::{LOCK, LockPins, PinReader};
 use crate::shell::word;
 use crate::store::{Store, StoreUser, id_in};
 
-/// Experiments are commits below here.
+/// Experiments are commits below this ref.
 const EXPERIMENTS: &str = "refs/exps/";
 
-/// Which commits count, besides what always does.
+/// Which commits are in scope, besides those that always are.
 #[derive(Clone, Debug, Default)]
-pub struct Which {
+pub struct CommitScope {
     pub revs: Vec<String>,
-    /// With `revs`: so many commits from each one backwards.
+    /// With `revs`: the number of commits from each one backwards.
     pub number: Option<usize>,
     pub all_branches: bool,
     pub all_tags: bool,
-    /// All that can be reached, and what the reflogs remember.
+    /// All reachable commits, and those in the reflogs.
     pub all_commits: bool,
     pub all_experiments: bool,
 }
 
-impl Which {
-    pub fn everything() -> Which {
-        Which { all_commits: true, all_experiments: true, ..Which::default() }
+impl CommitScope {
+    /// All commits, including experiments.
+    pub fn everything() -> CommitScope {
+        CommitScope { all_commits: true, all_experiments: true, ..CommitScope::default() }
     }
 }
 
+/// Which states are in scope, and which errors are skipped.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
-    pub which: Which,
-    /// Go on where a lock or a reference cannot be read.
+pub struct ScopeRequest {
+    pub which: CommitScope,
+    /// Continue if a lock or a reference cannot be read.
     pub skip_unreadable: bool,
     /// Projects that are gone for good.
     pub forgotten: Vec<PathBuf>,
 }
 
-/// A state of a project that needs something.
+/// A state of a project, with its pins.
 #[derive(Clone, Debug)]
-pub struct State {
-    /// `workspace`, or what the commit is called.
+pub struct PinSource {
+    /// `workspace`, or the name of the commit.
     pub name: String,
-    /// Or the tree or file that a ref leads to. `None` for what is not committed: workspaces, the index, journals.
+    /// The commit, or the tree or file that a ref points to. `None` for uncommitted states: workspaces, the index,
+    /// journals.
     pub commit: Option<GitId>,
-    /// The other project that it is a state of.
+    /// The other project that it belongs to.
     pub other: Option<PathBuf>,
-    pub claims: Vec<Claims>,
+    pub pinned_paths: Vec<LockPins>,
 }
 
+/// All states in scope, with their pins.
 #[derive(Debug, Default)]
-pub struct Found {
-    pub states: Vec<State>,
-    /// What could not be read, and was to be passed over.
+pub struct PinSources {
+    pub states: Vec<PinSource>,
+    /// Errors that the request allows to skip.
     pub unreadable: Vec<Error>,
     /// How many of the states are of this project: the first ones.
     pub own: usize,
     /// Other projects that use the store.
     pub others: Vec<PathBuf>,
-    /// Clones that lack older commits: what those need is not known.
-    pub shallow: Vec<Shallow>,
+    /// Clones that lack older commits, whose pins are not known.
+    pub shallow: Vec<ShallowClone>,
 }
 
+/// A clone without its older commits.
 #[derive(Clone, Debug)]
-pub struct Shallow {
+pub struct ShallowClone {
     pub repository: PathBuf,
-    /// Were older commits asked for?
+    /// Whether older commits are in scope.
     pub is_asked: bool,
 }
 
-/// Gathers all claims that count.
+/// Gathers all states in scope.
 ///
-/// Errors: anything that cannot be read, since what it needs is not known.
-pub fn gather(project: &Project, request: &Request) -> Result<Found> {
+/// Errors: anything that cannot be read, since its pins are not known.
+pub fn gather(project: &Project, request: &ScopeRequest) -> Result<PinSources> {
     let mut found = gather_own(project, request)?;
     let mut gatherer = Gatherer { found: &mut found, store: project.store(), skip: request.skip_unreadable };
-    for user in others(project)? {
+    for user in other_projects(project)? {
         let home = user.home.clone();
         if request.forgotten.contains(&home) {
             continue;
@@ -105,38 +110,38 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
         };
         let repo = Repo::open_home(&home).map_err(reading)?;
         if user.id.is_some() && id_in(&repo.id_file())? != user.id {
-            let what = format!("at {} lies another repository than the one{}", home.display(), on_host(&user));
+            let what = format!("at {} is another repository than the one{}", home.display(), on_host(&user));
             let error = Error::missing(format!("{what} that uses this store: what that one needs is not known"));
             return Err(error.hint(&forget).hint("else run gc where all repositories that use the store are at hand"));
         }
-        gatherer.project(&repo, &Which::everything(), Some(&home)).map_err(reading)?;
+        gatherer.project(&repo, &CommitScope::everything(), Some(&home)).map_err(reading)?;
         gatherer.found.others.push(home);
     }
     Ok(found)
 }
 
-/// The same, of this project alone.
-pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
-    let mut found = Found::default();
+/// The same for this project alone.
+pub fn gather_own(project: &Project, request: &ScopeRequest) -> Result<PinSources> {
+    let mut found = PinSources::default();
     let mut gatherer = Gatherer { found: &mut found, store: project.store(), skip: request.skip_unreadable };
     gatherer.project(&project.repo, &request.which, None)?;
     found.own = found.states.len();
     Ok(found)
 }
 
-/// Of a project that is not here it helps to know where it was.
+/// The last known host of a missing project, for the error message.
 fn on_host(user: &StoreUser) -> String {
     if user.host.is_empty() { String::new() } else { format!(" (on {})", user.host) }
 }
 
-/// The other projects that made themselves known in the store, and the one in whose repository it lies. In a store that
-/// `lockstep.toml` names neither the repository around it counts, nor a note that came with a commit.
-pub(super) fn others(project: &Project) -> Result<Vec<StoreUser>> {
+/// The other projects that registered themselves in the store, and the one whose repository contains it. In a store
+/// that `lockstep.toml` names, the surrounding repository is ignored, and so are notes that came with a commit.
+pub(super) fn other_projects(project: &Project) -> Result<Vec<StoreUser>> {
     let (store, here) = (project.store(), project.repo.home());
     let own = id_in(&project.repo.id_file())?;
-    let mut users = noted(project)?;
+    let mut users = registered_projects(project)?;
     users.retain(|user| user.home != here || (user.id.is_some() && user.id != own));
-    let owner = owner(store.dir()).filter(|_| !is_of_commit(project));
+    let owner = store_owner(store.dir()).filter(|_| !is_of_commit(project));
     if let Some(home) = owner.filter(|home| *home != here && users.iter().all(|u| u.home != *home)) {
         users.push(StoreUser { home, id: None, host: String::new() });
     }
@@ -147,13 +152,13 @@ fn is_of_commit(project: &Project) -> bool {
     project.config.grade("cache.dir") == Some(Grade::Repository)
 }
 
-/// All projects that made themselves known in the store.
-pub fn noted(project: &Project) -> Result<Vec<StoreUser>> {
+/// All projects that registered themselves in the store.
+pub fn registered_projects(project: &Project) -> Result<Vec<StoreUser>> {
     project.store().projects(&notes(project)?.0)
 }
 
-/// Notes on projects in the store that count, and those that came with a commit: it may say where the store is and bring
-/// one along, with notes that no project made.
+/// Valid notes on projects in the store, and those that came with a commit: a commit may name the store and bring one
+/// along, with notes that no project made.
 pub(super) fn notes(project: &Project) -> Result<(Vec<PathBuf>, Vec<RepoPath>)> {
     let notes = project.store().project_notes()?;
     if !is_of_commit(project) {
@@ -166,8 +171,8 @@ pub(super) fn notes(project: &Project) -> Result<(Vec<PathBuf>, Vec<RepoPath>)> 
     Ok((notes.into_iter().filter(counts).collect(), tracked.into_iter().collect()))
 }
 
-/// Whose own store this is: `<home>/lockstep/store` in Git, `<home>/store` outside of it.
-fn owner(store: &Path) -> Option<PathBuf> {
+/// The project that owns the store: `<home>/lockstep/store` in Git, `<home>/store` outside of it.
+fn store_owner(store: &Path) -> Option<PathBuf> {
     let store = std::fs::canonicalize(store).ok()?;
     let above = store.parent().filter(|_| store.ends_with("store"))?;
     if above.ends_with(".lockstep") {
@@ -178,53 +183,53 @@ fn owner(store: &Path) -> Option<PathBuf> {
 }
 
 struct Gatherer<'f> {
-    found: &'f mut Found,
+    found: &'f mut PinSources,
     store: &'f Store,
     skip: bool,
 }
 
 impl Gatherer<'_> {
-    fn project(&mut self, repo: &Repo, which: &Which, other: Option<&Path>) -> Result<()> {
+    fn project(&mut self, repo: &Repo, which: &CommitScope, other: Option<&Path>) -> Result<()> {
         // A bare repository may have linked worktrees, too.
         let worktrees = if repo.is_git() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         let histories = if repo.is_git() { repo.histories()? } else { Vec::new() };
-        let mut readers: Vec<Reader> = histories.iter().map(|_| Reader::new(self.store)).collect();
+        let mut readers: Vec<PinReader> = histories.iter().map(|_| PinReader::new(self.store)).collect();
         let mut unfinished: Vec<BTreeSet<GitId>> = vec![BTreeSet::new(); histories.len()];
         for (at, worktree) in worktrees.iter().enumerate() {
             if at > 0 && !worktree.is_here() {
-                self.try_or((), Err(not_here(worktree)))?;
+                self.try_or((), Err(missing_worktree(worktree)))?;
             }
             let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {
                 (true, _) => "workspace".to_string(),
                 _ => worktree.top.display().to_string(),
             };
-            // In the order in which a fact travels: what leaves the journal meanwhile is in the lock by then, and a step
-            // that Git takes meanwhile is in the index.
-            let mut disk = Reader::new(self.store);
-            let mut claims = vec![self.try_or(Claims::default(), disk.journals(worktree))?];
+            // In the order in which data moves: a record that leaves the journal is in the lock by then, and a step
+            // that Git completes is in the index.
+            let mut disk = PinReader::new(self.store);
+            let mut pinned_paths = vec![self.try_or(LockPins::default(), disk.journals(worktree))?];
             for (n, history) in histories.iter().enumerate() {
                 let found = self.try_or(OperationObjects::default(), worktree.operation_objects(history, LOCK))?;
-                claims.push(self.try_or(Claims::default(), readers[n].unfinished(history, &found))?);
+                pinned_paths.push(self.try_or(LockPins::default(), readers[n].unfinished(history, &found))?);
                 unfinished[n].extend(found.commits);
             }
-            claims.extend(self.try_or(Vec::new(), disk.disk(worktree))?);
+            pinned_paths.extend(self.try_or(Vec::new(), disk.disk(worktree))?);
             for (history, reader) in histories.iter().zip(&mut readers) {
-                claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
+                pinned_paths.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
             }
-            self.found.states.push(State { name, commit: None, other: other.map(Path::to_path_buf), claims });
+            self.found.states.push(PinSource { name, commit: None, other: other.map(Path::to_path_buf), pinned_paths });
         }
         let Some(plain) = histories.first() else { return Ok(()) };
         if plain.is_shallow() {
             let is_asked = which.all_commits || which.number.is_some();
-            self.found.shallow.push(Shallow { repository: repo.top.clone(), is_asked });
+            self.found.shallow.push(ShallowClone { repository: repo.top.clone(), is_asked });
         }
-        // Where one of the two has no such revision the other one counts.
+        // If one of the two does not have the revision, the other one is used.
         let choice =
             git::CommitSelection { revs: which.revs.clone(), number: which.number, ..git::CommitSelection::default() };
         let mut chosen: Vec<Result<Vec<SelectedCommit>>> =
             histories.iter().map(|history| history.select_commits(&choice)).collect();
-        // What cannot be read is no absence.
+        // An unreadable revision does not count as missing.
         let is_broken = |chosen: &Result<Vec<SelectedCommit>>| chosen.as_ref().is_err_and(|e| e.kind != Kind::Missing);
         let wrong = chosen.iter().position(is_broken).or_else(|| chosen.iter().all(Result::is_err).then_some(0));
         if let Some(at) = wrong {
@@ -236,8 +241,13 @@ impl Gatherer<'_> {
         for (n, (history, reader)) in histories.iter().zip(&mut readers).enumerate() {
             let refs = prefix.map_or(Ok(Vec::new()), |prefix| history.refs_without_commit(prefix));
             for (name, id, is_tree) in self.try_or(Vec::new(), refs)? {
-                let claims = vec![self.try_or(Claims::default(), reader.without_commit(history, id, is_tree))?];
-                self.found.states.push(State { name, commit: Some(id), other: other.map(Path::to_path_buf), claims });
+                let pinned_paths = vec![self.try_or(LockPins::default(), reader.without_commit(history, id, is_tree))?];
+                self.found.states.push(PinSource {
+                    name,
+                    commit: Some(id),
+                    other: other.map(Path::to_path_buf),
+                    pinned_paths,
+                });
             }
             reader.allows_empty = which.all_commits;
             let chosen = chosen[n].as_deref().unwrap_or_default();
@@ -246,20 +256,25 @@ impl Gatherer<'_> {
             self.try_or((), reader.fetch_ahead(history, &ahead))?;
             for (id, name) in commits {
                 let commit = history.commit(id);
-                let claims = commit.and_then(|commit| reader.commit(history, &commit));
-                let Some(claims) = self.try_or(None, claims.map(Some))? else { continue };
+                let pinned_paths = commit.and_then(|commit| reader.commit(history, &commit));
+                let Some(pinned_paths) = self.try_or(None, pinned_paths.map(Some))? else { continue };
                 if let Some(at) = known.get(&id) {
-                    self.found.states[*at].claims.extend(claims);
+                    self.found.states[*at].pinned_paths.extend(pinned_paths);
                     continue;
                 }
                 known.insert(id, self.found.states.len());
-                self.found.states.push(State { name, commit: Some(id), other: other.map(Path::to_path_buf), claims });
+                self.found.states.push(PinSource {
+                    name,
+                    commit: Some(id),
+                    other: other.map(Path::to_path_buf),
+                    pinned_paths,
+                });
             }
         }
         Ok(())
     }
 
-    /// What was read; what was not is noted where it is to be passed over.
+    /// Returns what was read, or records the error if the request allows to skip it.
     fn try_or<T>(&mut self, instead: T, read: Result<T>) -> Result<T> {
         match read {
             Ok(read) => Ok(read),
@@ -271,13 +286,13 @@ impl Gatherer<'_> {
         }
     }
 
-    /// The commits that count, each once, with what it is called.
+    /// The commits in scope, each once, with its name.
     fn commits(
         &mut self,
         repo: &Repo,
         worktrees: &[Repo],
         history: &History,
-        which: &Which,
+        which: &CommitScope,
         chosen: &[SelectedCommit],
         unfinished: &BTreeSet<GitId>,
     ) -> Result<Vec<(GitId, String)>> {
@@ -315,7 +330,7 @@ impl Gatherer<'_> {
             tips.extend(self.try_or(Vec::new(), history.refs("refs/"))?.into_iter().map(|(_, id)| id));
             for worktree in worktrees {
                 tips.extend(self.try_or(BTreeSet::new(), worktree.private_commits())?);
-                let logged = worktree.reflog_commits().and_then(|ids| present(history, ids));
+                let logged = worktree.reflog_commits().and_then(|ids| existing_objects(history, ids));
                 tips.extend(self.try_or(BTreeSet::new(), logged)?);
             }
             let names = names(history);
@@ -335,23 +350,22 @@ impl Gatherer<'_> {
     }
 }
 
-/// The entries of the stash with their parents, which hold the index, the files that were not tracked, and what an entry is
-/// a change of.
+/// The entries of the stash with their parents, which hold the index, the untracked files, and the base of an entry.
 fn stashes(repo: &Repo, history: &History) -> Result<BTreeSet<GitId>> {
-    let mut entries = repo.stash_commits().and_then(|ids| present(history, ids))?;
+    let mut entries = repo.stash_commits().and_then(|ids| existing_objects(history, ids))?;
     entries.extend(history.refs("refs/stash")?.into_iter().map(|(_, id)| id));
     history.with_parents(entries)
 }
 
-/// Those that are still there: what a reflog remembers may be gone.
-fn present(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId>> {
+/// The objects that still exist: a reflog may name missing ones.
+fn existing_objects(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId>> {
     let mut unreadable = None;
     ids.retain(|id| history.has_commit(*id).unwrap_or_else(|e| unreadable.replace(e).is_some()));
     unreadable.map_or(Ok(ids), Err)
 }
 
-/// A linked worktree that Git knows and that is not there: its locks, which nothing else may have, cannot be read.
-fn not_here(worktree: &Repo) -> Error {
+/// A linked worktree that Git lists and that is missing: its locks, which may be the only copies, cannot be read.
+fn missing_worktree(worktree: &Repo) -> Error {
     let what = format!("the worktree {} is not there: what its locks need is not known", worktree.top.display());
     let note = worktree.worktree_record();
     if note.exists() {
@@ -363,7 +377,7 @@ fn not_here(worktree: &Repo) -> Error {
         .hint("if it was moved: git worktree repair, in its new place; or bring it back (a disk that is not mounted?)")
 }
 
-/// What people call commits: by a tag, else by a branch.
+/// Names of commits: a tag, otherwise a branch.
 fn names(history: &History) -> HashMap<GitId, String> {
     let mut names = HashMap::new();
     for prefix in ["refs/tags/", "refs/heads/"] {

@@ -245,7 +245,7 @@ impl<'a> RunRemotes<'a> {
         let RemoteState::Open(remote, failures) = state else { return };
         *failures += 1;
         let message = describe(what, error);
-        if *failures < PATIENCE && remote.is_known() {
+        if *failures < PATIENCE && remote.has_catalog() {
             return self.sink.event(Event::Warning { text: &message });
         }
         let text = format!("{message}; the remote {} is not asked again in this run", remote.name);

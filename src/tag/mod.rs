@@ -1,20 +1,20 @@
-//! The grammar of registry tags: what a tag's name says of a model.
+//! The grammar of registry tags: what the name of a tag says about a model.
 //!
-//! It is GTO's (Git Tag Ops, the grammar behind DVC's model registry), so that registries that exist go on working:
+//! It is GTO's (Git Tag Ops, the grammar behind DVC's model registry), so that existing registries keep working:
 //!
 //! ```text
-//! NAME@v1.2.0            registers a version           NAME@v1.2.0!          takes it back
-//! NAME#prod#3            gives it the label `prod`     NAME#prod!#4          takes the label away
-//! NAME@deprecated        ends the model as a whole     NAME@created          announces it
+//! NAME@v1.2.0            registers a version           NAME@v1.2.0!          withdraws it
+//! NAME#prod#3            gives it the label `prod`     NAME#prod!#4          removes the label
+//! NAME@deprecated        deprecates the model          NAME@created          announces it
 //! ```
 //!
-//! Each may end in a counter `#N`; GTO's plain style leaves the counter of labels out. NAME is the artifact's, after
-//! the folder of its pipeline file and `=` where that is not the root: `models/a=digits@v1.2.0`. On the command line,
-//! where people read it, a `:` stands there. Names are a little wider than GTO's (capitals, `_` and `.` inside), since
-//! artifacts with such names exist; what Git forbids in a tag is forbidden here.
+//! Each may end in a counter `#N`; GTO's plain style leaves the counter of labels out. NAME is the artifact's, preceded
+//! by the folder of its pipeline file and `=` if that is not the root: `models/a=digits@v1.2.0`. On the command line,
+//! where people read it, the separator is `:`. Names are a little wider than GTO's (capitals, `_` and `.` inside),
+//! since artifacts with such names exist; names that Git forbids in a tag are forbidden here.
 //!
-//! This is a word and not a part of the registry because revisions are spelled with it: `digits#prod` names a commit.
-//! What the tags of a model say together is told by [`fold`].
+//! This module is separate from the registry because revisions use the grammar: `digits#prod` names a commit. [`fold`]
+//! computes the state of a model from all of its tags.
 
 pub mod block;
 pub mod fold;
@@ -26,7 +26,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result as Checked};
 use crate::path::RepoPath;
 
-/// An artifact as the registry names it: the folder of its pipeline file, and its name there.
+/// An artifact in the registry: the folder of its pipeline file, and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName {
     /// Empty for the root.
@@ -34,11 +34,11 @@ pub struct ModelName {
     name: String,
 }
 
-/// A number of semantic versioning. Written with a `v`.
+/// A semantic version. Written with a `v`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(semver::Version);
 
-/// Which part of a version goes up by one.
+/// Which part of a version is incremented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bump {
     Major,
@@ -46,10 +46,11 @@ pub enum Bump {
     Patch,
 }
 
-/// The name of a place in a model's life: `prod`.
+/// The name of a stage in a model's life: `prod`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(String);
 
+/// What a tag does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Register(Version),
@@ -60,7 +61,7 @@ pub enum Action {
     Create,
 }
 
-/// What the name of a tag says.
+/// A parsed tag name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelTag {
     pub name: ModelName,
@@ -68,16 +69,17 @@ pub struct ModelTag {
     pub counter: Option<u64>,
 }
 
-/// What somebody asks for: a model, one of its versions, or what a label points to.
+/// A request for a model, one of its versions, or the version with a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct ModelRequest {
     pub name: ModelName,
     pub which: Which,
 }
 
+/// The requested version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Nothing was said, or `@latest`.
+    /// No selector, or `@latest`.
     Latest,
     Version(Version),
     Label(Label),
@@ -95,9 +97,9 @@ impl ModelName {
         if !edge(name.chars().next()) || !edge(name.chars().last()) {
             return Err("must begin and end with a letter or a digit".into());
         }
-        allowed(folder).map_err(|why| format!("lies in the folder {folder}, which {why}"))?;
+        allowed(folder).map_err(|why| format!("is in the folder {folder}, which {why}"))?;
         if folder.starts_with(['/', '-']) || folder.ends_with(['/', '.']) {
-            return Err(format!("lies in the folder {folder}, which cannot stand in the name of a tag"));
+            return Err(format!("is in the folder {folder}, which is not allowed in the name of a tag"));
         }
         Ok(ModelName { folder: folder.into(), name: name.into() })
     }
@@ -106,7 +108,7 @@ impl ModelName {
         &self.folder
     }
 
-    /// Without its folder.
+    /// The name without its folder.
     pub fn short(&self) -> &str {
         &self.name
     }
@@ -124,11 +126,11 @@ impl ModelName {
     }
 }
 
-/// Which model is meant by a name as typed in the folder `cwd`: with a folder it is complete; a bare one is looked for
-/// there, then in the root, then anywhere.
+/// Resolves a name typed in the folder `cwd`: with a folder it is complete; a bare one is looked up in `cwd`, then in
+/// the root, then anywhere.
 ///
 /// Errors: several folders have one.
-pub fn meant(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> Checked<ModelName> {
+pub fn resolve_name(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> Checked<ModelName> {
     if !typed.folder().is_empty() {
         return Ok(typed.clone());
     }
@@ -151,22 +153,22 @@ pub fn meant(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> 
 /// Letters, digits, and `-`, `_`, `.`, `/` where Git allows them in a tag.
 fn allowed(text: &str) -> Result<(), String> {
     if let Some(c) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_./".contains(*c)) {
-        return Err(format!("has {c:?} in it, which cannot stand in the name of a tag"));
+        return Err(format!("has {c:?} in it, which is not allowed in the name of a tag"));
     }
     let part = |p: &str| p.is_empty() || p.starts_with('.') || p.ends_with(".lock");
     if text.contains("..") || (!text.is_empty() && text.split('/').any(part)) {
-        return Err("cannot stand in the name of a tag: Git forbids `..`, `//`, `/.` and `.lock` there".into());
+        return Err("is not allowed in the name of a tag: Git forbids `..`, `//`, `/.` and `.lock` there".into());
     }
     Ok(())
 }
 
 impl Version {
-    /// The least: what a first `--bump` goes up from.
+    /// The lowest version: the base of the first `--bump`.
     pub fn zero() -> Version {
         Version(semver::Version::new(0, 0, 0))
     }
 
-    /// The next one. A pre-release goes up to the release that it announces, as people expect it of `npm version`.
+    /// The next version. A pre-release is bumped to its release, as in `npm version`.
     pub fn bumped(&self, by: Bump) -> Version {
         let v = &self.0;
         let pre = !v.pre.is_empty();
@@ -187,7 +189,7 @@ impl Version {
 }
 
 impl Action {
-    /// The label that it is about.
+    /// The label that the tag refers to.
     pub fn label(&self) -> Option<&Label> {
         match self {
             Action::Promote(label) | Action::Demote(label) => Some(label),
@@ -202,7 +204,8 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Version, String> {
         let digits = text.strip_prefix('v').unwrap_or(text);
-        let version = semver::Version::parse(digits).map_err(|e| format!("`{text}` is no version like v1.2.0: {e}"))?;
+        let version =
+            semver::Version::parse(digits).map_err(|e| format!("`{text}` is not a version like v1.2.0: {e}"))?;
         Ok(Version(version))
     }
 }
@@ -212,7 +215,7 @@ impl FromStr for Label {
 
     fn from_str(text: &str) -> Result<Label, String> {
         ModelName::new("", text).map_err(|why| format!("the label `{text}` {why}"))?;
-        // `release#1` is no tag of a registry, and `digits#1#2` would be one with two counters.
+        // `release#1` is not a tag of a registry, and `digits#1#2` would have two counters.
         if text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(format!("the label `{text}` is a number, as counters are"));
         }
@@ -220,7 +223,7 @@ impl FromStr for Label {
     }
 }
 
-/// As people type it: `digits`, `models/a:digits`.
+/// In the form that people type: `digits`, `models/a:digits`.
 impl FromStr for ModelName {
     type Err = String;
 
@@ -229,28 +232,28 @@ impl FromStr for ModelName {
     }
 }
 
-impl FromStr for Asked {
+impl FromStr for ModelRequest {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Asked, String> {
+    fn from_str(text: &str) -> Result<ModelRequest, String> {
         let (name, which) = match (text.split_once('#'), text.split_once('@')) {
             (Some((name, label)), _) => (name, Which::Label(label.parse()?)),
             (None, Some((name, "latest"))) => (name, Which::Latest),
             (None, Some((name, version))) => (name, Which::Version(version.parse()?)),
             (None, None) => (text, Which::Latest),
         };
-        Ok(Asked { name: name.parse()?, which })
+        Ok(ModelRequest { name: name.parse()?, which })
     }
 }
 
 impl ModelTag {
-    /// Git's patterns for the names of all tags of a model, and of some that are of another.
+    /// Git patterns that match the names of all tags of a model, and of some others.
     pub fn patterns(name: &ModelName) -> Vec<String> {
         ["@*", "#*"].map(|rest| name.in_tag() + rest).into()
     }
 }
 
-/// The name of a tag, without `refs/tags/`. The error does not matter: it is a tag of something else.
+/// The name of a tag, without `refs/tags/`. The error has no details: it is a tag of another program.
 impl FromStr for ModelTag {
     type Err = ();
 
@@ -404,18 +407,18 @@ mod tests {
             ("models/a:digits@v1.2.0", "models/a:digits", Which::Version("v1.2.0".parse().unwrap())),
             ("digits#prod", "digits", Which::Label("prod".parse().unwrap())),
         ] {
-            let asked: Asked = text.parse().unwrap();
+            let asked: ModelRequest = text.parse().unwrap();
             assert_eq!((asked.name.to_string().as_str(), asked.which), (name, which), "{text}");
         }
         for (text, why) in [
-            ("digits@one", "no version like v1.2.0"),
+            ("digits@one", "not a version like v1.2.0"),
             ("my model", "' '"),
             (":digits", "no folder"),
             ("digits#", "is empty"),
             ("a..b", "Git forbids"),
             ("a_", "begin and end"),
         ] {
-            let error = text.parse::<Asked>().unwrap_err();
+            let error = text.parse::<ModelRequest>().unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }
@@ -454,7 +457,7 @@ mod tests {
             ("new", "a", "new"),
             ("x:new", ".", "x:new"),
         ] {
-            let found = meant(&typed.parse().unwrap(), &known, &cwd(from));
+            let found = resolve_name(&typed.parse().unwrap(), &known, &cwd(from));
             let shown = found.map_or_else(|e| e.message, |name| name.to_string());
             assert_eq!(shown, want, "{typed} from {from}");
         }

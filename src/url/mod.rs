@@ -1,8 +1,8 @@
-//! URLs of remotes and of other repositories. They may hold passwords and tokens, so [`Url`] has one way to text for
-//! people, which leaves those out, and one way to the bytes of a request or of a settings file.
+//! URLs of remotes and of other repositories. They may contain passwords and tokens, so [`Url`] has one conversion to
+//! text for people, which leaves those out, and one to the bytes of a request or of a settings file.
 //!
-//! People type URLs that no parser accepts (`https://me:pa/ss@host`), and these end up in error messages first. What
-//! cannot be told apart is hidden: rather too much of a URL than a part of a password.
+//! Users type URLs that no parser accepts (`https://me:pa/ss@host`), and these appear in error messages first. If the
+//! parts cannot be distinguished, too much of a URL is hidden rather than too little of a password.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// A URL, or the path of a folder. It has no `Serialize` of its own, so that it gets into no JSON by accident.
+/// A URL, or the path of a folder. It does not implement `Serialize`, so that it is not written to JSON by accident.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Url(String);
 
-/// As it may be shown.
+/// The form without secrets.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&redact(&self.0))
@@ -34,12 +34,12 @@ impl<T: Into<String>> From<T> for Url {
 }
 
 impl Url {
-    /// With its secrets, for a request or a settings file.
+    /// The form with its secrets, for a request or a settings file.
     pub fn raw(&self) -> &str {
         &self.0
     }
 
-    /// Does it hold a password, a token or a signature?
+    /// Returns true if it contains a password, a token or a signature.
     pub fn has_secret(&self) -> bool {
         !secrets(&self.0).is_empty()
     }
@@ -55,7 +55,7 @@ impl Url {
         Url(format!("{scheme}{}{place}", user.unwrap_or_default()))
     }
 
-    /// Words of another program about this URL, without its secrets.
+    /// A text of another program about this URL, without its secrets.
     pub fn scrub(&self, text: &str) -> String {
         let mut text = text.replace(&self.0, &redact(&self.0));
         for secret in secrets(&self.0).into_iter().filter(|secret| secret.len() > 3) {
@@ -68,9 +68,9 @@ impl Url {
         redact_text(&redact_authorization(&text))
     }
 
-    /// A letter of the user or host that ssh or a shell, which the user's settings of ssh may start, would not take for
-    /// a part of a name.
-    pub fn odd_letter(&self) -> Option<char> {
+    /// A character of the user or host that ssh, or a shell in the user's ssh settings, would not read as part of a
+    /// name.
+    pub fn invalid_name_character(&self) -> Option<char> {
         let authority = match split_scheme(&self.0) {
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("file://") => return None,
             Some((scheme, rest)) => {
@@ -82,27 +82,27 @@ impl Url {
             }
             None => self.0.split_once(':').filter(|(before, _)| before.len() > 1 && !before.contains('/'))?.0,
         };
-        // Git takes the percent signs out before it starts ssh.
+        // Git decodes percent signs before it starts ssh.
         decoded(authority).chars().find(|c| !(is_name_letter(*c) || "[:]%".contains(*c)))
     }
 }
 
-/// May it stand in the name of a user or host?
+/// Returns true for characters in the name of a user or host.
 pub fn is_name_letter(c: char) -> bool {
     c.is_alphanumeric() || "-_.+@".contains(c)
 }
 
-/// What in an environment variable is secret because it is a URL with a password (`HTTPS_PROXY`, `DATABASE_URL`).
+/// The secrets in an environment variable with a URL (`HTTPS_PROXY`, `DATABASE_URL`).
 pub fn secrets_of_text(text: &str) -> Vec<&str> {
     secrets(text)
 }
 
-/// A text of another program without credentials of HTTP, which servers repeat in their answers.
+/// Removes HTTP credentials from a text of another program: servers repeat them in their answers.
 fn redact_authorization(text: &str) -> String {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "+/=-_.~".contains(c);
     let mut done = String::with_capacity(text.len());
     let mut rest = text;
-    // The lower-case text has the same places.
+    // The lower-case text has the same offsets.
     while let Some((at, word)) =
         ["basic ", "bearer "].iter().filter_map(|w| Some((rest.to_ascii_lowercase().find(w)?, *w))).min()
     {
@@ -120,8 +120,7 @@ fn redact_authorization(text: &str) -> String {
 }
 
 impl Url {
-    /// The host, user or path that ssh or Git would take for an option of theirs, as `-oProxyCommand=…`
-    /// (CVE-2017-1000117).
+    /// The host, user or path that ssh or Git would read as an option, such as `-oProxyCommand=…` (CVE-2017-1000117).
     pub fn option(&self) -> Option<String> {
         let words = match split_scheme(&self.0) {
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("file://") => return None,
@@ -131,7 +130,7 @@ impl Url {
                 let parser_host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
                 [user.unwrap_or_default(), place, authority, parser_host].map(str::to_string).to_vec()
             }
-            // `user@host:path`, as scp has it. A folder has no colon before its first slash.
+            // `user@host:path`, as in scp. A folder has no colon before its first slash.
             None => match self.0.split_once(':').filter(|(before, _)| before.len() > 1 && !before.contains('/')) {
                 Some((before, path)) => {
                     let host = before.rsplit_once('@').map_or(before, |(_, host)| host);
@@ -147,7 +146,7 @@ impl Url {
     }
 }
 
-/// A URL in a text as it is written to disk, where a file that people read has it as it is.
+/// Serializes a URL unchanged, with its secrets. For files that contain it in full anyway.
 pub fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&url.0)
 }
@@ -156,7 +155,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D:
     String::deserialize(deserializer).map(Url)
 }
 
-/// A text of another program in which there may be URLs.
+/// Removes secrets from URLs in a text of another program.
 pub fn redact_text(text: &str) -> String {
     let mut done = String::with_capacity(text.len());
     let mut rest = text;
@@ -183,24 +182,25 @@ pub fn redact_text(text: &str) -> String {
     done
 }
 
-/// Does a URL, without its scheme, end within what may be a password: `bob:Sup3r`?
+/// Returns true if a URL, without its scheme, ends within a possible password: `bob:Sup3r`.
 fn is_cut(rest: &str) -> bool {
     let port =
         rest.split('/').next().filter(|_| !rest.starts_with('[')).and_then(|authority| authority.split_once(':'));
     port.is_some_and(|(_, port)| !rest.contains('@') && !port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The end of a URL whose password holds a blank, a comma or the like: that of the host behind the next `@` of the line.
+/// The end of a URL whose password contains a blank, a comma or the like: the end of the host after the next `@` of the
+/// line.
 fn end_of_user(text: &str, end: usize, is_end: impl Fn(char) -> bool) -> usize {
     let line = text[end..].split('\n').next().unwrap_or_default();
     let Some(at) = line.find('@') else { return end };
     line[at..].find(is_end).map_or(end + line.len(), |n| end + at + n)
 }
 
-/// A URL as it may be shown.
+/// A URL without secrets.
 fn redact(text: &str) -> String {
     let Some((scheme, rest)) = split_scheme(text) else { return redact_scp(text) };
-    // `user:password@https://host`, which people type as well.
+    // `user:password@https://host`, which users type as well.
     let scheme = scheme.rfind('@').map_or(scheme.to_string(), |at| format!("***{}", &scheme[at..]));
     let scheme = scheme.as_str();
     let (user, place) = split_user(rest);
@@ -208,12 +208,12 @@ fn redact(text: &str) -> String {
         None => String::new(),
         Some((user, "")) if is_token(user) || is_web(scheme) => "***@".into(),
         Some((user, "")) => format!("{user}@"),
-        // GitHub's older form has the token where the user's name is.
+        // GitHub's older form has the token in place of the user name.
         Some((user, password)) if is_token(user) || password == "x-oauth-basic" => "***@".into(),
         Some((user, _)) => format!("{user}:***@"),
     };
     let (path, query) = place.find(['?', '#']).map_or((place, ""), |at| place.split_at(at));
-    // The path may hold another URL.
+    // The path may contain another URL.
     let path = if path.contains("://") { redact(path) } else { path.to_string() };
     let query = match query.chars().next() {
         Some(mark) if query.len() > 1 => format!("{mark}***"),
@@ -222,20 +222,20 @@ fn redact(text: &str) -> String {
     format!("{scheme}{shown}{path}{query}")
 }
 
-/// `user:password@host/path` without a scheme, which no program takes, but which people type.
+/// `user:password@host/path` without a scheme, which no program accepts, but users type.
 fn redact_scp(text: &str) -> String {
     let is_folder = text.starts_with(['/', '.', '~']);
     let colon = text.split('/').next().unwrap_or_default().find(':');
     // `c:/x` is a drive.
     let colon = colon.filter(|at| !is_folder && (*at > 1 || !text[at + 1..].starts_with(['/', '\\'])));
     match colon.and_then(|colon| Some((colon, text.rfind('@').filter(|at| *at > colon)?))) {
-        // In `git@host:path` the user stands before the colon.
+        // In `git@host:path` the user is before the colon.
         Some((colon, at)) if !text[..colon].contains('@') => format!("{}:***{}", &text[..colon], &text[at..]),
         _ => text.to_string(),
     }
 }
 
-/// The scheme with its `://`, and the rest. More slashes than two are a slip, but for folders.
+/// The scheme with its `://`, and the rest. Additional slashes are treated as a typo, except for folders.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let after = text.find("://")? + 3;
     let is_folder = text[..after].to_ascii_lowercase().ends_with("file://");
@@ -243,13 +243,13 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(after + slashes))
 }
 
-/// `user` or `user:password`, if there is one, and what comes after the `@`.
+/// `user` or `user:password`, if present, and the part after the `@`.
 fn split_user(rest: &str) -> (Option<&str>, &str) {
     let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
     let at = match authority.find(':').filter(|_| !authority.starts_with('[')) {
-        // A port, and not a password: `host:8080/files/me@example.org`.
+        // A port, not a password: `host:8080/files/me@example.org`.
         Some(colon) if !authority.contains('@') && authority[colon + 1..].bytes().all(|b| b.is_ascii_digit()) => None,
-        // A password may hold `/`, `?` and `@` that should have been written as `%2F`, `%3F` and `%40`.
+        // A password may contain `/`, `?` and `@` that should have been written as `%2F`, `%3F` and `%40`.
         Some(colon) => rest.rfind('@').filter(|at| *at > colon || authority.contains('@')),
         None => authority.rfind('@'),
     };
@@ -259,7 +259,7 @@ fn split_user(rest: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// All that is secret in a URL.
+/// All secrets of a URL.
 fn secrets(text: &str) -> Vec<&str> {
     let Some((scheme, rest)) = split_scheme(text) else { return Vec::new() };
     let (user, place) = split_user(rest);
@@ -285,26 +285,26 @@ fn is_web(scheme: &str) -> bool {
     scheme.ends_with("http") || scheme.ends_with("https")
 }
 
-/// Does a user's name look like a token of a forge?
+/// Returns true if a user name looks like a token of a forge.
 fn is_token(user: &str) -> bool {
     let known = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_"];
     known.iter().any(|start| user.starts_with(start)) || (user.len() >= 20 && !user.contains(['@', '.']))
 }
 
-/// Without percent signs, to be looked for or to be hidden: bytes that are not UTF-8 are replaced.
+/// Percent-decoded, for searching or hiding: bytes that are not UTF-8 are replaced.
 pub fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes_of(text).0).into_owned()
 }
 
-/// Without percent signs, to be used.
+/// Percent-decoded, for use.
 ///
-/// Errors: the place of the first byte that is not UTF-8, in bytes of `text`.
+/// Errors: the offset of the first byte that is not UTF-8, in bytes of `text`.
 pub fn decode(text: &str) -> Result<String, usize> {
     let (bytes, places) = bytes_of(text);
     String::from_utf8(bytes).map_err(|e| places[e.utf8_error().valid_up_to()])
 }
 
-/// The bytes that percent signs stand for, and the place of each in the text.
+/// The percent-decoded bytes, and the offset of each in the text.
 fn bytes_of(text: &str) -> (Vec<u8>, Vec<usize>) {
     let (mut bytes, mut places) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();
@@ -320,9 +320,9 @@ fn bytes_of(text: &str) -> (Vec<u8>, Vec<usize>) {
     (bytes, places)
 }
 
-/// `the byte %FF at character 9 is not UTF-8`: of `part`, which lies in `text`, at a place that [`decode`] gave.
+/// `the byte %FF at character 9 is not UTF-8`: of `part`, which is a slice of `text`, at an offset from [`decode`].
 pub fn not_utf8(text: &str, part: &str, place: usize) -> String {
-    // Parts are borrowed from the text, so that their place in it is known.
+    // Parts are borrowed from the text, so their offset in it is known.
     let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
     let before = text.get(..start + place).unwrap_or_default().chars().count();
     format!("the bytes at character {} are not UTF-8", before + 1)

@@ -28,7 +28,7 @@ use crate::error::{Error, Kind, Result};
 use crate::git::repo::format::RefStorage;
 use crate::path::RepoPath;
 use crate::shell::word;
-use crate::tag::{self, Asked, ModelTag};
+use crate::tag::{self, ModelRequest, ModelTag};
 use commit::{Commit, TreeEntry};
 use model_revision::{RegistryAnswer, is_word};
 use refs::store::{Ref, RefTable, broken_ref};
@@ -182,7 +182,7 @@ impl History {
         // `@` and `#` have a meaning in Git's grammar in some places; a tag has precedence.
         let full = revision.strip_prefix("refs/").unwrap_or(revision);
         let tag = || self.tagged(full.strip_prefix("tags/").unwrap_or(full));
-        let asked = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#']));
+        let asked = revision.parse::<ModelRequest>().ok().filter(|_| revision.contains(['@', '#']));
         let model = asked.as_ref().map(|asked| self.answer(asked));
         let commit = match model {
             Some(Ok(RegistryAnswer::Tags(tags))) => {
@@ -242,7 +242,7 @@ impl History {
         }
         let head = head_of(revision);
         let is_full = ["refs/", "heads/", "remotes/"].iter().any(|prefix| head.starts_with(prefix));
-        let is_asked = match head.parse::<Asked>().map(|asked| asked.which) {
+        let is_asked = match head.parse::<ModelRequest>().map(|asked| asked.which) {
             Ok(tag::Which::Label(label)) => is_word(&label),
             Ok(tag::Which::Version(_)) => true,
             _ => is_tag(&head),

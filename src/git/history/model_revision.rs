@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::git::history::History;
-use crate::tag::fold::{Fact, fold};
-use crate::tag::{self, Asked, Label, ModelTag, block};
+use crate::tag::fold::{TagEvent, fold};
+use crate::tag::{self, Label, ModelRequest, ModelTag, block};
 
 /// The registry's answer for a version or a label.
 pub(in crate::git) enum RegistryAnswer {
@@ -24,12 +24,12 @@ impl History {
     /// Looks up a version or a label in the registry.
     ///
     /// Errors: several folders have such a model.
-    pub(in crate::git) fn answer(&self, asked: &Asked) -> Result<RegistryAnswer> {
+    pub(in crate::git) fn answer(&self, asked: &ModelRequest) -> Result<RegistryAnswer> {
         let parsed = |name: &str| name.strip_prefix("refs/tags/").unwrap_or(name).parse::<ModelTag>().ok();
         let refs = self.readable_refs("refs/tags/")?.into_iter();
         let tags: Vec<_> = refs.filter_map(|tag| Some((parsed(&tag.name)?, tag))).collect();
         let known = tags.iter().map(|(tag, _)| tag.name.clone()).collect();
-        let meant = tag::meant(&asked.name, &known, &self.0.folder)?;
+        let meant = tag::resolve_name(&asked.name, &known, &self.0.folder)?;
         let of_model = tags.into_iter().filter(|(tag, _)| tag.name == meant);
         let mut facts = Vec::new();
         for (parsed, reference) in of_model {
@@ -38,7 +38,7 @@ impl History {
                 Some(about) => (Some(about.time), block::version(&about.message)),
                 None => (None, None),
             };
-            facts.push(Fact { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
+            facts.push(TagEvent { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
         }
         let committed = |commit| self.commit(commit).and_then(|commit| commit.info()).ok().map(|about| about.time);
         let state = fold(&facts, &committed);

@@ -83,7 +83,7 @@ pub fn open(
         return Err(Error::usage(format!("`{address}` cannot be used: a host, user or path begins with `-`"))
             .because(format!("Git and ssh would take `{word}` for an option")));
     }
-    if let Some(letter) = address.odd_letter() {
+    if let Some(letter) = address.invalid_name_character() {
         return Err(Error::usage(format!(
             "`{address}` cannot be used: its user or host has `{}`",
             letter.escape_debug()

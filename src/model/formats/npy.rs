@@ -9,18 +9,18 @@ use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
 
 pub const MAGIC: &[u8] = b"\x93NUMPY";
-/// Structured types make long headers; NumPy itself warns beyond 10,000 bytes.
+/// Structured types have long headers; NumPy itself warns beyond 10,000 bytes.
 const HEADER: u64 = 1 << 16;
 
-/// What a header says.
+/// The content of a header.
 pub struct Header {
     pub dtype: Dtype,
     pub big_endian: bool,
     pub shape: Vec<u64>,
     pub fortran: bool,
-    /// Where the values begin.
+    /// The offset of the values.
     pub values: u64,
-    /// The values are pickles.
+    /// Whether the values are pickles.
     pub objects: bool,
 }
 

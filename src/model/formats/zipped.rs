@@ -1,8 +1,8 @@
-//! Zip archives, told apart by what is in them: PyTorch, NumPy's `.npz`, Keras 3, skops.
+//! Zip archives, distinguished by their content: PyTorch, NumPy's `.npz`, Keras 3, skops.
 
 use super::zip::Archive;
 use super::zip::array::{INFLATED, array};
-use super::{Contents, Format, Rest, keras, skops, torch};
+use super::{Contents, Format, OtherContent, keras, skops, torch};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
@@ -29,11 +29,11 @@ pub fn read(source: &Source) -> Result<Contents> {
     Err(source.refuse(format!("it is a zip archive of no model that is known; in it are {}", names.join(", "))))
 }
 
-/// An archive that turned out to be of a kind is spoken of as such.
+/// Adds the kind of the archive to an error.
 fn named(read: Result<Contents>, source: &Source, kind: &str) -> Result<Contents> {
     read.map_err(|mut e| {
         if e.message == source.refuse("").message {
-            e.message = format!("{} is no sound {kind} archive", source.name());
+            e.message = format!("{} is not a valid {kind} archive", source.name());
         }
         e
     })
@@ -52,10 +52,10 @@ fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
             None => others.push(shown(&entry.name)),
         }
     }
-    contents.say("arrays", count);
+    contents.add_metadata("arrays", count);
     if !others.is_empty() {
-        contents.note(format!("in it are also {}, which are no arrays and not read", few(&others)));
-        contents.rest = Rest::Unread;
+        contents.note(format!("it also contains {}, which are not arrays and not read", few(&others)));
+        contents.rest = OtherContent::Unread;
     }
     Ok(contents)
 }

@@ -1,8 +1,8 @@
-//! Which bytes a user means by `PATH` or `PATH@REVISION`.
+//! Resolves `PATH` or `PATH@REVISION` to bytes.
 //!
-//! A file of that very name comes first, `@` or not, and needs no repository. Else the part behind an `@` is a revision,
-//! and the path is looked up there: what Git has, else what the lock pins, a file inside a pinned folder too. A lone
-//! `digits@v1.2.0` or `digits#prod` is asked of the registry ([`artifact`] says which path it is).
+//! A file with exactly that name comes first, with or without `@`, and needs no repository. Otherwise the part after an
+//! `@` is a revision, and the path is looked up there: files of Git, then pins of the lock, including files inside a
+//! pinned folder. `digits@v1.2.0` or `digits#prod` alone is looked up in the registry (the artifact has the path).
 
 use std::path::Path;
 
@@ -17,12 +17,12 @@ use crate::pipeline::stage::InputLocation;
 use crate::project::{Project, Rev, Snapshot};
 use crate::shell::word;
 use crate::store::{ObjectKind, Pin};
-use crate::tag::{self, Asked};
+use crate::tag::{self, ModelRequest};
 
-/// An object below this may lie in a pack, and is read whole.
+/// A smaller object may be in a pack, and is read whole.
 const SMALL: u64 = 1 << 20;
 
-/// A file as it is now, if there is one of that very name.
+/// The current file with exactly that name, if it exists.
 pub fn on_disk(cwd: &Path, spec: &str) -> Result<Option<Source>> {
     let path = cwd.join(spec);
     match path.try_exists() {
@@ -33,13 +33,14 @@ pub fn on_disk(cwd: &Path, spec: &str) -> Result<Option<Source>> {
     }
 }
 
+/// The error for a path that does not exist.
 pub fn absent(spec: &str) -> Error {
     Error::missing(format!("{spec} does not exist"))
         .hint("bring back what is pinned: lockstep checkout; an older version: PATH@REVISION")
 }
 
-/// `PATH@REVISION`, the path as seen from the current folder, else a version of the registry. Of several `@` the first
-/// counts behind which there is a revision that has the path.
+/// `PATH@REVISION`, the path relative to the current folder, otherwise a version of the registry. Of several `@`, the
+/// first is used whose revision has the path.
 pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
     let splits = spec.match_indices('@').map(|(at, _)| (&spec[..at], &spec[at + 1..]));
     let (mut unknown, mut lacking) = (None, None);
@@ -68,18 +69,18 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
     Err(lacking.or(unknown).unwrap_or_else(|| Error::missing(format!("{spec} does not exist"))))
 }
 
-/// A version or label of the registry: the path of the artifact as the pipelines of its commit have it. `None` if no
-/// such model is registered.
+/// A version or label of the registry: the path of the artifact in the pipelines of its commit. `None` if no such model
+/// is registered.
 fn registered(project: &Project, spec: &str) -> Result<Option<Source>> {
-    let Ok(asked) = spec.parse::<Asked>() else { return Ok(None) };
+    let Ok(asked) = spec.parse::<ModelRequest>() else { return Ok(None) };
     let registry = Registry::read(&project.repo)?;
-    let name = tag::meant(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
+    let name = tag::resolve_name(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
     if !registry.models.contains_key(&name) {
         return Ok(None);
     }
-    let (model, event, _) = registry.find(&Asked { name, ..asked.clone() })?;
+    let (model, event, _) = registry.find(&ModelRequest { name, ..asked.clone() })?;
     if project.repo.require_signed {
-        signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
+        signed::require(&project.repo, model, Some(&asked.which), model.index_of(event))?;
     }
     let snapshot = snapshot_of(&project.snapshots(), event.commit, spec)?;
     let artifact = artifact::declared(&snapshot, &model.name)?;

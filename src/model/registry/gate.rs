@@ -1,33 +1,33 @@
-//! The gates of a project: which conditions there are at a state of the repository, and the metrics they look at.
+//! The gates of a project: its conditions at a state of the repository, and their metrics.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::signed;
 use crate::error::{Error, Kind, Result};
 use crate::model::artifact::Artifact;
-use crate::model::checks::{Judged, Metrics, judge};
+use crate::model::checks::{CheckOutcome, Metrics, evaluate};
 use crate::model::registry::Registry;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, InputLocation};
 use crate::project::values::{ValueRequest, metrics_of};
 use crate::project::{FileSource, Rev, Snapshot, Snapshots};
-use crate::tag::{self, Asked as Model, ModelName, Which};
+use crate::tag::{self, ModelName, ModelRequest as Model, Which};
 use crate::value;
 
-/// Judges conditions, reading the metrics of a revision once.
+/// Evaluates conditions, reading the metrics of a revision once.
 pub struct Gates<'a, 'p> {
     snapshots: &'a Snapshots<'p>,
     registry: &'a Registry,
     read: HashMap<(String, RepoPath), Result<Option<Metrics>>>,
 }
 
-/// Which conditions are meant.
+/// The selected conditions.
 #[derive(Clone, Copy)]
-pub enum Meant<'a> {
+pub enum GateScope<'a> {
     All,
-    /// Those of one pipeline file.
+    /// Conditions of one pipeline file.
     Pipeline(&'a RepoPath),
-    /// Those that an artifact must meet.
+    /// Conditions of an artifact.
     Artifact(&'a Artifact),
 }
 
@@ -36,15 +36,15 @@ impl<'a, 'p> Gates<'a, 'p> {
         Gates { snapshots, registry, read: HashMap::new() }
     }
 
-    /// Judges the conditions that stand in the pipeline files of `snapshot`, by its metrics.
-    pub fn judge(&mut self, snapshot: &Snapshot<'p>, meant: Meant<'_>) -> Vec<Judged> {
+    /// Evaluates the conditions in the pipeline files of `snapshot`, by its metrics.
+    pub fn evaluate(&mut self, snapshot: &Snapshot<'p>, meant: GateScope<'_>) -> Vec<CheckOutcome> {
         let mut judged = Vec::new();
         for (n, file) in snapshot.definitions.pipelines.files.iter().enumerate() {
             let id = FileId(n as u32);
             let counts = |of: &Option<String>| match meant {
-                Meant::All => true,
-                Meant::Pipeline(path) => file.path == *path,
-                Meant::Artifact(a) => a.file == id && of.as_ref().is_none_or(|name| name == a.name.short()),
+                GateScope::All => true,
+                GateScope::Pipeline(path) => file.path == *path,
+                GateScope::Artifact(a) => a.file == id && of.as_ref().is_none_or(|name| name == a.name.short()),
             };
             let checks: Vec<_> = file.checks.iter().filter(|check| counts(&check.artifact)).collect();
             if checks.is_empty() {
@@ -52,13 +52,13 @@ impl<'a, 'p> Gates<'a, 'p> {
             }
             let here = metrics(snapshot, id);
             for check in checks {
-                judged.push(judge(check, &file.path, &here, &mut |rev| self.at(rev, &file.path)));
+                judged.push(evaluate(check, &file.path, &here, &mut |rev| self.metrics_at(rev, &file.path)));
             }
         }
         judged
     }
 
-    fn at(&mut self, rev: &str, pipeline: &RepoPath) -> Result<Option<Metrics>> {
+    fn metrics_at(&mut self, rev: &str, pipeline: &RepoPath) -> Result<Option<Metrics>> {
         let key = (rev.to_string(), pipeline.clone());
         if let Some(known) = self.read.get(&key) {
             return known.clone();
@@ -76,7 +76,7 @@ impl<'a, 'p> Gates<'a, 'p> {
                 Ok((model, event, _)) => {
                     let repo = self.snapshots.repo();
                     if repo.require_signed {
-                        signed::require(repo, model, Some(&asked.which), model.place(event))?;
+                        signed::require(repo, model, Some(&asked.which), model.index_of(event))?;
                     }
                     self.snapshots.at(&Rev::Commit(event.commit))?
                 }
@@ -92,17 +92,17 @@ impl<'a, 'p> Gates<'a, 'p> {
     }
 }
 
-/// Is a revision spelled as a model's version or label?
+/// The version or label of a model, if a revision is spelled as one.
 fn model_asked(rev: &str, registry: &Registry, folder: &RepoPath) -> Result<Option<Model>> {
     // `@{upstream}` and `HEAD@{1}` are Git's.
     let Some(asked) = rev.parse::<Model>().ok().filter(|_| rev.contains(['@', '#'])) else { return Ok(None) };
     let known: BTreeSet<ModelName> = registry.models.keys().cloned().collect();
-    let name = tag::meant(&asked.name, &known, folder)?;
+    let name = tag::resolve_name(&asked.name, &known, folder)?;
     Ok(Some(Model { name, ..asked }))
 }
 
-/// The numbers of one pipeline's metrics: outputs under `metrics:` of its stages, and files under `metrics:` at its top.
-/// A metrics file that is pinned and not at hand is taken from the lock, which keeps the scalars of small ones.
+/// The numbers of one pipeline's metrics: outputs under `metrics:` of its stages, and files under `metrics:` at its
+/// top. A pinned metrics file that is not available is taken from the lock, which has the scalars of small ones.
 pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
     let definitions = &snapshot.definitions;
     let pipeline = definitions.pipelines.file(file);
@@ -116,7 +116,7 @@ pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
         });
         match read {
             Ok(values) => found.add(path, &values),
-            // A file that is there and cannot be used (a pointer of Git LFS) is another matter.
+            // An existing but unusable file (a Git LFS pointer) is an error.
             Err(error) => match locked(snapshot, &path).filter(|_| error.kind == Kind::Missing) {
                 Some(values) if !matches!(snapshot.locate(&path), Ok(Some(FileSource::Disk))) => {
                     found.add(path, &values)
@@ -128,7 +128,7 @@ pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
     found
 }
 
-/// What the lock keeps of a metrics file.
+/// The scalars of a metrics file in the lock.
 fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<value::Value> {
     let pipelines = &snapshot.definitions.pipelines;
     let locks = snapshot.locks().ok()?;

@@ -1,8 +1,7 @@
-//! The registry: what all tags together say of models, their versions and labels.
+//! The registry: models, their versions and labels, computed from all tags.
 //!
-//! Tags are facts that are never rewritten; [`tag::fold`](crate::tag::fold) says what they come to. The number of a version
-//! is given once. Counters go up over all tags of a model, as GTO's do, those that take something away included, so none
-//! is reused.
+//! Tags are never rewritten; [`tag::fold`](crate::tag::fold) computes their result. A version number is assigned once.
+//! Counters increase over all tags of a model, as in GTO, including those that remove something, so none is reused.
 
 pub mod find;
 pub mod gate;
@@ -19,14 +18,15 @@ use crate::error::{Error, Result};
 use crate::git::{GitId, Repo, Signature, Tag};
 use crate::pipeline::problem::did_you_mean;
 use crate::shell::word;
-use crate::tag::fold::{Assignment, Fact, State, fold};
-use crate::tag::{Action, Asked, Label, ModelName, ModelTag, Version, Which, block};
+use crate::tag::fold::{Assignment, ModelState, TagEvent, fold};
+use crate::tag::{Action, Label, ModelName, ModelRequest, ModelTag, Version, Which, block};
 use note::Note;
 
+/// All models with tags in a repository.
 #[derive(Debug, Default)]
 pub struct Registry {
     pub models: BTreeMap<ModelName, Model>,
-    /// Tags that look a little like ours and are none: said with `-v`.
+    /// Tags that resemble registry tags and are not: reported with `-v`.
     pub passed_over: Vec<String>,
 }
 
@@ -37,11 +37,11 @@ pub struct Model {
     /// The oldest first.
     pub events: Vec<Event>,
     pub versions: BTreeMap<Version, Registered>,
-    /// Labels that belong to a version now.
-    pub labels: BTreeMap<Label, Given>,
-    /// The event that ended the model, if it has ended.
+    /// Current labels of versions.
+    pub labels: BTreeMap<Label, LabelAssignment>,
+    /// The event that deprecated the model.
     pub deprecated: Option<usize>,
-    state: State<GitId>,
+    state: ModelState<GitId>,
 }
 
 /// One tag.
@@ -56,45 +56,48 @@ pub struct Event {
     pub by: Option<String>,
     /// Seconds since 1970.
     pub time: Option<i64>,
-    /// What people wrote.
+    /// The text of the user.
     pub words: String,
     /// The tag object; `None` for a lightweight tag.
     pub object: Option<GitId>,
-    /// Is there a signature, good or bad? [`Event::signature`] tells.
+    /// Whether there is a signature, good or bad; [`Event::signature`] verifies it.
     pub has_signature: bool,
     pub note: Option<Note>,
     /// The version that its message names.
     pub noted: Option<Version>,
 }
 
+/// A registered version.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Registered {
-    /// Its place in [`Model::events`].
+    /// An index into [`Model::events`].
     pub event: usize,
-    /// The event that took it back.
+    /// The event that withdrew it.
     pub withdrawn: Option<usize>,
 }
 
+/// The assignment of a label.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
-    /// Its place in [`Model::events`].
+pub struct LabelAssignment {
+    /// An index into [`Model::events`].
     pub event: usize,
-    /// `None` where the label was put on a commit that has no version.
+    /// `None` for a label on a commit without a version.
     pub version: Option<Version>,
 }
 
 impl Registry {
+    /// Reads all tags of a repository.
     pub fn read(repo: &Repo) -> Result<Registry> {
         if !repo.is_git() {
             return Ok(Registry::default());
         }
         let history = repo.plain_history()?;
         let committed = |commit| history.commit(commit).and_then(|commit| commit.info()).ok().map(|about| about.time);
-        Ok(Registry::of(history.tags()?, &committed))
+        Ok(Registry::from_tags(history.tags()?, &committed))
     }
 
     /// `committed` gives the time of a commit.
-    pub fn of(tags: Vec<Tag>, committed: &dyn Fn(GitId) -> Option<i64>) -> Registry {
+    pub fn from_tags(tags: Vec<Tag>, committed: &dyn Fn(GitId) -> Option<i64>) -> Registry {
         let mut registry = Registry::default();
         let mut events: BTreeMap<ModelName, Vec<Event>> = BTreeMap::new();
         for tag in tags {
@@ -125,16 +128,14 @@ impl Registry {
         })
     }
 
-    /// The version that is asked for, and the event that says so: its registration, or the gift of the label.
-    pub fn find(&self, asked: &Asked) -> Result<(&Model, &Event, Option<&Version>)> {
+    /// The requested version, and the event that the answer is from: its registration, or the assignment of the label.
+    pub fn find(&self, asked: &ModelRequest) -> Result<(&Model, &Event, Option<&Version>)> {
         let model = self.model(&asked.name)?;
         match &asked.which {
             Which::Latest => match model.latest() {
                 Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
-                None => Err(Error::missing(format!("{} has no version that counts", model.name)).hint(format!(
-                    "lockstep model history {} — tells what became of them",
-                    word(&model.name.to_string())
-                ))),
+                None => Err(Error::missing(format!("{} has no active version", model.name))
+                    .hint(format!("lockstep model history {} — shows their history", word(&model.name.to_string())))),
             },
             Which::Version(version) => match model.versions.get_key_value(version) {
                 Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
@@ -152,7 +153,7 @@ impl Model {
     fn of(name: ModelName, mut events: Vec<Event>, committed: &dyn Fn(GitId) -> Option<i64>) -> Model {
         let when = |event: &Event| (event.time, event.rank(), event.counter.unwrap_or(0), event.tag.clone());
         events.sort_by_cached_key(when);
-        let facts: Vec<Fact<GitId>> = events.iter().map(Event::fact).collect();
+        let facts: Vec<TagEvent<GitId>> = events.iter().map(Event::fact).collect();
         let state = fold(&facts, committed);
         let mut model =
             Model { name, events, versions: BTreeMap::new(), labels: BTreeMap::new(), deprecated: state.ended, state };
@@ -169,35 +170,35 @@ impl Model {
         model
     }
 
-    fn given(&self, assignment: &Assignment) -> Given {
+    fn given(&self, assignment: &Assignment) -> LabelAssignment {
         let version = assignment.version.map(|at| self.state.versions[at].version.clone());
-        Given { event: assignment.event, version }
+        LabelAssignment { event: assignment.event, version }
     }
 
-    /// All that have a label: the answer first, then those that would have it without the answer.
-    pub fn holders(&self, label: &Label) -> Vec<Given> {
+    /// All versions with a label: the answer first, then those that would be the answer without it.
+    pub fn holders(&self, label: &Label) -> Vec<LabelAssignment> {
         let holders = self.state.labels.get(label).map(|holders| holders.all.as_slice()).unwrap_or_default();
         holders.iter().map(|assignment| self.given(assignment)).collect()
     }
 
-    /// The events without any of which another version would have a label.
+    /// The events that the answer for a label depends on.
     pub fn support(&self, label: &Label) -> &[usize] {
         self.state.labels.get(label).map(|holders| holders.support.as_slice()).unwrap_or_default()
     }
 
-    /// The version that a label goes to when `version` no longer has it.
-    pub fn heir(&self, label: &Label, version: &Version) -> Option<Given> {
+    /// The version that gets a label when `version` loses it.
+    pub fn next_holder(&self, label: &Label, version: &Version) -> Option<LabelAssignment> {
         self.holders(label).into_iter().find(|given| given.version.as_ref() != Some(version))
     }
 
-    /// The highest version on a commit that counts: not one that was taken back, nor that of a lightweight tag.
+    /// The highest active version on a commit: not withdrawn, and not from a lightweight tag.
     pub fn on_commit(&self, commit: GitId) -> Option<Version> {
-        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight && v.counts());
+        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight && v.is_active());
         here.map(|numbered| &numbered.version).max().cloned()
     }
 
-    /// The highest version on a commit but for this one. GTO fails for a label on such a commit, also where the other
-    /// version was taken back.
+    /// The highest version on a commit except this one. GTO fails for a label on such a commit, even if the other
+    /// version is withdrawn.
     pub fn other_on_commit(&self, commit: GitId, version: &Version) -> Option<Version> {
         let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight);
         here.map(|numbered| &numbered.version).filter(|other| *other != version).max().cloned()
@@ -208,12 +209,12 @@ impl Model {
         self.events.iter().filter_map(|event| event.time).max()
     }
 
-    /// The place of one of its events.
-    pub fn place(&self, event: &Event) -> usize {
+    /// The index of one of its events.
+    pub fn index_of(&self, event: &Event) -> usize {
         self.events.iter().position(|e| e.tag == event.tag).unwrap_or(0)
     }
 
-    /// Which version an event is about.
+    /// The version that an event refers to.
     pub fn version_of(&self, event: usize) -> Option<Version> {
         match &self.events[event].action {
             Action::Register(version) | Action::Deregister(version) => Some(version.clone()),
@@ -221,7 +222,7 @@ impl Model {
         }
     }
 
-    /// Does what an event said still hold?
+    /// Returns true if an event is still in effect.
     pub fn holds(&self, at: usize) -> bool {
         match &self.events[at].action {
             Action::Register(version) => {
@@ -238,13 +239,13 @@ impl Model {
         }
     }
 
-    /// The highest version that was not taken back; a pre-release only where there is nothing else.
+    /// The highest version that is not withdrawn; a pre-release only if there is no release.
     pub fn latest(&self) -> Option<(&Version, &Registered)> {
         let counts = || self.versions.iter().filter(|(_, r)| r.withdrawn.is_none());
         counts().rfind(|(version, _)| !version.is_prerelease()).or_else(|| counts().next_back())
     }
 
-    /// The highest number that was ever given: what the next one goes up from.
+    /// The highest number ever assigned: the base of the next one.
     pub fn highest(&self) -> Option<&Version> {
         self.versions.keys().next_back()
     }
@@ -255,10 +256,11 @@ impl Model {
     }
 
     /// The labels of a version.
-    pub fn labels_of(&self, version: &Version) -> impl Iterator<Item = (&Label, &Given)> {
+    pub fn labels_of(&self, version: &Version) -> impl Iterator<Item = (&Label, &LabelAssignment)> {
         self.labels.iter().filter(move |(_, given)| given.version.as_ref() == Some(version))
     }
 
+    /// The error for an unknown version.
     pub fn no_version(&self, version: &Version) -> Error {
         let error = Error::missing(format!("{} has no version {version}", self.name));
         let known: Vec<String> = self.versions.keys().rev().take(5).map(Version::to_string).collect();
@@ -268,11 +270,12 @@ impl Model {
         }
     }
 
+    /// The error for an unknown label.
     pub fn no_label(&self, label: &Label) -> Error {
         let error = Error::missing(format!("no version of {} has the label {label}", self.name));
         if self.deprecated.is_some() {
             return error.because(format!("{} is deprecated", self.name)).hint(format!(
-                "lockstep model history {} — tells what became of its versions",
+                "lockstep model history {} — shows the history of its versions",
                 word(&self.name.to_string())
             ));
         }
@@ -306,7 +309,7 @@ impl Event {
         if let Some(about) = tag.annotated {
             event.object = Some(about.id);
             event.has_signature = about.has_signature;
-            event.words = note::words(&about.message);
+            event.words = note::user_text(&about.message);
             event.note = note::read(&about.message);
             event.noted = block::version(&about.message);
             event.by = Some(about.tagger).filter(|by| !by.is_empty());
@@ -315,12 +318,12 @@ impl Event {
         event
     }
 
-    fn fact(&self) -> Fact<GitId> {
+    fn fact(&self) -> TagEvent<GitId> {
         let (tag, action) = (self.tag.clone(), self.action.clone());
-        Fact { tag, action, commit: self.commit, time: self.time, noted: self.noted.clone() }
+        TagEvent { tag, action, commit: self.commit, time: self.time, noted: self.noted.clone() }
     }
 
-    /// The order of events of one second, as GTO lists them.
+    /// The order of events of one second, as in GTO.
     fn rank(&self) -> u8 {
         match self.action {
             Action::Create => 0,
@@ -340,7 +343,7 @@ impl Event {
         }
     }
 
-    /// The word for what it did.
+    /// The word for its action.
     pub fn word(&self) -> &'static str {
         match self.action {
             Action::Register(_) => "register",
@@ -376,7 +379,7 @@ mod tests {
             });
             Tag { name: words[0].into(), commit: id(words[1]), annotated }
         });
-        Registry::of(tags.collect(), &|_| None)
+        Registry::from_tags(tags.collect(), &|_| None)
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What the message of a registry tag carries: a few lines for people, then a block for programs.
+//! The message of a registry tag: a few lines for people, then a block for programs.
 //!
 //! ```text
 //! digits v1.2.0
 //!
-//! Better on sevens.                                   what the user said, if anything
+//! Better on sevens.                                   the user's text, if any
 //!
 //! model.safetensors blake3 4be97d…, 35648 bytes       a version's pinned hash
 //!
@@ -11,20 +11,21 @@
 //! { "event": "register", "name": "digits", … }
 //! ```
 //!
-//! The tag's name decides what a tag means, the lock at its commit which bytes; the block adds what neither says: run
-//! record, metrics, checks. Whoever may push tags writes it, so it is untrusted: of bounded size, and nothing in it is
-//! ever used as a path or a command. A block of a newer version, or one that cannot be read, counts as none. What a
-//! later lockstep adds to the block under version 1, an older one passes over.
+//! The tag's name determines its meaning, and the lock at its commit the bytes; the block adds the run record, metrics
+//! and checks. Anyone who may push tags can write it, so it is untrusted: its size is bounded, and nothing in it is used
+//! as a path or a command. A block of a newer version, or an invalid one, is ignored. An older lockstep skips fields
+//! that a later one adds to the block under version 1.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cache::entries::RunRecord;
-use crate::model::checks::Judged;
+use crate::model::checks::CheckOutcome;
 use crate::tag::block::{self, HEAD, VERSION};
 use crate::value::{self, Value};
 
+/// The block of a tag's message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     /// `register`, `deregister`, `promote`, `demote`, `deprecate`.
@@ -34,7 +35,7 @@ pub struct Note {
     pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// `Name <mail>`, as Git knows the tagger.
+    /// `Name <mail>` of the tagger.
     pub actor: String,
     /// RFC 3339, UTC.
     pub time: String,
@@ -43,7 +44,7 @@ pub struct Note {
     /// The stage that made it: its address from the root, and its stage key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<NotedStage>,
-    /// Run records of that stage and of those upstream, by address, as far as they were known.
+    /// Run records of that stage and of those upstream, by address, as far as known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs: BTreeMap<String, RunRecord>,
     /// By file, from the root, and dotted key.
@@ -51,7 +52,7 @@ pub struct Note {
     pub metrics: BTreeMap<String, BTreeMap<String, Value>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<NotedCheck>,
-    /// What spoke against it and was overruled with `--force`.
+    /// Refusals that were overruled with `--force`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forced: Vec<String>,
 }
@@ -59,14 +60,14 @@ pub struct Note {
 /// The file of a version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedFile {
-    /// From the root.
+    /// Relative to the root.
     pub path: String,
     pub blake3: String,
     pub size: u64,
-    /// How many files a folder holds, whose hash is then that of its listing.
+    /// The number of files in a folder, whose hash is then that of its tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-    /// For tools that know no BLAKE3; of a file whose bytes were at hand.
+    /// For tools without BLAKE3; of a file whose bytes were available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// The same for a folder, by in-toto's rules.
@@ -74,12 +75,14 @@ pub struct NotedFile {
     pub dir_hash: Option<String>,
 }
 
+/// A stage in a note.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedStage {
     pub address: String,
     pub key: String,
 }
 
+/// An evaluated condition in a note.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedCheck {
     pub check: String,
@@ -89,12 +92,12 @@ pub struct NotedCheck {
 }
 
 impl NotedCheck {
-    pub fn of(judged: &Judged) -> NotedCheck {
+    pub fn of(judged: &CheckOutcome) -> NotedCheck {
         let value = judged.value.filter(|number| number.is_finite()).map(Value::from);
         NotedCheck { check: judged.check.text.clone(), value, ok: judged.ok }
     }
 
-    /// As programs get it.
+    /// The JSON form.
     pub fn shape(&self) -> Value {
         let value = self.value.clone().unwrap_or(Value::Null);
         let ok = Value::Bool(self.ok);
@@ -107,7 +110,7 @@ impl NotedCheck {
 pub fn write(title: &str, words: Option<&str>, note: &Note) -> String {
     let mut text = format!("{title}\n\n");
     if let Some(words) = words.map(str::trim).filter(|words| !words.is_empty()) {
-        // What looks like the head of a block must not become one.
+        // A line that looks like the head of a block must not become one.
         for line in words.lines() {
             let guard = if line.starts_with(HEAD) { " " } else { "" };
             text.push_str(&format!("{guard}{line}\n"));
@@ -122,14 +125,14 @@ pub fn write(title: &str, words: Option<&str>, note: &Note) -> String {
     text
 }
 
-/// The block of a message, if it has one that can be read.
+/// The block of a message, if it has a valid one.
 pub fn read(message: &str) -> Option<Note> {
     // A signature may follow.
     value::read_record(block::json(message)?).ok()
 }
 
-/// What people wrote: the message without its first line, its block and a signature.
-pub fn words(message: &str) -> String {
+/// The user's text: the message without its first line, its block and a signature.
+pub fn user_text(message: &str) -> String {
     let end = block::start(message).map_or(message.len(), |at| at - HEAD.len());
     let text = message[..end].split("-----BEGIN ").next().unwrap_or_default();
     text.split_once('\n').map_or("", |(_, rest)| rest).trim().to_string()
@@ -166,7 +169,11 @@ mod tests {
         let text = write("digits v1.0.0", Some(hostile), &note());
         assert_eq!(read(&text), Some(note()));
         assert!(text.starts_with("digits v1.0.0\n\nBetter.\n lockstep-model 1\n"));
-        assert!(words(&text).starts_with("Better.") && words(&text).ends_with("3 bytes"), "{:?}", words(&text));
+        assert!(
+            user_text(&text).starts_with("Better.") && user_text(&text).ends_with("3 bytes"),
+            "{:?}",
+            user_text(&text)
+        );
         let signed = format!("{text}-----BEGIN SSH SIGNATURE-----\nU1NI\n-----END SSH SIGNATURE-----\n");
         assert_eq!(read(&signed), Some(note()));
         let crlf = text.replace('\n', "\r\n");
@@ -185,8 +192,8 @@ mod tests {
         for text in ["", "digits v1.0.0", "lockstep-model 1", "lockstep-model 1\nnull", &deep, &long, &newer] {
             assert_eq!(read(text), None);
         }
-        assert_eq!(words("only a title"), "");
-        assert_eq!(words("title\n\nthe words\n-----BEGIN PGP SIGNATURE-----\nx"), "the words");
+        assert_eq!(user_text("only a title"), "");
+        assert_eq!(user_text("title\n\nthe words\n-----BEGIN PGP SIGNATURE-----\nx"), "the words");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What becomes of a version: it gets a label, loses it, is taken back; or its model ends.
+//! Plans changes to versions: assigning a label, removing it, withdrawing a version, deprecating a model.
 
 use std::collections::BTreeSet;
 
-use super::gate::{Gates, Meant};
+use super::gate::{GateScope, Gates};
 use super::note::NotedCheck;
 use super::publish;
 use super::register::snapshot_of;
@@ -10,44 +10,45 @@ use super::signed;
 use crate::error::{Error, Kind, Result};
 use crate::git::GitId;
 use crate::model::artifact;
-use crate::model::checks::{self, Judged};
-use crate::model::registry::tag_write::Act;
+use crate::model::checks::{self, CheckOutcome};
+use crate::model::registry::tag_write::PlannedTag;
 use crate::model::registry::{Event, Model, Registry};
 use crate::project::{Project, Rev};
 use crate::shell::word;
-use crate::tag::{Action, Asked, Label, ModelName, Version, Which};
+use crate::tag::{Action, Label, ModelName, ModelRequest, Version, Which};
 
-/// A label that is going to a version.
+/// The plan to assign a label to a version.
 pub struct Promotion {
-    pub act: Act,
+    pub new_tag: PlannedTag,
     pub version: Version,
     pub label: Label,
-    /// Who has it now.
+    /// The version that has it now.
     pub before: Option<Version>,
-    /// The tag by which that one has it.
+    /// The tag that assigned it to that version.
     pub given: Option<String>,
-    /// Has the model ended? It goes on with this, with the labels that it had.
+    /// Whether the model is deprecated. This assignment revives it, with its earlier labels.
     pub revives: bool,
-    pub checks: Vec<Judged>,
-    /// Its tag has no good signature, and needs one.
+    pub checks: Vec<CheckOutcome>,
+    /// Set if its tag needs a good signature and has none.
     pub unsigned: Option<Error>,
     /// Another version on its commit.
     pub sibling: Option<Version>,
 }
 
-/// What is going to be taken away.
+/// The plan to remove a label or a version.
 pub struct Removal {
-    pub acts: Vec<Act>,
-    /// `None` where a model as a whole ends.
+    pub new_tags: Vec<PlannedTag>,
+    /// `None` if the whole model is deprecated.
     pub version: Option<Version>,
-    /// Other versions that lose the label: one of them would have it next.
+    /// Other versions that lose the label: otherwise one of them would have it next.
     pub also: Vec<Version>,
-    /// Labels that it loses, and the version that each goes to.
+    /// Labels that it loses, and the version that gets each.
     pub labels: Vec<(Label, Option<Version>)>,
 }
 
 impl Promotion {
-    pub fn plan(project: &Project, registry: &Registry, asked: &Asked, label: &Label) -> Result<Promotion> {
+    /// Plans the assignment of a label. Errors: the version does not exist, or is withdrawn.
+    pub fn plan(project: &Project, registry: &Registry, asked: &ModelRequest, label: &Label) -> Result<Promotion> {
         let (model, _, version) = registry.find(asked)?;
         let name = &model.name;
         let Some(version) = version.cloned() else {
@@ -75,16 +76,16 @@ impl Promotion {
         let commit = event.commit;
         let snapshots = project.snapshots();
         let snapshot = snapshot_of(&snapshots, commit, &format!("{name}@{version}"))?;
-        // A version that others registered may have no artifact at its commit, and so nothing to meet.
+        // A version that was registered elsewhere may have no artifact at its commit, and so no conditions.
         let checks = match artifact::declared(&snapshot, name) {
-            Ok(artifact) => Gates::new(&snapshots, registry).judge(&snapshot, Meant::Artifact(&artifact)),
+            Ok(artifact) => Gates::new(&snapshots, registry).evaluate(&snapshot, GateScope::Artifact(&artifact)),
             Err(e) if e.kind == Kind::Missing => Vec::new(),
             Err(e) => return Err(e),
         };
         let title = format!("{name} {version} is {label}");
-        let mut act = Act::new(registry, name, Action::Promote(label.clone()), commit, title);
-        act.note.version = Some(version.to_string());
-        act.note.checks = checks.iter().map(NotedCheck::of).collect();
+        let mut new_tag = PlannedTag::new(registry, name, Action::Promote(label.clone()), commit, title);
+        new_tag.note.version = Some(version.to_string());
+        new_tag.note.checks = checks.iter().map(NotedCheck::of).collect();
         let given = model.labels.get(label);
         let before = given.and_then(|given| given.version.clone());
         let given = given.map(|given| model.events[given.event].tag.clone());
@@ -93,19 +94,19 @@ impl Promotion {
             false => None,
         };
         let revives = model.deprecated.is_some();
-        // Where a version was registered there by force, the user knows.
+        // If a version was registered there by force, the user knows.
         let is_forced = |event: &Event| event.note.as_ref().is_some_and(|note| !note.forced.is_empty());
         let here = model.events.iter().filter(|e| e.commit == commit && matches!(e.action, Action::Register(_)));
         let sibling = if here.clone().any(is_forced) { None } else { model.other_on_commit(commit, &version) };
-        Ok(Promotion { act, version, label: label.clone(), before, given, revives, checks, unsigned, sibling })
+        Ok(Promotion { new_tag, version, label: label.clone(), before, given, revives, checks, unsigned, sibling })
     }
 
-    /// Has the version the label already?
+    /// Returns true if the version has the label already.
     pub fn is_done(&self) -> bool {
         self.before.as_ref() == Some(&self.version)
     }
 
-    /// What speaks against it.
+    /// The refusal, if there is one.
     pub fn refusal(&self) -> Option<Error> {
         let failed = checks::failure(&self.checks);
         let why = match (&failed, &self.unsigned, &self.sibling) {
@@ -114,13 +115,13 @@ impl Promotion {
             (None, None, Some(_)) => "its commit has another version",
             (None, None, None) => return None,
         };
-        let name = &self.act.tag.name;
+        let name = &self.new_tag.tag.name;
         let what = format!("{name} {} does not become {}: {why}", self.version, self.label);
         let unsigned = self.unsigned.iter().map(|e| [std::slice::from_ref(&e.message), &e.causes].concat().join(": "));
         let sibling = self.sibling.as_ref().map(|sibling| {
             format!(
                 "{name} {sibling} is on the commit {}, too: GTO reads no repository with a label on such a commit",
-                self.act.commit.short()
+                self.new_tag.commit.short()
             )
         });
         let causes = failed.into_iter().flat_map(|e| e.causes).chain(unsigned).chain(sibling);
@@ -129,17 +130,17 @@ impl Promotion {
             let message = word(&format!("{name} {}", self.version)).into_owned();
             error = error.hint(format!("register a version on a new commit: git commit --allow-empty -m {message}"));
         }
-        Some(error.hint("--force promotes it all the same, and the tag says so"))
+        Some(error.hint("--force promotes it nevertheless, and the tag records it"))
     }
 
-    /// Takes what speaks against it into the tag.
+    /// Records the refusals in the tag, to proceed with `--force`.
     pub fn overrule(&mut self) {
-        self.act.note.forced = self.refusal().map(|e| e.causes).unwrap_or_default();
+        self.new_tag.note.forced = self.refusal().map(|e| e.causes).unwrap_or_default();
     }
 }
 
 impl Removal {
-    /// Takes a label away from all versions that have it, so that none gets it back.
+    /// Removes a label from all versions that have it, so that none gets it back.
     pub fn demote(registry: &Registry, name: &ModelName, label: &Label) -> Result<Removal> {
         let model = registry.model(name)?;
         let holders = model.holders(label);
@@ -147,23 +148,23 @@ impl Removal {
         if let Some(lone) = holders.iter().find(|given| given.version.is_none()) {
             return Err(without_version(model, label, lone.event));
         }
-        let mut acts = Vec::new();
-        // The answer goes last: an end in between leaves it as it was.
+        let mut new_tags = Vec::new();
+        // The answer is last: an interruption leaves it unchanged.
         for (given, counter) in holders.iter().rev().zip(model.next_counter()..) {
             let Some(version) = &given.version else { continue };
             let commit = model.events[given.event].commit;
             let title = format!("{name} {version} is no longer {label}");
-            let mut act = Act::new(registry, name, Action::Demote(label.clone()), commit, title);
-            act.tag.counter = Some(counter);
-            act.note.version = Some(version.to_string());
-            acts.push(act);
+            let mut new_tag = PlannedTag::new(registry, name, Action::Demote(label.clone()), commit, title);
+            new_tag.tag.counter = Some(counter);
+            new_tag.note.version = Some(version.to_string());
+            new_tags.push(new_tag);
         }
         let also = holders[1..].iter().filter_map(|given| given.version.clone()).collect();
-        Ok(Removal { acts, version: answer.version.clone(), also, labels: Vec::new() })
+        Ok(Removal { new_tags, version: answer.version.clone(), also, labels: Vec::new() })
     }
 
-    /// Takes a version back; `asked` without one ends the model.
-    pub fn deprecate(project: &Project, registry: &Registry, asked: &Asked, whole: bool) -> Result<Removal> {
+    /// Withdraws a version; `asked` without one deprecates the model.
+    pub fn deprecate(project: &Project, registry: &Registry, asked: &ModelRequest, whole: bool) -> Result<Removal> {
         let model = registry.model(&asked.name)?;
         let name = &model.name;
         if model.deprecated.is_some() {
@@ -174,19 +175,19 @@ impl Removal {
                 error.because("a tag about one of its versions would bring it back")
             });
         }
-        let mut removal = Removal { acts: Vec::new(), version: None, also: Vec::new(), labels: Vec::new() };
+        let mut removal = Removal { new_tags: Vec::new(), version: None, also: Vec::new(), labels: Vec::new() };
         if whole {
             let Some(last) = model.events.last() else { return Err(Error::missing(format!("{name} has no tags"))) };
             let commit = model.latest().map_or(last.commit, |(_, r)| model.events[r.event].commit);
-            let act = Act::new(registry, name, Action::Deprecate, commit, format!("{name} is deprecated"));
-            removal.acts.push(act.after(last_commit(project, model)?));
+            let new_tag = PlannedTag::new(registry, name, Action::Deprecate, commit, format!("{name} is deprecated"));
+            removal.new_tags.push(new_tag.after(last_commit(project, model)?));
             removal.labels = model.labels.keys().map(|label| (label.clone(), None)).collect();
             return Ok(removal);
         }
         if let Which::Label(label) = &asked.which {
             return Err(Error::usage(format!("{name}#{label} is a label; what is deprecated is a version")).hint(
                 format!(
-                    "lockstep model demote {} {} — takes the label away",
+                    "lockstep model demote {} {} — removes the label",
                     word(&name.to_string()),
                     word(&label.to_string())
                 ),
@@ -198,8 +199,14 @@ impl Removal {
             return Err(Error::usage(format!("{name} {version} is deprecated already")));
         }
         let title = format!("{name} {version} is deprecated");
-        removal.acts.push(Act::new(registry, name, Action::Deregister(version.clone()), event.commit, title));
-        let heir = |label: &Label| model.heir(label, &version).and_then(|given| given.version);
+        removal.new_tags.push(PlannedTag::new(
+            registry,
+            name,
+            Action::Deregister(version.clone()),
+            event.commit,
+            title,
+        ));
+        let heir = |label: &Label| model.next_holder(label, &version).and_then(|given| given.version);
         removal.labels = model.labels_of(&version).map(|(label, _)| (label.clone(), heir(label))).collect();
         removal.version = Some(version);
         Ok(removal)

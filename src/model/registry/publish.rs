@@ -1,9 +1,10 @@
 //! Publishing tags. A command that makes tags and pushes them does both or neither.
 //!
 //! The journal, `<git common dir>/lockstep/tag-pushes/journal.json`, names the tags before they are made and is removed
-//! when it is known what became of the push. Where the push fails, the remote is asked: tags that it has were published,
-//! others are deleted here, if they are exactly those of the command. What cannot be told stays as it is, and so it does
-//! after a kill: the next command that pushes settles it, all others of the registry tell of it ([`unsettled`]).
+//! when the result of the push is known. If the push fails, the remote is asked: tags that it has were published,
+//! others are deleted locally, if they are exactly those of the command. If the remote cannot be asked, or after a
+//! kill, the journal stays: the next command that pushes resolves it, all other registry commands report it
+//! ([`pending_tags`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,19 +33,19 @@ struct Journal {
     version: u32,
     /// The Git remote, or its URL without secrets.
     remote: String,
-    /// BLAKE3 of the URL, where it has secrets. It stands in the settings of Git alone.
+    /// BLAKE3 of the URL, if it has secrets. The URL itself is in the settings of Git only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
-    tags: Vec<Entry>,
+    tags: Vec<PendingTag>,
 }
 
 impl Journal {
-    fn new(remote: &Url, tags: Vec<Entry>) -> Journal {
+    fn new(remote: &Url, tags: Vec<PendingTag>) -> Journal {
         let hash = remote.has_secret().then(|| hash_of(remote));
         Journal { version: VERSION, remote: remote.to_string(), hash, tags }
     }
 
-    /// Where the tags were to go, if `remote`, which counts now, or the journal says so.
+    /// The URL that the tags were pushed to, if it is `remote` or in the journal.
     fn address(&self, remote: &Url) -> Option<Url> {
         match &self.hash {
             None => Some(Url::from(self.remote.as_str())),
@@ -59,18 +60,18 @@ fn hash_of(url: &Url) -> String {
 
 /// A tag that is made and pushed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Entry {
+pub struct PendingTag {
     pub name: String,
-    /// BLAKE3 of the content of its object without a signature: by it the tag is known again.
+    /// BLAKE3 of the content of its object without a signature, to recognise the tag.
     pub content: String,
 }
 
-impl Entry {
-    pub fn new(name: &str, content: &str) -> Entry {
-        Entry { name: name.into(), content: hash::hash_bytes(content.as_bytes()).hex() }
+impl PendingTag {
+    pub fn new(name: &str, content: &str) -> PendingTag {
+        PendingTag { name: name.into(), content: hash::hash_bytes(content.as_bytes()).hex() }
     }
 
-    /// Deletes it here, if this clone has exactly this tag.
+    /// Deletes the tag locally, if this clone has exactly this tag.
     pub fn delete(&self, repo: &Repo) -> Result<()> {
         self.object(repo)?.map_or(Ok(()), |object| repo.delete_tag(&self.name, object))
     }
@@ -82,20 +83,20 @@ impl Entry {
     }
 }
 
-/// A remote that tags are pushed to. Held by one command of the clone at a time.
+/// A remote that tags are pushed to. Locked by one command of the clone at a time.
 pub struct Publisher<'p> {
     repo: &'p Repo,
     pub remote: Url,
-    /// What became of tags of a command that did not end.
+    /// The results for tags of an interrupted command.
     pub settled: Vec<String>,
     _lock: FileLock,
 }
 
 impl<'p> Publisher<'p> {
-    /// Settles what an earlier command left.
+    /// Resolves the journal of an interrupted command.
     ///
-    /// Errors: [`Kind::Usage`] if Git knows no remote; [`Kind::Remote`] if a command did not end, and the remote does not
-    /// say what became of its tags.
+    /// Errors: [`Kind::Usage`] if Git has no remote; [`Kind::Remote`] if the remote does not answer, so that the state
+    /// of its tags is unknown.
     pub fn open(project: &'p Project, sink: &dyn Sink) -> Result<Publisher<'p>> {
         let repo = &project.repo;
         let remote = repo.tag_remote()?;
@@ -110,15 +111,15 @@ impl<'p> Publisher<'p> {
         };
         let mut publisher = Publisher { repo, remote, settled: Vec::new(), _lock: lock };
         if let Some(journal) = read(repo)? {
-            publisher.settled = publisher.settle_journal(&journal)?;
-            publisher.forget()?;
+            publisher.settled = publisher.resolve_journal(&journal)?;
+            publisher.remove_journal()?;
         }
         Ok(publisher)
     }
 
-    /// Compares the tags of a model here with those at the remote; those that the remote lacks come back.
+    /// Compares the local tags of a model with those at the remote; returns those that the remote lacks.
     ///
-    /// Errors ([`Kind::Remote`]): the remote has tags that this clone lacks, so that it cannot know what to do.
+    /// Errors ([`Kind::Remote`]): the remote has tags that this clone lacks, so the next tag cannot be determined.
     pub fn compare(&self, name: &ModelName, model: Option<&Model>) -> Result<Vec<String>> {
         let there = self.repo.tags_at(&self.remote, &ModelTag::patterns(name))?;
         let here: BTreeMap<&str, GitId> = model
@@ -142,24 +143,24 @@ impl<'p> Publisher<'p> {
         Ok(here.keys().filter(|tag| !there.contains_key(**tag)).map(|tag| tag.to_string()).collect())
     }
 
-    /// Writes down which tags are going to be made.
-    pub fn announce(&self, tags: Vec<Entry>) -> Result<()> {
+    /// Writes the names of the tags to the journal, before they are made.
+    pub fn announce(&self, tags: Vec<PendingTag>) -> Result<()> {
         let journal = Journal::new(&self.remote, tags);
         replace_file(&path(self.repo), &serde_json::to_vec_pretty(&journal).unwrap_or_default())
     }
 
-    /// Pushes the tags that were announced and made. Where they do not arrive, they are deleted here.
+    /// Pushes the announced tags. If they do not arrive, they are deleted locally.
     ///
     /// Errors: [`Kind::Remote`].
-    pub fn push_new(&self, tags: &[Entry]) -> Result<()> {
+    pub fn push_new(&self, tags: &[PendingTag]) -> Result<()> {
         let names: Vec<String> = tags.iter().map(|tag| tag.name.clone()).collect();
-        let Err(failed) = self.repo.push_tags(&self.remote, &names) else { return self.forget() };
+        let Err(failed) = self.repo.push_tags(&self.remote, &names) else { return self.remove_journal() };
         let quoted = names.join(", ");
         let remote = &self.remote;
         let Ok(there) = self.repo.tags_at(remote, &names) else {
             let error = Error::new(Kind::Remote, format!("whether {quoted} arrived at {remote} is not known"));
             let error = failed.causes.into_iter().fold(error, Error::because);
-            return Err(error.hint("run the same command again when the remote can be reached: it settles this"));
+            return Err(error.hint("run the same command again when the remote can be reached: it resolves this"));
         };
         let mut kept = Vec::new();
         for tag in tags {
@@ -169,7 +170,7 @@ impl<'p> Publisher<'p> {
                 false => self.repo.delete_tag(&tag.name, object)?,
             }
         }
-        self.forget()?;
+        self.remove_journal()?;
         if kept.len() == tags.len() {
             return Ok(());
         }
@@ -201,12 +202,12 @@ impl<'p> Publisher<'p> {
     }
 
     /// Removes the journal.
-    pub fn forget(&self) -> Result<()> {
+    pub fn remove_journal(&self) -> Result<()> {
         FileWriter::lock(&path(self.repo))?.remove()
     }
 
-    /// Keeps what the remote has, deletes the rest; what became of each comes back.
-    fn settle_journal(&self, journal: &Journal) -> Result<Vec<String>> {
+    /// Keeps what the remote has and deletes the rest; returns the result for each.
+    fn resolve_journal(&self, journal: &Journal) -> Result<Vec<String>> {
         let mut own = Vec::new();
         for tag in &journal.tags {
             own.extend(tag.object(self.repo)?.map(|object| (&tag.name, object)));
@@ -246,10 +247,10 @@ impl<'p> Publisher<'p> {
     }
 }
 
-/// Tags of this clone that a command was to push which did not end, with their remote: they may be there or not.
-pub fn unsettled(repo: &Repo) -> Vec<(String, String)> {
+/// Local tags of an interrupted command, with their remote: they may have been pushed or not.
+pub fn pending_tags(repo: &Repo) -> Vec<(String, String)> {
     let Ok(Some(journal)) = read(repo) else { return Vec::new() };
-    let is_here = |tag: &&Entry| matches!(tag.object(repo), Ok(Some(_)));
+    let is_here = |tag: &&PendingTag| matches!(tag.object(repo), Ok(Some(_)));
     let remote = Url::from(journal.remote.as_str());
     journal.tags.iter().filter(is_here).map(|tag| (tag.name.clone(), remote.to_string())).collect()
 }
@@ -266,7 +267,7 @@ pub fn force_command(remote: &Url, tag: &str) -> String {
     format!("git push --force {} {}", typed(remote), word(&format!("refs/tags/{tag}")))
 }
 
-/// A Git remote as a word of a command that is shown. A URL with a secret is left for the user to type.
+/// A Git remote as a word of a displayed command. A URL with a secret is left for the user to type.
 fn typed(remote: &Url) -> String {
     if remote.has_secret() { "URL".into() } else { word(remote.raw()).into_owned() }
 }

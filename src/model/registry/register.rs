@@ -1,12 +1,12 @@
-//! Registering a version: a plan that is only read from the repository, then one tag.
+//! Registering a version: a plan that only reads the repository, then one tag.
 //!
-//! A version is refused that could not be reproduced later: what the locks do not pin or pin of other inputs, changes
-//! that are not committed, conditions that do not hold, bytes that nobody else can get. `--force` overrules all but the
-//! first, and the tag says so. A number is given once, whatever became of it.
+//! A version that could not be reproduced later is refused: inputs that the locks do not pin, uncommitted changes,
+//! failed conditions, bytes that no remote has. `--force` overrules all but the first, and the tag records it. A number
+//! is assigned once, even if it is withdrawn.
 
 use std::collections::BTreeMap;
 
-use super::gate::{self, Gates, Meant};
+use super::gate::{self, GateScope, Gates};
 use super::note::{NotedCheck, NotedFile, NotedStage};
 use crate::cache::entries::{self, RunRecord};
 use crate::cache::signatures::TrustPolicy;
@@ -15,11 +15,11 @@ use crate::event::Sink;
 use crate::git::CommitInfo;
 use crate::lfs;
 use crate::model::artifact::{self, Artifact};
-use crate::model::availability::{self, Kept};
-use crate::model::checks::{self, Judged, Metrics};
+use crate::model::availability::{self, Availability};
+use crate::model::checks::{self, CheckOutcome, Metrics};
 use crate::model::origin::{self, Origin};
 use crate::model::registry::Registry;
-use crate::model::registry::tag_write::Act;
+use crate::model::registry::tag_write::PlannedTag;
 use crate::model::reproducible;
 use crate::path::RepoPath;
 use crate::project::Project;
@@ -29,19 +29,19 @@ use crate::store::ObjectKind;
 use crate::tag::{Action, Bump, ModelName, Version};
 use crate::value::Value;
 
-/// So many run records fit into a message that people may read. Metrics are kept whole.
+/// The maximum number of run records in a message that people may read. Metrics are stored completely.
 const MOST: usize = 200;
 
 /// Which number the version gets.
 #[derive(Clone, Debug)]
-pub enum Number {
+pub enum VersionNumber {
     This(Version),
     Next(Bump),
 }
 
-/// A registration that may go on, or has something against it.
-pub struct Plan {
-    pub act: Act,
+/// The plan of a registration, with the reasons against it.
+pub struct RegistrationPlan {
+    pub new_tag: PlannedTag,
     pub version: Version,
     pub artifact: Artifact,
     pub origin: Origin,
@@ -52,35 +52,35 @@ pub struct Plan {
     pub doubts: Vec<String>,
     /// Metrics files of its pipeline that cannot be read.
     pub unread: Vec<String>,
-    pub checks: Vec<Judged>,
+    pub checks: Vec<CheckOutcome>,
     /// What does not hinder it.
     pub warnings: Vec<String>,
 }
 
-impl Plan {
-    /// `rev` is the commit's name; `None` for the one that is checked out, which the workspace is then held against.
+impl RegistrationPlan {
+    /// `rev` is the commit's name; `None` for the checked-out commit, which is then compared with the workspace.
     pub fn make(
         project: &Project,
         registry: &Registry,
         name: &ModelName,
-        number: &Number,
+        number: &VersionNumber,
         rev: Option<&str>,
         sink: &dyn Sink,
-    ) -> Result<Plan> {
-        let version = free(registry, name, number)?;
+    ) -> Result<RegistrationPlan> {
+        let version = unused_number(registry, name, number)?;
         let snapshots = project.snapshots();
         let snapshot = snapshots.at(&Rev::Named(rev.unwrap_or("HEAD").to_string()))?;
         let artifact = artifact::declared(&snapshot, name)?;
         let origin = origin::trace(&snapshot, &artifact.path)?;
         refuse_pointer(project, &origin)?;
         let commit = snapshot.git().ok_or_else(|| Error::new(Kind::Bug, "a commit without Git"))?;
-        let stages = reproducible::concerned(&snapshot, &artifact, &origin);
+        let stages = reproducible::stages_to_check(&snapshot, &artifact, &origin);
         let mut doubts = reproducible::of_commit(&snapshot, &stages)?;
         if rev.is_none() {
             doubts.extend(reproducible::of_workspace(project, &snapshot, &stages, sink)?);
         }
         let mut warnings = Vec::new();
-        warnings.extend(twin(registry, name, &origin));
+        warnings.extend(version_with_same_bytes(registry, name, &origin));
         let model = registry.models.get(name);
         let sibling = model.and_then(|model| model.on_commit(commit.id));
         if let (None, Some(other)) = (&sibling, model.and_then(|model| model.other_on_commit(commit.id, &version))) {
@@ -89,26 +89,37 @@ impl Plan {
                  `lockstep model promote` refuses it"
             ));
         }
-        match availability::elsewhere(project, &snapshot, &origin)? {
-            Kept::Nowhere => warnings.push(format!(
-                "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
+        match availability::check_availability(project, &snapshot, &origin)? {
+            Availability::Nowhere => warnings.push(format!(
+                "there is no remote, so no other clone can get {}: lockstep remote add -d NAME URL, then lockstep push",
                 origin.path
             )),
-            Kept::Lacking(why) => doubts.extend(why),
+            Availability::Lacking(why) => doubts.extend(why),
         }
-        let checks = Gates::new(&snapshots, registry).judge(&snapshot, Meant::Artifact(&artifact));
+        let checks = Gates::new(&snapshots, registry).evaluate(&snapshot, GateScope::Artifact(&artifact));
         let measured = gate::metrics(&snapshot, artifact.file);
-        // A file that its commit pins and that is not at hand has metrics, too, which the tag would lack.
+        // A pinned file that is not available has metrics, too, which the tag would lack.
         let is_pinned = |path: &RepoPath| snapshot.locate(path).map_or(true, |found| found.is_some());
         let broken = measured.unread.iter().filter(|(path, error)| error.kind != Kind::Missing || is_pinned(path));
         let unread = broken.map(|(_, error)| error.message.clone()).collect();
         let title = format!("{name} {version}");
-        let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
-        describe(project, &snapshot, &origin, measured, &checks, &mut act)?;
-        Ok(Plan { act, version, about: commit.info()?, artifact, origin, sibling, doubts, unread, checks, warnings })
+        let mut new_tag = PlannedTag::new(registry, name, Action::Register(version.clone()), commit.id, title);
+        describe(project, &snapshot, &origin, measured, &checks, &mut new_tag)?;
+        Ok(RegistrationPlan {
+            new_tag,
+            version,
+            about: commit.info()?,
+            artifact,
+            origin,
+            sibling,
+            doubts,
+            unread,
+            checks,
+            warnings,
+        })
     }
 
-    /// What speaks against it; `None` if nothing does.
+    /// The refusal; `None` if there is none.
     pub fn refusal(&self) -> Option<Error> {
         let failed = checks::failure(&self.checks);
         if self.sibling.is_none() && self.doubts.is_empty() && self.unread.is_empty() && failed.is_none() {
@@ -126,31 +137,31 @@ impl Plan {
             format!(
                 "{name} {sibling} is on the commit {}: GTO, and what builds on it, reads no repository with two versions of a \
                  model on one commit",
-                self.act.commit.short()
+                self.new_tag.commit.short()
             )
         }));
         error.causes.extend(self.doubts.iter().chain(&self.unread).cloned());
         error.causes.extend(failed.into_iter().flat_map(|e| e.causes));
         if let Some(sibling) = &self.sibling {
-            error = error.hint(format!("use the version that is there: {}", word(&format!("{name}@{sibling}"))));
+            error = error.hint(format!("use the existing version: {}", word(&format!("{name}@{sibling}"))));
             error = error.hint(format!(
                 "or give the number to a new commit: git commit --allow-empty -m {}",
                 word(&format!("{name} {version}"))
             ));
         }
         if !self.doubts.is_empty() {
-            error = error.hint("mend that and register again: lockstep repro, git commit, lockstep push");
+            error = error.hint("fix that and register again: lockstep repro, git commit, lockstep push");
         }
-        Some(error.hint("--force registers it all the same, and the tag says so"))
+        Some(error.hint("--force registers it nevertheless, and the tag records it"))
     }
 
-    /// Takes what speaks against it into the tag.
+    /// Records the refusals in the tag, to proceed with `--force`.
     pub fn overrule(&mut self) {
-        self.act.note.forced = self.refusal().map(|e| e.causes).unwrap_or_default();
+        self.new_tag.note.forced = self.refusal().map(|e| e.causes).unwrap_or_default();
     }
 }
 
-/// What was pinned by a version that took a pointer for the file is no model.
+/// Refuses a Git LFS pointer that was pinned as if it were the model.
 fn refuse_pointer(project: &Project, origin: &Origin) -> Result<()> {
     let pin = origin.pin;
     if pin.is_dir() || pin.size >= lfs::LARGEST || !project.store().contains(&pin) {
@@ -162,23 +173,23 @@ fn refuse_pointer(project: &Project, origin: &Origin) -> Result<()> {
     }
 }
 
-/// The number, if it was never given.
-fn free(registry: &Registry, name: &ModelName, number: &Number) -> Result<Version> {
+/// The number, if it was never assigned.
+fn unused_number(registry: &Registry, name: &ModelName, number: &VersionNumber) -> Result<Version> {
     let model = registry.models.get(name);
     let highest = model.and_then(|m| m.highest());
     let version = match number {
-        Number::This(version) => version.clone(),
-        Number::Next(bump) => highest.cloned().unwrap_or_else(Version::zero).bumped(*bump),
+        VersionNumber::This(version) => version.clone(),
+        VersionNumber::Next(bump) => highest.cloned().unwrap_or_else(Version::zero).bumped(*bump),
     };
     let Some(registered) = model.and_then(|m| m.versions.get(&version)) else { return Ok(version) };
     let what = if registered.withdrawn.is_some() { "was registered and taken back" } else { "is registered already" };
     let next = highest.unwrap_or(&version).bumped(Bump::Patch);
-    Err(Error::usage(format!("{name} {version} {what}; a number is given once"))
+    Err(Error::usage(format!("{name} {version} {what}; a number is assigned once"))
         .hint(format!("lockstep model register {} --version {next}", word(&name.to_string()))))
 }
 
 /// A version with the same bytes.
-fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String> {
+fn version_with_same_bytes(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String> {
     let model = registry.models.get(name)?;
     let hash = origin.pin.id.hex();
     let same = |event: usize| model.events[event].note.as_ref()?.file.as_ref().map(|f| f.blake3 == hash);
@@ -186,18 +197,18 @@ fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String
     Some(format!("{name} {version} is the same file, byte for byte"))
 }
 
-/// Puts into the tag what neither its name nor the commit's lock says.
+/// Adds to the tag what neither its name nor the commit's lock has.
 fn describe(
     project: &Project,
     snapshot: &Snapshot<'_>,
     origin: &Origin,
     measured: Metrics,
-    checks: &[Judged],
-    act: &mut Act,
+    checks: &[CheckOutcome],
+    new_tag: &mut PlannedTag,
 ) -> Result<()> {
     let pipelines = &snapshot.definitions.pipelines;
     let pin = origin.pin;
-    act.note.file = Some(NotedFile {
+    new_tag.note.file = Some(NotedFile {
         path: origin.path.to_string(),
         blake3: pin.id.hex(),
         size: pin.size,
@@ -206,26 +217,26 @@ fn describe(
         dir_hash: if pin.is_dir() { availability::dir_hash(project.store(), &pin) } else { None },
     });
     for id in origin.stages.iter().take(MOST) {
-        let Some(entry) = origin::entry(snapshot, *id)? else { continue };
+        let Some(entry) = origin::lock_entry(snapshot, *id)? else { continue };
         let address = pipelines.address(*id, &RepoPath::root());
-        if act.note.stage.is_none() {
-            act.note.stage = Some(NotedStage { address: address.clone(), key: entry.key.hex() });
+        if new_tag.note.stage.is_none() {
+            new_tag.note.stage = Some(NotedStage { address: address.clone(), key: entry.key.hex() });
         }
         if let Some(record) = record(project, entry) {
-            act.note.runs.insert(address, record);
+            new_tag.note.runs.insert(address, record);
         }
     }
     for (path, values) in measured.files {
         let values: BTreeMap<String, Value> = values.into_iter().collect();
         if !values.is_empty() {
-            act.note.metrics.insert(path.to_string(), values);
+            new_tag.note.metrics.insert(path.to_string(), values);
         }
     }
-    act.note.checks = checks.iter().map(NotedCheck::of).collect();
+    new_tag.note.checks = checks.iter().map(NotedCheck::of).collect();
     Ok(())
 }
 
-/// The run that made what the lock pins: of those under its key the newest with the same outputs.
+/// The run that made the pinned output: the newest under its key with the same outputs.
 fn record(project: &Project, entry: &crate::lock::StageLock) -> Option<RunRecord> {
     let same = |run: &crate::lock::StageLock| {
         entry.outs.iter().all(|(path, out)| run.outs.get(path).is_some_and(|o| o.pin.id == out.pin.id))

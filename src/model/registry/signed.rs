@@ -1,4 +1,4 @@
-//! Signatures that decide: which tags have to have a good one before a version or a label counts.
+//! Required signatures: which tags need a good one before a version or a label is valid.
 
 use crate::error::{Error, Result};
 use crate::git::Repo;
@@ -9,10 +9,10 @@ use crate::project::Snapshot;
 use crate::shell::word;
 use crate::tag::{Action, ModelName, Version, Which};
 
-/// Must the tags of a model have good signatures? The environment says so, or the pipeline files of the worktree as
-/// `now` has them: not those of the commit that is being asked for.
+/// Returns true if the tags of a model need good signatures, by the environment or by the pipeline files of the
+/// worktree in `now`, not those of the requested commit.
 ///
-/// Errors: a pipeline file of the model's folder has mistakes, and may ask for signatures.
+/// Errors: a pipeline file of the model's folder is invalid, and may require signatures.
 pub fn is_required(now: &Snapshot<'_>, name: &ModelName) -> Result<bool> {
     if now.project.repo.require_signed {
         return Ok(true);
@@ -20,23 +20,23 @@ pub fn is_required(now: &Snapshot<'_>, name: &ModelName) -> Result<bool> {
     let is_of_model = |file: &RepoPath| file.parent().unwrap_or_default().as_str() == name.folder();
     if let Some((_, error)) = now.definitions.broken.iter().find(|(file, _)| is_of_model(file)) {
         let error = error.clone();
-        return Err(error.because(format!("whether the tags of {name} must be signed cannot be told")));
+        return Err(error.because(format!("whether the tags of {name} must be signed is not known")));
     }
     let files = now.definitions.pipelines.files.iter().filter(|file| is_of_model(&file.path));
     let mut declared = files.flat_map(|file| &file.artifacts).filter(|(key, _)| key == name.short());
     Ok(declared.any(|(_, value)| artifact::asks_for_signatures(value)))
 }
 
-/// Refuses an answer, the event `at` of a model, that rests on a tag without a good signature. The latest version rests
-/// also on the tags that took back those before which it would not be the latest, and a label on those that took it from
-/// versions before its own: without them, a tag that anybody may push would bring an old version back.
+/// Refuses an answer, the event `at` of a model, that depends on a tag without a good signature. The latest version
+/// also depends on the tags that withdrew higher ones, and a label on those that removed it from other versions:
+/// otherwise a tag that anyone may push could bring an old version back.
 pub fn require(repo: &Repo, model: &Model, which: Option<&Which>, at: usize) -> Result<()> {
     let mut events = vec![at];
     let (event, latest) = (&model.events[at], model.version_of(at));
     match &event.action {
         _ if which == Some(&Which::Latest) => events.extend(withdrawals(model, latest.as_ref())),
         Action::Promote(label) if model.holds(at) => events.extend(model.support(label)),
-        // Where the tag of a label does not name its version, the tags of versions on its commit tell.
+        // If the tag of a label does not name its version, the tags of versions on its commit decide.
         Action::Promote(_) | Action::Demote(_) if event.noted != latest => {
             events.extend(latest.as_ref().and_then(|version| Some(model.versions.get(version)?.event)));
         }
@@ -49,9 +49,9 @@ pub fn require(repo: &Repo, model: &Model, which: Option<&Which>, at: usize) -> 
     }
 }
 
-/// The answers of a model that a deployment asks for, its latest version and its labels: how each is called, and why its
-/// tags do not do.
-pub fn judge(repo: &Repo, model: &Model) -> Vec<(String, Option<Error>)> {
+/// The answers of a model for a deployment, its latest version and its labels: the name of each, and why its tags are
+/// not sufficient.
+pub fn unsigned_answers(repo: &Repo, model: &Model) -> Vec<(String, Option<Error>)> {
     let latest = model.latest().map(|(_, registered)| (model.name.to_string(), Which::Latest, registered.event));
     let labels = model
         .labels
@@ -61,8 +61,8 @@ pub fn judge(repo: &Repo, model: &Model) -> Vec<(String, Option<Error>)> {
     all.map(|(name, which, at)| (name, require(repo, model, Some(&which), at).err())).collect()
 }
 
-/// The error of [`require`] where the latest version was asked for: an older one is never taken unasked, since the newer
-/// may be there to replace it.
+/// The error of [`require`] for the latest version: an older one is not used silently, since the newer may be there to
+/// replace it.
 fn refuse_latest(repo: &Repo, model: &Model, latest: &Version, error: Error) -> Error {
     let counts = model.versions.iter().rev().filter(|(version, r)| *version < latest && r.withdrawn.is_none());
     let mut good = counts.filter(|(_, r)| model.events[r.event].signature(repo).is_good());

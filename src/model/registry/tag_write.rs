@@ -1,9 +1,9 @@
-//! One act on the registry: a tag that is going to be made, and making it together with others.
+//! Writes registry tags: plans a tag, and makes it together with others.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::note::{self, Note};
-use super::publish::{Entry, Publisher};
+use super::publish::{PendingTag, Publisher};
 use super::signed;
 use crate::error::{Error, Result};
 use crate::git::{Committer, GitId, NewTag};
@@ -15,10 +15,10 @@ use crate::url::Url;
 
 /// A tag to be made.
 #[derive(Clone, Debug)]
-pub struct Act {
+pub struct PlannedTag {
     pub tag: ModelTag,
     pub commit: GitId,
-    /// It is dated later than this, in seconds since 1970.
+    /// The tag is dated later than this, in seconds since 1970.
     pub after: Option<i64>,
     /// The tag of the model with the latest time.
     latest: Option<String>,
@@ -27,34 +27,34 @@ pub struct Act {
     pub note: Note,
 }
 
-/// How it is made.
+/// How tags are made.
 #[derive(Clone, Debug, Default)]
-pub struct Manner {
-    /// What the user says about it.
+pub struct TagOptions {
+    /// The user's text.
     pub words: Option<String>,
     pub sign: bool,
 }
 
-/// What was made.
+/// The result.
 #[derive(Clone, Debug)]
-pub struct Done {
+pub struct TagResult {
     /// The Git remote that the tags were pushed to.
     pub pushed: Option<Url>,
-    /// What the user should know.
+    /// Remarks for the user.
     pub remarks: Vec<String>,
 }
 
 /// A tag with its whole content.
-struct Draft {
+struct DraftTag {
     name: String,
     commit: GitId,
     message: String,
     sign: bool,
 }
 
-impl Act {
+impl PlannedTag {
     /// `title` is what the tag says in one line.
-    pub fn new(registry: &Registry, name: &ModelName, action: Action, commit: GitId, title: String) -> Act {
+    pub fn new(registry: &Registry, name: &ModelName, action: Action, commit: GitId, title: String) -> PlannedTag {
         let model = registry.models.get(name);
         let event = match action {
             Action::Register(_) => "register",
@@ -73,32 +73,37 @@ impl Act {
         let tag = ModelTag { name: name.clone(), counter: counter(model, &action), action };
         let latest = model.and_then(|model| model.events.iter().max_by_key(|event| event.time));
         let latest = latest.map(|event| event.tag.clone());
-        Act { tag, commit, after: model.and_then(Model::last_time), latest, title, note }
+        PlannedTag { tag, commit, after: model.and_then(Model::last_time), latest, title, note }
     }
 
-    /// The commit, without which the tag would not be the last one.
-    pub fn after(self, time: Option<i64>) -> Act {
+    /// Sets the time of the commit, so that the tag is later than it.
+    pub fn after(self, time: Option<i64>) -> PlannedTag {
         let latest = self.latest.filter(|_| self.after >= time);
-        Act { after: self.after.max(time), latest, ..self }
+        PlannedTag { after: self.after.max(time), latest, ..self }
     }
 
-    fn draft(mut self, by: &Committer, project: &Project, manner: &Manner) -> Result<Draft> {
+    fn draft(mut self, by: &Committer, project: &Project, options: &TagOptions) -> Result<DraftTag> {
         self.note.actor = by.who.clone();
         self.note.time = rfc3339(by.time);
-        let message = note::write(&self.title, manner.words.as_deref(), &self.note);
-        let sign = manner.sign || signed::is_required(&project.at(&Rev::Worktree)?, &self.tag.name)?;
-        Ok(Draft { name: self.tag.to_string(), commit: self.commit, message, sign })
+        let message = note::write(&self.title, options.words.as_deref(), &self.note);
+        let sign = options.sign || signed::is_required(&project.at(&Rev::Worktree)?, &self.tag.name)?;
+        Ok(DraftTag { name: self.tag.to_string(), commit: self.commit, message, sign })
     }
 }
 
 /// Makes tags, and pushes them if there is a publisher: all of them, or none.
 ///
-/// Errors: none was made; or, [`Kind::Remote`](crate::error::Kind::Remote), what became of them at the remote is not
-/// known.
-pub fn perform(project: &Project, acts: Vec<Act>, manner: &Manner, publisher: Option<&Publisher<'_>>) -> Result<Done> {
-    let (by, remarks) = dated(project.repo.committer()?, &acts)?;
-    let drafts = acts.into_iter().map(|act| act.draft(&by, project, manner)).collect::<Result<Vec<_>>>()?;
-    let entries: Vec<Entry> = drafts.iter().map(|draft| draft.entry(&by)).collect();
+/// Errors: none was made; or, [`Kind::Remote`](crate::error::Kind::Remote), their state at the remote is unknown.
+pub fn perform(
+    project: &Project,
+    new_tags: Vec<PlannedTag>,
+    options: &TagOptions,
+    publisher: Option<&Publisher<'_>>,
+) -> Result<TagResult> {
+    let (by, remarks) = dated(project.repo.committer()?, &new_tags)?;
+    let drafts =
+        new_tags.into_iter().map(|new_tag| new_tag.draft(&by, project, options)).collect::<Result<Vec<_>>>()?;
+    let entries: Vec<PendingTag> = drafts.iter().map(|draft| draft.entry(&by)).collect();
     if let Some(publisher) = publisher {
         publisher.announce(entries.clone())?;
     }
@@ -107,55 +112,54 @@ pub fn perform(project: &Project, acts: Vec<Act>, manner: &Manner, publisher: Op
             for made in &entries[..at] {
                 made.delete(&project.repo)?;
             }
-            publisher.map_or(Ok(()), Publisher::forget)?;
+            publisher.map_or(Ok(()), Publisher::remove_journal)?;
             return Err(error);
         }
     }
-    let Some(publisher) = publisher else { return Ok(Done { pushed: None, remarks }) };
+    let Some(publisher) = publisher else { return Ok(TagResult { pushed: None, remarks }) };
     publisher.push_new(&entries)?;
-    Ok(Done { pushed: Some(publisher.remote.clone()), remarks })
+    Ok(TagResult { pushed: Some(publisher.remote.clone()), remarks })
 }
 
-impl Draft {
+impl DraftTag {
     fn tag(&self) -> NewTag<'_> {
         NewTag { name: &self.name, commit: self.commit, message: &self.message, sign: self.sign }
     }
 
-    fn entry(&self, by: &Committer) -> Entry {
-        Entry::new(&self.name, &self.tag().content(by))
+    fn entry(&self, by: &Committer) -> PendingTag {
+        PendingTag::new(&self.name, &self.tag().content(by))
     }
 }
 
-/// Readers order tags by their times, so a new tag is dated after those that are there: a second later where the clock
-/// says otherwise.
-fn dated(by: Committer, acts: &[Act]) -> Result<(Committer, Vec<String>)> {
-    let times = acts.iter().filter_map(|act| Some((act.after?, act)));
-    let Some((last, act)) = times.max_by_key(|(time, _)| *time).filter(|(last, _)| *last >= by.time) else {
+/// Readers order tags by their times, so a new tag is dated after existing ones: a second later if the clock is behind.
+fn dated(by: Committer, new_tags: &[PlannedTag]) -> Result<(Committer, Vec<String>)> {
+    let times = new_tags.iter().filter_map(|new_tag| Some((new_tag.after?, new_tag)));
+    let Some((last, new_tag)) = times.max_by_key(|(time, _)| *time).filter(|(last, _)| *last >= by.time) else {
         return Ok((by, Vec::new()));
     };
     if last >= LAST_SECOND {
-        let name = act.tag.name.to_string();
-        let dated = match &act.latest {
+        let name = new_tag.tag.name.to_string();
+        let dated = match &new_tag.latest {
             Some(tag) => format!("the tag {tag} is dated after the year 9999"),
             None => format!("a commit of {name} is dated after the year 9999"),
         };
         let error = Error::usage(format!("{dated}, so no later tag can be made"))
             .hint(format!("see it: lockstep model history {}", word(&name)));
-        return Err(match &act.latest {
+        return Err(match &new_tag.latest {
             Some(tag) => error.hint(format!("if it is a mistake, delete the tag: git tag -d {}", word(tag))),
             None => error,
         });
     }
     let ahead = last - by.time;
     let remark = format!(
-        "the last tag of the model is dated {}, ahead of this clock; the new one is dated a second later, so that it counts",
+        "the last tag of the model is dated {}, ahead of this clock; the new one is dated a second later, so that it takes effect",
         rfc3339(last)
     );
     Ok((by.with_time(last + 1), if ahead > TOLERANCE { vec![remark] } else { Vec::new() }))
 }
 
-/// Labels always carry a counter. Versions do not: a number is given once. What takes something back, or ends a model,
-/// carries one only where a tag of the plain name is there already.
+/// Labels always have a counter. Versions do not: a number is assigned once. A tag that withdraws or deprecates has one
+/// only if the plain name is taken.
 fn counter(model: Option<&Model>, action: &Action) -> Option<u64> {
     let next = model.map_or(1, Model::next_counter);
     let taken = model.is_some_and(|model| model.events.iter().any(|e| e.action == *action));
@@ -165,13 +169,13 @@ fn counter(model: Option<&Model>, action: &Action) -> Option<u64> {
     }
 }
 
-/// Clocks of people who work together differ by less, in seconds.
+/// The usual difference between clocks of collaborators, in seconds.
 const TOLERANCE: i64 = 300;
 
-/// The end of the year 9999, after which times are written otherwise.
+/// The end of the year 9999, after which times have another format.
 pub const LAST_SECOND: i64 = 253_402_300_799;
 
-/// `2026-01-01T00:00:00Z`; a time that no calendar has is that of the beginning.
+/// `2026-01-01T00:00:00Z`; an invalid time is shown as the epoch.
 pub fn rfc3339(seconds: i64) -> String {
     let seconds = u64::try_from(seconds.min(LAST_SECOND + 1)).ok().filter(|s| *s <= LAST_SECOND as u64).unwrap_or(0);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()

@@ -1,7 +1,7 @@
-//! The most that a remote may send: for each sort of object what one can have, or what its index says, and a little more
-//! than a page of a listing. What sends more is wrong or hostile, and reading ends there.
+//! Upper bounds on what a remote may send, for each kind of object: its largest valid size or the size in the index,
+//! and a little more than one page for a listing. A longer answer is wrong or hostile, and reading stops at the bound.
 
-use crate::remote::backend::fault::{Fault, Why};
+use crate::remote::backend::fault::{Fault, FaultKind};
 
 /// `lockstep-remote`.
 pub const MARKER: u64 = 256;
@@ -11,17 +11,19 @@ pub const NAMES: u64 = 16 << 20;
 pub const SEGMENT: u64 = 128 << 20;
 /// All segments together.
 pub const SEGMENTS: u64 = 512 << 20;
-/// A note on what is about to go.
+/// A note on objects that are marked for removal.
 pub const NOTE: u64 = 64 << 20;
-/// An answer that is no object: a page of a listing, a token, a refusal.
+/// An answer that does not carry an object: a page of a listing, a token, a refusal.
 pub const ANSWER: u64 = 32 << 20;
 /// Entries of a listing.
 pub const ENTRIES: usize = 10_000_000;
 
+/// The error for an object that is larger than allowed.
 pub fn too_large(path: &str, most: u64) -> Fault {
-    Fault::new(Why::Other, format!("{path} is larger than the {most} bytes that it may have"))
+    Fault::new(FaultKind::Other, format!("{path} is larger than the {most} bytes that it may have"))
 }
 
+/// The error for a listing with too many entries.
 pub fn too_many(folder: &str) -> Fault {
-    Fault::new(Why::Other, format!("{folder}/ has more than {ENTRIES} entries"))
+    Fault::new(FaultKind::Other, format!("{folder}/ has more than {ENTRIES} entries"))
 }

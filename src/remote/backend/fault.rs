@@ -1,4 +1,4 @@
-//! What went wrong at a remote: the words of some thirty services and of the operating system, in ours.
+//! Errors of remotes: maps the messages of about thirty services and of the operating system to lockstep's own.
 
 use std::io;
 
@@ -7,53 +7,53 @@ use crate::remote::settings::address::{Address, Scheme};
 use crate::shell::word;
 use crate::url::Url;
 
-/// Why a remote did not do what it was asked for.
+/// Why a remote did not do what it was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The object, or the bucket or folder around it, is not there.
+pub enum FaultKind {
+    /// The object, its bucket or its folder does not exist.
     NotFound,
-    /// No credentials, wrong ones, or not enough rights.
+    /// Credentials are missing or wrong, or lack rights.
     Denied,
-    /// Nobody answers.
+    /// No server answers.
     Unreachable,
-    /// It answers that it cannot just now, also after several tries.
+    /// The server answered that it cannot serve the request at the moment, also after several attempts.
     Busy,
     Full,
-    /// The user wants an end, by this signal.
+    /// The user interrupted the command with this signal.
     Stopped(i32),
-    /// The settings make no sense to the library.
+    /// The library rejects the settings.
     Settings,
     Other,
 }
 
-/// Why a stream did not arrive: the source broke, or the remote did.
-pub enum Broken {
+/// Why a stream did not arrive: its source failed, or the remote did.
+pub enum StreamFault {
     Source(io::Error),
     Remote(Fault),
-    /// A new attempt, with the source from its beginning, may succeed.
+    /// Another attempt, with the source from its beginning, may succeed.
     Again(Fault),
 }
 
-/// A refusal, in the words of who refused.
+/// A refusal, in the words of the service or the operating system.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    pub why: Why,
+    pub kind: FaultKind,
     pub text: String,
 }
 
 impl Fault {
-    pub fn new(why: Why, text: impl Into<String>) -> Fault {
-        Fault { why, text: text.into() }
+    pub fn new(kind: FaultKind, text: impl Into<String>) -> Fault {
+        Fault { kind, text: text.into() }
     }
 }
 
 impl From<io::Error> for Fault {
     fn from(e: io::Error) -> Fault {
         let why = match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Why::NotFound,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Why::Denied,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Why::Full,
-            _ => Why::Other,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FaultKind::NotFound,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => FaultKind::Denied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FaultKind::Full,
+            _ => FaultKind::Other,
         };
         let text = e.to_string();
         Fault::new(why, text.split(" (os error").next().unwrap_or_default())
@@ -63,15 +63,15 @@ impl From<io::Error> for Fault {
 impl From<opendal::Error> for Fault {
     fn from(e: opendal::Error) -> Fault {
         use opendal::ErrorKind::*;
-        // The library shows the nearest cause; ssh's own words are further away.
+        // The library shows the nearest cause only; ssh's own message is further down the chain.
         let all = causes(&e).fold(e.to_string(), |all, cause| format!("{all}: {cause}"));
         let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
         let why = match e.kind() {
-            _ if says(&["status: 507", "Insufficient Storage", "QuotaExceeded", "No space left"]) => Why::Full,
-            NotFound => Why::NotFound,
-            PermissionDenied => Why::Denied,
+            _ if says(&["status: 507", "Insufficient Storage", "QuotaExceeded", "No space left"]) => FaultKind::Full,
+            NotFound => FaultKind::NotFound,
+            PermissionDenied => FaultKind::Denied,
             _ if says(&["status: 401", "status: 403", "Permission denied (publickey", "Host key verification"]) => {
-                Why::Denied
+                FaultKind::Denied
             }
             _ if says(&[
                 "InvalidAccessKeyId",
@@ -80,25 +80,25 @@ impl From<opendal::Error> for Fault {
                 "no valid credential",
             ]) =>
             {
-                Why::Denied
+                FaultKind::Denied
             }
-            RateLimited => Why::Busy,
-            ConfigInvalid => Why::Settings,
+            RateLimited => FaultKind::Busy,
+            ConfigInvalid => FaultKind::Settings,
             _ if says(&["Connection refused", "dns error", "error trying to connect", "tcp connect", "timed out"]) => {
-                Why::Unreachable
+                FaultKind::Unreachable
             }
             _ if says(&["connect to host", "Could not resolve hostname", "Connection closed", "send http request"]) => {
-                Why::Unreachable
+                FaultKind::Unreachable
             }
-            _ if e.is_temporary() || e.is_persistent() => Why::Busy,
-            _ => Why::Other,
+            _ if e.is_temporary() || e.is_persistent() => FaultKind::Busy,
+            _ => FaultKind::Other,
         };
-        Fault::new(why, words(&e))
+        Fault::new(why, service_message(&e))
     }
 }
 
-/// The sentence in an answer: `NoSuchBucket: The specified bucket does not exist`.
-fn words(e: &opendal::Error) -> String {
+/// The sentence in an answer, such as `NoSuchBucket: The specified bucket does not exist`.
+fn service_message(e: &opendal::Error) -> String {
     let message = e.message();
     let field = |name: &str| {
         let rest = &message[message.find(&format!("{name}: \""))? + name.len() + 3..];
@@ -125,7 +125,7 @@ fn words(e: &opendal::Error) -> String {
     }
 }
 
-/// What an error stands on, the nearest first.
+/// The causes of an error, the nearest first.
 fn causes(e: &opendal::Error) -> impl Iterator<Item = &dyn std::error::Error> {
     std::iter::successors(std::error::Error::source(e), |e| e.source())
 }
@@ -136,7 +136,7 @@ fn number(text: &str, word: &str) -> Option<String> {
     Some(digits).filter(|digits| !digits.is_empty())
 }
 
-/// Where a request went that nobody answered. No more of its URL than that: there may be a signature in it.
+/// The host that a request without an answer was sent to. The rest of its URL may contain a signature and is left out.
 fn host(text: &str) -> Option<&str> {
     let url = text.split_once("url: ")?.1;
     let end = url.match_indices(['/', '?', ' ', ',']).map(|(at, _)| at).find(|at| *at > "https://".len());
@@ -151,35 +151,37 @@ fn first_line(text: &str) -> &str {
 /// The error that a command ends with: what, where, why, and what to type next.
 pub fn error(fault: &Fault, name: &str, url: &Url, scheme: Scheme, doing: &str) -> Error {
     let remote = format!("the remote {name} ({url})");
-    let message = match fault.why {
-        Why::Stopped(_) => "interrupted".to_string(),
-        Why::NotFound if scheme == Scheme::Folder => format!("{remote} is not there: cannot {doing}"),
-        Why::NotFound => format!("{remote} does not have what was asked for: cannot {doing}"),
-        Why::Denied => format!("{remote} refuses us: cannot {doing}"),
-        Why::Unreachable => format!("{remote} cannot be reached: cannot {doing}"),
-        Why::Busy => format!("{remote} does not answer as it should, also after several tries: cannot {doing}"),
-        Why::Full => format!("{remote} is full: cannot {doing}"),
-        Why::Settings => format!("{remote} cannot be used as it is set up"),
-        Why::Other => format!("{remote} failed: cannot {doing}"),
+    let message = match fault.kind {
+        FaultKind::Stopped(_) => "interrupted".to_string(),
+        FaultKind::NotFound if scheme == Scheme::Folder => format!("{remote} is not there: cannot {doing}"),
+        FaultKind::NotFound => format!("{remote} does not have what was asked for: cannot {doing}"),
+        FaultKind::Denied => format!("{remote} refuses us: cannot {doing}"),
+        FaultKind::Unreachable => format!("{remote} cannot be reached: cannot {doing}"),
+        FaultKind::Busy => format!("{remote} does not answer as it should, also after several tries: cannot {doing}"),
+        FaultKind::Full => format!("{remote} is full: cannot {doing}"),
+        FaultKind::Settings => format!("{remote} cannot be used as it is set up"),
+        FaultKind::Other => format!("{remote} failed: cannot {doing}"),
     };
-    if let Why::Stopped(number) = fault.why {
+    if let FaultKind::Stopped(number) = fault.kind {
         return Error { kind: Kind::Signal(number), ..Error::usage(message) };
     }
     let error = Error::new(Kind::Remote, message).because(&fault.text);
     if fault.text.contains("Host key verification failed") {
-        return error
-            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url)))
-            .hint(format!("or trust whoever answers first: lockstep remote modify {name} known_hosts_strategy add"));
+        return error.hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url))).hint(
+            format!(
+                "or trust the key that the host shows first: lockstep remote modify {name} known_hosts_strategy add"
+            ),
+        );
     }
-    match fault.why {
-        Why::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),
-        Why::NotFound => error.hint("does the bucket, container or folder exist? lockstep remote list"),
-        Why::Denied => error.hint(credentials(name, scheme)),
-        Why::Unreachable => error.hint(format!("lockstep remote check {name}")),
-        Why::Full => error.hint("free some space there and run the same command again; what arrived is kept"),
-        Why::Busy => error.hint("run the same command again later; what arrived is kept"),
-        Why::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
-        Why::Other | Why::Stopped(_) => error,
+    match fault.kind {
+        FaultKind::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),
+        FaultKind::NotFound => error.hint("does the bucket, container or folder exist? lockstep remote list"),
+        FaultKind::Denied => error.hint(credentials(name, scheme)),
+        FaultKind::Unreachable => error.hint(format!("lockstep remote check {name}")),
+        FaultKind::Full => error.hint("free some space there and run the same command again; what arrived is kept"),
+        FaultKind::Busy => error.hint("run the same command again later; what arrived is kept"),
+        FaultKind::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
+        FaultKind::Other | FaultKind::Stopped(_) => error,
     }
 }
 
@@ -223,27 +225,27 @@ mod tests {
         let s3 = r#"S3Error { code: "NoSuchBucket", message: "The specified bucket does not exist", resource: "" }"#;
         let gcs = r#"GcsErrorResponse { error: GcsError { code: 404, message: "Not Found", errors: [] } }"#;
         for (kind, message, why, text) in [
-            (ErrorKind::NotFound, s3, Why::NotFound, "NoSuchBucket: The specified bucket does not exist"),
+            (ErrorKind::NotFound, s3, FaultKind::NotFound, "NoSuchBucket: The specified bucket does not exist"),
             (
                 ErrorKind::Unexpected,
                 r#"S3Error { code: "InvalidAccessKeyId", message: "" }"#,
-                Why::Denied,
+                FaultKind::Denied,
                 "InvalidAccessKeyId",
             ),
-            (ErrorKind::PermissionDenied, "no", Why::Denied, "no"),
-            (ErrorKind::Unexpected, "Connection refused", Why::Unreachable, "Connection refused"),
-            (ErrorKind::ConfigInvalid, "region is missing", Why::Settings, "region is missing"),
-            (ErrorKind::RateLimited, "slow down\nplease", Why::Busy, "slow down"),
-            (ErrorKind::NotFound, gcs, Why::NotFound, "the server answers 404: Not Found"),
+            (ErrorKind::PermissionDenied, "no", FaultKind::Denied, "no"),
+            (ErrorKind::Unexpected, "Connection refused", FaultKind::Unreachable, "Connection refused"),
+            (ErrorKind::ConfigInvalid, "region is missing", FaultKind::Settings, "region is missing"),
+            (ErrorKind::RateLimited, "slow down\nplease", FaultKind::Busy, "slow down"),
+            (ErrorKind::NotFound, gcs, FaultKind::NotFound, "the server answers 404: Not Found"),
         ] {
             let fault = Fault::from(opendal::Error::new(kind, message));
-            assert_eq!((fault.why, fault.text.as_str()), (why, text), "{message}");
+            assert_eq!((fault.kind, fault.text.as_str()), (why, text), "{message}");
         }
     }
 
     #[test]
     fn an_unknown_host_is_made_known() {
-        let fault = Fault::new(Why::Denied, "connect: Host key verification failed.");
+        let fault = Fault::new(FaultKind::Denied, "connect: Host key verification failed.");
         for (url, host) in [("ssh://me@lab.org:2222/srv/x", "-p 2222 lab.org"), ("sftp://lab/x", "lab")] {
             let error = error(&fault, "lab", &url.into(), Scheme::Sftp, "get x");
             assert_eq!(error.hints[0], format!("if you trust it: ssh-keyscan -H {host} >> ~/.ssh/known_hosts"));
@@ -257,27 +259,28 @@ mod tests {
             .with_context("url", "http://127.0.0.1:8014/bucket/x?sig=secret")
             .set_source(io::Error::other("Connection refused"));
         let ssh = io::Error::other("me@host: Permission denied (publickey).");
-        let refused = opendal::Error::new(ErrorKind::Unexpected, "connect").set_source(io::Error::other(Outer(ssh)));
+        let refused =
+            opendal::Error::new(ErrorKind::Unexpected, "connect").set_source(io::Error::other(OpaqueCause(ssh)));
         for (e, why, text) in [
-            (unanswered, Why::Unreachable, "send http request to http://127.0.0.1:8014: Connection refused"),
-            (refused, Why::Denied, "connect: me@host: Permission denied (publickey)."),
+            (unanswered, FaultKind::Unreachable, "send http request to http://127.0.0.1:8014: Connection refused"),
+            (refused, FaultKind::Denied, "connect: me@host: Permission denied (publickey)."),
         ] {
             let fault = Fault::from(e);
-            assert_eq!((fault.why, fault.text.as_str()), (why, text));
+            assert_eq!((fault.kind, fault.text.as_str()), (why, text));
         }
     }
 
-    /// Says nothing of its cause by itself.
+    /// An error that does not repeat its cause in its own message.
     #[derive(Debug)]
-    struct Outer(io::Error);
+    struct OpaqueCause(io::Error);
 
-    impl std::fmt::Display for Outer {
+    impl std::fmt::Display for OpaqueCause {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("the master process could not connect")
         }
     }
 
-    impl std::error::Error for Outer {
+    impl std::error::Error for OpaqueCause {
         fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
             Some(&self.0)
         }

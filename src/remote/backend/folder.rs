@@ -1,5 +1,5 @@
-//! Remotes that are a folder of this machine: a disk, a share. Written as carefully as the store itself: temp, fsync,
-//! rename, fsync of the folder. Symlinks in it are not followed: see [`RootFolder`].
+//! Remotes in a folder of this machine: a disk, a share. Writes are as careful as the store's own: temporary file,
+//! fsync, rename, fsync of the folder. Symlinks in the folder are not followed: see [`RootFolder`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::remote::backend::cap;
-use crate::remote::backend::fault::{Broken, Fault, Why};
+use crate::remote::backend::fault::{Fault, FaultKind, StreamFault};
 use crate::store::{RootFolder, random_name};
 
-/// After so many bytes the disk is asked to take them, so that the last sync is short.
+/// After this many bytes the kernel is asked to start writing, so that the final sync is short.
 const WRITE_OUT: u64 = 32 << 20;
 
+/// A remote in a folder.
 pub struct Folder {
     root: RootFolder,
-    /// Folders that were made and whose names must be made durable with the first object in them.
+    /// New folders, whose names have to be made durable with the first object in them.
     made: Mutex<BTreeSet<String>>,
 }
 
@@ -30,8 +31,8 @@ impl Folder {
         self.root.path()
     }
 
-    /// Is nothing there yet? A push or a check that was killed at once leaves temporary files; the root of a file system has
-    /// `lost+found`.
+    /// Returns true if the folder holds nothing yet, apart from the temporary files of a push or a check that was
+    /// killed at once, and the `lost+found` of a file system's root.
     pub fn is_new(&self) -> bool {
         let is_temporary = |name: &str| {
             let number = name.strip_prefix("check-").unwrap_or(name);
@@ -43,12 +44,12 @@ impl Folder {
         holds_only("", &|name| name == "lost+found" || name == "tmp") && holds_only("tmp", &is_temporary)
     }
 
-    /// Is there a regular file of this name?
+    /// Returns true if there is a regular file of this name.
     pub fn has(&self, path: &str) -> bool {
         self.root.stat(path).is_ok_and(|seen| seen.is_file())
     }
 
-    /// Is the folder there at all? What an empty remote and an unmounted disk differ in.
+    /// Returns true if the folder exists. This tells an empty remote from an unmounted disk.
     pub fn exists(&self) -> bool {
         self.dir().is_dir()
     }
@@ -65,10 +66,11 @@ impl Folder {
         }
         let mut bytes = Vec::new();
         file.take(most + 1).read_to_end(&mut bytes)?;
-        // It grew meanwhile.
+        // The file grew after its size was read.
         if bytes.len() as u64 > most { Err(cap::too_large(path, most)) } else { Ok(Some(bytes)) }
     }
 
+    /// A part of a file; fewer bytes are an error.
     pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
         let mut file = match self.root.open_file(path) {
             Ok(file) => file,
@@ -80,48 +82,56 @@ impl Folder {
         let there = file.metadata()?.len().saturating_sub(range.start);
         if there < wanted as u64 {
             let text = format!("{path} is cut short: {there} bytes where {wanted} were expected");
-            return Err(Fault::new(Why::Other, text));
+            return Err(Fault::new(FaultKind::Other, text));
         }
         let mut bytes = vec![0; wanted];
         file.read_exact(&mut bytes)?;
         Ok(Some(bytes))
     }
 
+    /// Writes a file durably.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Fault> {
-        self.write(path, |file| file.write_all(bytes).map_err(|e| Broken::Remote(e.into()))).map_err(|e| match e {
-            Broken::Source(e) => e.into(),
-            Broken::Remote(fault) | Broken::Again(fault) => fault,
+        self.write(path, |file| file.write_all(bytes).map_err(|e| StreamFault::Remote(e.into()))).map_err(|e| match e {
+            StreamFault::Source(e) => e.into(),
+            StreamFault::Remote(fault) | StreamFault::Again(fault) => fault,
         })
     }
 
-    pub fn put_stream(&self, path: &str, source: &mut dyn Read, size: u64, done: &dyn Fn(u64)) -> Result<(), Broken> {
+    /// Writes `size` bytes from `source` durably.
+    pub fn put_stream(
+        &self,
+        path: &str,
+        source: &mut dyn Read,
+        size: u64,
+        done: &dyn Fn(u64),
+    ) -> Result<(), StreamFault> {
         self.write(path, |file| {
             let mut buffer = vec![0; size.clamp(512, 1 << 20) as usize];
             let (mut total, mut unsynced) = (0, 0);
             loop {
-                let n = source.read(&mut buffer).map_err(Broken::Source)?;
+                let n = source.read(&mut buffer).map_err(StreamFault::Source)?;
                 if n == 0 {
                     break;
                 }
-                file.write_all(&buffer[..n]).map_err(|e| Broken::Remote(e.into()))?;
+                file.write_all(&buffer[..n]).map_err(|e| StreamFault::Remote(e.into()))?;
                 total += n as u64;
                 unsynced += n as u64;
                 if unsynced >= WRITE_OUT {
                     unsynced = 0;
-                    file.sync_data().map_err(|e| Broken::Remote(e.into()))?;
+                    file.sync_data().map_err(|e| StreamFault::Remote(e.into()))?;
                 }
                 done(n as u64);
             }
             if total == size {
                 Ok(())
             } else {
-                Err(Broken::Source(io::Error::other("its size is not what was expected")))
+                Err(StreamFault::Source(io::Error::other("its size is not what was expected")))
             }
         })
     }
 
-    fn write(&self, path: &str, fill: impl FnOnce(&mut File) -> Result<(), Broken>) -> Result<(), Broken> {
-        let remote = |e: io::Error| Broken::Remote(e.into());
+    fn write(&self, path: &str, fill: impl FnOnce(&mut File) -> Result<(), StreamFault>) -> Result<(), StreamFault> {
+        let remote = |e: io::Error| StreamFault::Remote(e.into());
         self.make_folder("tmp").map_err(remote)?;
         let temp = format!("tmp/{}", random_name());
         let mut file = self.root.create_new(&temp).map_err(remote)?;
@@ -138,7 +148,7 @@ impl Folder {
         written
     }
 
-    /// Makes the folder of the remote itself, durably, and none above it.
+    /// Makes the folder of the remote itself durably. Its parent has to exist.
     pub fn make(&self) -> Result<(), Fault> {
         match fs::create_dir(self.dir()) {
             Ok(()) => Ok(File::open(self.dir().parent().unwrap_or(self.dir())).and_then(|above| above.sync_all())?),
@@ -147,7 +157,7 @@ impl Folder {
         }
     }
 
-    /// Makes a folder of the remote and what is above it there, durably.
+    /// Makes a folder of the remote and its parents inside the remote durably.
     fn make_folder(&self, folder: &str) -> io::Result<()> {
         if self.made.lock().unwrap_or_else(|e| e.into_inner()).contains(folder) {
             return Ok(());
@@ -160,6 +170,7 @@ impl Folder {
         Ok(())
     }
 
+    /// The names of the regular files in a folder.
     pub fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
         let names = self.root.entries_up_to(folder, cap::ENTRIES)?.ok_or_else(|| cap::too_many(folder))?;
         Ok(names.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
@@ -175,6 +186,7 @@ impl Folder {
         Ok(self.list(folder)?.into_iter().filter(is_old).collect())
     }
 
+    /// Removes a file; a missing one is not an error.
     pub fn remove(&self, path: &str) -> Result<(), Fault> {
         match self.root.remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),

@@ -1,5 +1,5 @@
-//! One interface over both sorts of remote, a folder and a service, with the remote's name in every error and a count
-//! of what it cost.
+//! One interface over both kinds of remote, a folder and a service. It adds the remote's name to every error and counts
+//! requests and bytes.
 
 pub(super) mod cap;
 pub(super) mod fault;
@@ -27,20 +27,21 @@ use crate::remote::settings::secrets::HiddenTexts;
 use crate::shell::word;
 use crate::store::LARGEST_READ;
 use crate::url::Url;
-use fault::{Broken, Fault, Why};
+use fault::{Fault, FaultKind, StreamFault};
 use folder::Folder;
 use service::Service;
 
-pub struct Place {
-    /// Of the remote.
+/// A remote as a store of named objects.
+pub struct Backend {
+    /// The name of the remote.
     name: String,
     url: Url,
     scheme: Scheme,
     options: Options,
     hidden: HiddenTexts,
     kind: Kind,
-    cost: Cost,
-    /// As whom we come, where that is known before anybody is asked.
+    cost: CostCounters,
+    /// The identity that is used, where the settings alone tell it.
     who: Option<String>,
     stop: StopSignal,
 }
@@ -50,40 +51,41 @@ enum Kind {
     Service(Box<Service>),
 }
 
-/// What was asked of a remote.
+/// Counters of requests and bytes.
 #[derive(Debug, Default)]
-struct Cost {
+struct CostCounters {
     requests: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
 
-/// The same, as it stood at some time.
+/// A snapshot of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct TransferCost {
     pub requests: u64,
     pub sent: u64,
     pub received: u64,
 }
 
-/// What a look at an object found.
-pub enum Looked {
+/// The result of a probe of an object.
+pub enum ProbeResult {
     Bytes(Vec<u8>),
     Gone,
-    /// It is there and cannot be read so: most likely it is cut short.
-    Broken(String),
+    /// The object exists but the range cannot be read: most likely it is truncated.
+    Unreadable(String),
 }
 
 /// Why a stream did not arrive.
 pub enum StreamError {
-    /// What was read was not good.
+    /// The source of the stream is damaged.
     Source(std::io::Error),
     Remote(Error),
-    /// A new attempt, with the source from its beginning, may succeed.
+    /// Another attempt, with the source from its beginning, may succeed.
     Again(Error),
 }
 
-impl Place {
+impl Backend {
+    /// Prepares the backend. Sends no request. Errors: the options are invalid.
     pub fn open(
         name: &str,
         url: &Url,
@@ -92,9 +94,9 @@ impl Place {
         base: &Path,
         env: &BTreeMap<String, String>,
         stop: StopSignal,
-    ) -> Result<Place> {
+    ) -> Result<Backend> {
         let scheme = address.scheme;
-        let hidden = HiddenTexts::of(address, &options, env);
+        let hidden = HiddenTexts::collect(address, &options, env);
         let kind = if scheme == Scheme::Folder {
             let dir = expand(&address.path, base, env.get("HOME").map(Path::new));
             Kind::Folder(Folder::new(dir.map_err(|e| e.because(format!("it is the URL of the remote {name}")))?))
@@ -105,21 +107,22 @@ impl Place {
                 fault::error(&fault, name, url, scheme, "be used")
             })?))
         };
-        let who = who(url, address, &options, env);
-        Ok(Place {
+        let who = identity_of(url, address, &options, env);
+        Ok(Backend {
             name: name.to_string(),
             url: url.clone(),
             scheme,
             options,
             hidden,
             kind,
-            cost: Cost::default(),
+            cost: CostCounters::default(),
             who,
             stop,
         })
     }
 
-    pub fn who(&self) -> Option<&str> {
+    /// The identity that is used, where the settings alone tell it.
+    pub fn identity(&self) -> Option<&str> {
         self.who.as_deref()
     }
 
@@ -131,22 +134,23 @@ impl Place {
         self.scheme == Scheme::Folder
     }
 
-    /// Can its folders be listed?
-    pub fn lists(&self) -> bool {
+    /// Returns true if folders of the remote can be listed.
+    pub fn can_list(&self) -> bool {
         self.scheme != Scheme::Http
     }
 
-    pub fn spent(&self) -> Spent {
+    /// The requests and bytes so far.
+    pub fn spent(&self) -> TransferCost {
         let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
         let more = match &self.kind {
             Kind::Service(service) => of(&service.requests),
             Kind::Folder(_) => 0,
         };
-        let Cost { requests, sent, received } = &self.cost;
-        Spent { requests: of(requests) + more, sent: of(sent), received: of(received) }
+        let CostCounters { requests, sent, received } = &self.cost;
+        TransferCost { requests: of(requests) + more, sent: of(sent), received: of(received) }
     }
 
-    /// Of a folder, a request is a call of the file system.
+    /// For a folder, a request is a call of the file system.
     fn count(&self) {
         if self.is_folder() {
             self.cost.requests.fetch_add(1, Ordering::Relaxed);
@@ -154,31 +158,31 @@ impl Place {
     }
 
     fn error(&self, doing: &str, fault: Fault) -> Error {
-        if let (Why::Stopped(_), Err(stopped)) = (fault.why, self.stop.check()) {
+        if let (FaultKind::Stopped(_), Err(stopped)) = (fault.kind, self.stop.check()) {
             return stopped;
         }
         let fault = Fault { text: self.url.scrub(&self.hidden.scrub(&fault.text)), ..fault };
         fault::error(&fault, &self.name, &self.url, self.scheme, doing)
     }
 
-    /// So many objects will travel at once: they share the memory for parts.
-    pub fn share(&self, objects: usize) {
+    /// Sets how many objects travel at once: they share the memory for parts.
+    pub fn set_jobs(&self, objects: usize) {
         if let Kind::Service(service) = &self.kind {
-            service.share(objects);
+            service.set_jobs(objects);
         }
     }
 
-    /// Is a folder there? Of a service only an answer tells.
+    /// Returns an error if the remote is a folder that does not exist. A service is not asked.
     pub fn must_exist(&self) -> Result<()> {
         match &self.kind {
             Kind::Folder(folder) if !folder.exists() => {
-                Err(self.error("read from it", Fault::new(Why::NotFound, "there is no such folder")))
+                Err(self.error("read from it", Fault::new(FaultKind::NotFound, "there is no such folder")))
             }
             _ => Ok(()),
         }
     }
 
-    /// The folder of this machine that it is, if it is one.
+    /// The folder of this machine, if the remote is one.
     pub fn folder(&self) -> Option<&Path> {
         match &self.kind {
             Kind::Folder(folder) => Some(folder.dir()),
@@ -186,7 +190,7 @@ impl Place {
         }
     }
 
-    /// Is there a regular file of this name in the folder? Of a service only an answer tells.
+    /// Returns true if the remote is a folder with a regular file of this name. A service is not asked.
     pub fn has(&self, file: &str) -> bool {
         match &self.kind {
             Kind::Folder(folder) => folder.has(file),
@@ -194,27 +198,27 @@ impl Place {
         }
     }
 
-    /// Makes the folder of a new remote, and none above it: that would be on another disk than the one that is meant.
-    /// A remote begins in a new or empty folder, so that nothing of others is ever taken for its own; one that has the
-    /// file `marker` is a remote already.
+    /// Makes the folder of a new remote, but not its parents: a missing parent may mean that a disk is not mounted. A
+    /// remote starts in a new or empty folder, so that files of other programs are never mistaken for its own; a folder
+    /// with the file `marker` is a remote already.
     pub fn make_folder(&self, marker: &str) -> Result<()> {
         let Kind::Folder(folder) = &self.kind else { return Ok(()) };
         if let Some(above) = folder.dir().parent().filter(|above| !above.is_dir()) {
             let why = format!("there is no folder {} to make it in", above.display());
             return Err(self
-                .error("be written", Fault::new(Why::NotFound, why))
+                .error("be written", Fault::new(FaultKind::NotFound, why))
                 .hint(format!("or make that folder: mkdir -p {}", word(&above.to_string_lossy()))));
         }
         folder.make().map_err(|fault| self.error("be written", fault))?;
-        // Another push may just make it: it writes the marker first.
+        // Another push may be creating the remote: it writes the marker first.
         if folder.is_new() || folder.has(marker) {
             return Ok(());
         }
         let why = "it is not empty, and no remote of lockstep: it has no file lockstep-remote";
-        Err(self.error("be written", Fault::new(Why::Other, why)).hint("name a new or empty folder"))
+        Err(self.error("be written", Fault::new(FaultKind::Other, why)).hint("name a new or empty folder"))
     }
 
-    /// A small object, whole; `None` if it is not there. One of more than `most` bytes is an error.
+    /// Returns a whole small object; `None` if it does not exist. More than `most` bytes are an error.
     pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
         self.stop.check()?;
         self.count();
@@ -225,7 +229,8 @@ impl Place {
         self.received(path, found)
     }
 
-    /// Bytes of an object, all that were asked for; `None` if it is not there. The inner error is about this object alone.
+    /// Returns the requested bytes of an object, all of them; `None` if it does not exist. The inner error concerns
+    /// this object alone.
     pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Result<Option<Vec<u8>>>> {
         if range.is_empty() {
             return Ok(Ok(Some(Vec::new())));
@@ -233,12 +238,12 @@ impl Place {
         self.stop.check()?;
         self.count();
         let found = self.range_of(path, range);
-        let is_its_own = found.as_ref().is_err_and(|fault| fault.why == Why::Other);
+        let is_its_own = found.as_ref().is_err_and(|fault| fault.kind == FaultKind::Other);
         let found = self.received(path, found);
         if is_its_own { Ok(found) } else { found.map(Ok) }
     }
 
-    /// No index that is right asks for more than is read at once.
+    /// A valid index never asks for more than this in one read.
     fn range_of(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
         if range.end.saturating_sub(range.start) > LARGEST_READ {
             return Err(cap::too_large(path, LARGEST_READ));
@@ -256,7 +261,7 @@ impl Place {
         found.map_err(|fault| self.error(&format!("get {path}"), fault))
     }
 
-    /// Writes an object in one step. One that is there already is replaced where that matters.
+    /// Writes an object in one step. An existing object is replaced if `may_replace` says so.
     pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<()> {
         self.stop.check()?;
         self.count();
@@ -268,8 +273,8 @@ impl Place {
         put.map_err(|fault| self.error(&format!("put {path}"), fault))
     }
 
-    /// Writes an object of any size in one step from what `source` gives. One of that size that is there already may stay,
-    /// unless it may be damaged.
+    /// Writes an object of any size in one step from `source`. An existing object of that size may stay, unless it may
+    /// be damaged.
     pub fn put_stream(
         &self,
         path: &str,
@@ -292,14 +297,14 @@ impl Place {
             self.stop.check().map_err(StreamError::Remote)?;
         }
         put.map_err(|broken| match broken {
-            Broken::Source(e) => StreamError::Source(e),
-            Broken::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
-            Broken::Again(fault) => StreamError::Again(self.error(&format!("put {path}"), fault)),
+            StreamFault::Source(e) => StreamError::Source(e),
+            StreamFault::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
+            StreamFault::Again(fault) => StreamError::Again(self.error(&format!("put {path}"), fault)),
         })
     }
 
-    /// Tries again, with growing pauses, as long as a new attempt may succeed.
-    pub fn patiently(&self, mut attempt: impl FnMut() -> Result<(), StreamError>) -> Result<(), StreamError> {
+    /// Repeats an attempt with growing pauses, as long as another one may succeed.
+    pub fn with_retries(&self, mut attempt: impl FnMut() -> Result<(), StreamError>) -> Result<(), StreamError> {
         let most = self.options.number("retries").unwrap_or(5);
         let mut pause = Duration::from_millis(300);
         for _ in 0..most {
@@ -317,7 +322,7 @@ impl Place {
         attempt()
     }
 
-    /// The names of the objects in a folder; none if there is no such folder.
+    /// Returns the names of the objects in a folder; empty if the folder does not exist.
     pub fn list(&self, folder: &str) -> Result<Vec<String>> {
         self.stop.check()?;
         self.count();
@@ -328,9 +333,9 @@ impl Place {
         names.map_err(|fault| self.error(&format!("list {folder}"), fault))
     }
 
-    /// Removes what broken or killed uploads left under the names of temporary objects since before `time`, in seconds
-    /// since 1970. Costs one listing, where there can be such things at all.
-    pub fn sweep(&self, time: u64) -> Result<()> {
+    /// Removes temporary objects of broken or killed uploads that are older than `time`, in seconds since 1970. Costs
+    /// one listing, on remotes that can have such objects.
+    pub fn remove_stale_uploads(&self, time: u64) -> Result<()> {
         self.count();
         let old = match &self.kind {
             Kind::Folder(folder) => folder.leftovers("tmp", time),
@@ -345,7 +350,7 @@ impl Place {
         old.iter().filter(is_ours).try_for_each(|name| self.remove(&format!("tmp/{name}")))
     }
 
-    /// Removes an object; that it is not there is fine.
+    /// Removes an object; a missing one is not an error.
     pub fn remove(&self, path: &str) -> Result<()> {
         self.count();
         let removed = match &self.kind {
@@ -355,7 +360,7 @@ impl Place {
         removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
     }
 
-    /// Every object below a folder, with its size; none if there is no such folder.
+    /// Returns every object below a folder with its size; empty if the folder does not exist.
     pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>> {
         self.count();
         let all = match &self.kind {
@@ -365,27 +370,28 @@ impl Place {
         all.map_err(|fault| self.error(&format!("list {folder}"), fault))
     }
 
-    /// Bytes of an object of which it is not known whether they are there.
-    pub fn look(&self, path: &str, range: Range<u64>) -> Result<Looked> {
+    /// Reads bytes of an object that may not exist.
+    pub fn probe(&self, path: &str, range: Range<u64>) -> Result<ProbeResult> {
         self.count();
         match self.range_of(path, range) {
-            Err(fault) if fault.why == Why::Other => {
-                Ok(Looked::Broken(self.url.scrub(&self.hidden.scrub(&fault.text))))
+            Err(fault) if fault.kind == FaultKind::Other => {
+                Ok(ProbeResult::Unreadable(self.url.scrub(&self.hidden.scrub(&fault.text))))
             }
-            found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
+            found => Ok(self.received(path, found)?.map_or(ProbeResult::Gone, ProbeResult::Bytes)),
         }
     }
 
-    /// The same, also when the user wants an end; what cannot be removed in a moment stays.
-    pub fn tidy(&self, path: &str) {
+    /// Like [`Backend::remove`], but also runs after an interruption. An object that cannot be removed within a moment
+    /// stays.
+    pub fn remove_leftover(&self, path: &str) {
         match &self.kind {
             Kind::Folder(folder) => drop(folder.remove(path)),
-            Kind::Service(service) => service.tidy(path),
+            Kind::Service(service) => service.remove_leftover(path),
         }
     }
 }
 
-/// A source that breaks when the user wants an end.
+/// A source that fails when the user interrupts the command.
 struct Stoppable<'a> {
     source: &'a mut dyn Read,
     stop: StopSignal,
@@ -400,7 +406,7 @@ impl Read for Stoppable<'_> {
     }
 }
 
-fn who(url: &Url, address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
+fn identity_of(url: &Url, address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
     let of = |option: &str, variable: &str| options.get(option).or_else(|| env.get(variable).map(String::as_str));
     let from = |words: &str, name: &str| format!("{words} {name}");
     match address.scheme {

@@ -1,8 +1,8 @@
-//! Remotes that are a service of the network, through opendal: from scheme and options to an operator, and a blocking
-//! interface over it. The runtime is this file's own; nobody outside of it waits for a future.
+//! Remotes on a network service, through opendal: builds an operator from scheme and options, and a blocking interface
+//! over it. The async runtime is private to this file.
 //!
-//! Object stores put atomically. SFTP and WebDAV do not promise to, so there an object is written under `tmp/` and
-//! renamed. Requests are tried again with growing pauses where the service asks for it (429, 5xx) or does not answer.
+//! Object stores write atomically. SFTP and WebDAV do not promise to, so there an object is written under `tmp/` and
+//! renamed. Requests are repeated with growing pauses if the service asks for it (429, 5xx) or does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -21,45 +21,47 @@ use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
 use crate::event::StopSignal;
 use crate::remote::backend::cap;
-use crate::remote::backend::fault::{Broken, Fault, Why};
+use crate::remote::backend::fault::{Fault, FaultKind, StreamFault};
 use crate::remote::settings::address::{Address, Scheme};
 use crate::remote::settings::complete;
 use crate::remote::settings::options::Options;
 use crate::remote::settings::secrets;
 
-use crate::remote::backend::transport::{MOST, Patient};
+use crate::remote::backend::transport::{BoundedTransport, MOST};
 use crate::remote::backend::upload::Upload;
 use crate::store::random_name;
 
-/// Large objects travel in parts of this size, or of more where there would be too many.
+/// Large objects travel in parts of this size, or of a larger one where there would be too many parts.
 const PART: u64 = 8 << 20;
-/// Where an object travels in one request, one of this size and less comes from memory.
+/// Where an object travels in one request, objects up to this size are sent from memory.
 const SMALL: u64 = 2 << 20;
-/// S3 takes 10,000 parts.
+/// S3 allows 10,000 parts.
 const MOST_PARTS: u64 = 9_000;
-/// So many parts are in memory at once, whatever the number of objects.
+/// The number of parts in memory at once, for all objects together.
 const PARTS_AT_ONCE: usize = 12;
 
-/// How often somebody who waits looks whether the user wants an end.
+/// How often a waiting thread checks whether the user interrupted the command.
 const GLANCE: Duration = Duration::from_millis(50);
-/// For taking away what would be left at the remote.
+/// The time limit for removing temporary objects from the remote after an interruption.
 const MOMENT: Duration = Duration::from_millis(400);
 
+/// A remote on a network service.
 pub struct Service {
     runtime: Option<tokio::runtime::Runtime>,
     operator: Operator,
     scheme: Scheme,
     /// How many objects travel at once: they share the memory for parts.
     jobs: AtomicUsize,
-    /// Folders that were made already, where folders have to be made.
+    /// Folders that exist for certain, on services that need folders.
     made: Mutex<BTreeSet<String>>,
     pub requests: AtomicU64,
-    /// How large objects travel where the library would need all of one in memory.
+    /// The uploader for large objects where the library would need all of one in memory.
     upload: Option<Upload>,
     stop: StopSignal,
 }
 
 impl Service {
+    /// Builds the operator. Sends no request.
     pub fn open(
         address: &Address,
         options: &Options,
@@ -77,12 +79,12 @@ impl Service {
         };
         if !is_there {
             let text = format!("this lockstep was built without it; build it with `--features {feature}`");
-            return Err(Fault::new(Why::Settings, text));
+            return Err(Fault::new(FaultKind::Settings, text));
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
-        let wrong = |text: String| Fault::new(Why::Settings, text);
+        let wrong = |text: String| Fault::new(FaultKind::Settings, text);
         secrets::refuse_foreign_environment(address, options, env, &mut settings).map_err(wrong)?;
         secrets::refuse_in_clear(address, &settings, env).map_err(wrong)?;
         let seconds = options.number("timeout").unwrap_or(120);
@@ -98,8 +100,9 @@ impl Service {
             .with_max_delay(Duration::from_secs(20))
             .with_max_times(options.number("retries").unwrap_or(5) as usize);
         let _inside = runtime.enter();
-        let patient =
-            HttpTransporter::new(Patient::new(address.scheme).map_err(|e| Fault::new(Why::Settings, e.to_string()))?);
+        let patient = HttpTransporter::new(
+            BoundedTransport::new(address.scheme).map_err(|e| Fault::new(FaultKind::Settings, e.to_string()))?,
+        );
         let operator = Operator::via_iter(name, settings)?
             .with_context(OperationContext::new().with_http_transport(patient))
             .layer(timeout)
@@ -128,7 +131,7 @@ impl Service {
         })
     }
 
-    /// `None` if the user wants an end before it is done.
+    /// Returns `None` if the user interrupts the command first.
     async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {
@@ -148,20 +151,22 @@ impl Service {
     }
 
     fn stopped(&self) -> Fault {
-        Fault::new(Why::Stopped(self.stop.signal().unwrap_or_default()), "interrupted")
+        Fault::new(FaultKind::Stopped(self.stop.signal().unwrap_or_default()), "interrupted")
     }
 
-    /// Takes away what a broken upload left, also when the user wants an end; what takes longer than a moment stays.
-    pub fn tidy(&self, path: &str) {
+    /// Removes what a broken upload left, also after an interruption. An object that cannot be removed within a moment
+    /// stays.
+    pub fn remove_leftover(&self, path: &str) {
         let delete = async { Ok(timeout(MOMENT, self.operator.delete(path)).await.is_ok()) };
         let _ = self.run(delete);
     }
 
-    pub fn share(&self, objects: usize) {
+    /// Sets how many objects travel at once.
+    pub fn set_jobs(&self, objects: usize) {
         self.jobs.store(objects.max(1), Ordering::Relaxed);
     }
 
-    /// Parts of one object that are under way at once.
+    /// The number of parts of one object that travel at once.
     fn at_once(&self) -> usize {
         (PARTS_AT_ONCE / self.jobs.load(Ordering::Relaxed)).clamp(1, 6)
     }
@@ -198,13 +203,14 @@ impl Service {
         match absent(buffer)? {
             Some(buffer) if buffer.len() as u64 == wanted => Ok(Some(buffer.to_vec())),
             Some(buffer) => Err(Fault::new(
-                Why::Other,
+                FaultKind::Other,
                 format!("{path} is cut short: {} bytes where {wanted} were expected", buffer.len()),
             )),
             None => Ok(None),
         }
     }
 
+    /// Writes an object from memory.
     pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<(), Fault> {
         let size = bytes.len() as u64;
         if !self.renames() {
@@ -219,10 +225,10 @@ impl Service {
         }
         let temp = self.temp()?;
         let written = self.wait(1, self.operator.write(&temp, bytes)).map(drop);
-        self.settle(&temp, path, size, may_replace, written)
+        self.move_into_place(&temp, path, size, may_replace, written)
     }
 
-    /// Sends what `source` gives, `size` bytes; nothing becomes visible if it breaks.
+    /// Sends `size` bytes from `source`; the object does not become visible if the source fails.
     pub fn put_stream(
         &self,
         path: &str,
@@ -230,22 +236,22 @@ impl Service {
         size: u64,
         may_replace: bool,
         done: &dyn Fn(u64),
-    ) -> Result<(), Broken> {
+    ) -> Result<(), StreamFault> {
         if !self.writes_in_parts() && size <= SMALL {
-            // One request carries it all, and the library tries it again.
+            // One request carries all of it, and the library repeats that request.
             let mut bytes = Vec::with_capacity(size as usize);
-            source.read_to_end(&mut bytes).map_err(Broken::Source)?;
-            self.put(path, bytes, may_replace).map_err(Broken::Remote)?;
+            source.read_to_end(&mut bytes).map_err(StreamFault::Source)?;
+            self.put(path, bytes, may_replace).map_err(StreamFault::Remote)?;
             done(size);
             return Ok(());
         }
-        let target = if self.renames() { self.temp().map_err(Broken::Remote)? } else { path.to_string() };
+        let target = if self.renames() { self.temp().map_err(StreamFault::Remote)? } else { path.to_string() };
         let sent = match &self.upload {
             Some(upload) => {
                 self.requests.fetch_add(1, Ordering::Relaxed);
                 match &self.runtime {
                     Some(runtime) => runtime.block_on(upload.put(&target, source, size, done)),
-                    None => Err(Broken::Remote(closed())),
+                    None => Err(StreamFault::Remote(closed())),
                 }
             }
             None => self.send(&target, source, size, done),
@@ -254,19 +260,19 @@ impl Service {
             return sent;
         }
         match sent {
-            Ok(()) => self.settle(&target, path, size, may_replace, Ok(())).map_err(Broken::Remote),
+            Ok(()) => self.move_into_place(&target, path, size, may_replace, Ok(())).map_err(StreamFault::Remote),
             Err(e) => {
-                self.tidy(&target);
+                self.remove_leftover(&target);
                 Err(e)
             }
         }
     }
 
-    fn send(&self, path: &str, source: &mut dyn Read, size: u64, done: &dyn Fn(u64)) -> Result<(), Broken> {
+    fn send(&self, path: &str, source: &mut dyn Read, size: u64, done: &dyn Fn(u64)) -> Result<(), StreamFault> {
         let part = self.part(size);
         let in_parts = if size > part { size.div_ceil(part) + 2 } else { 1 };
         self.requests.fetch_add(in_parts, Ordering::Relaxed);
-        let remote = |e: opendal::Error| Broken::Remote(e.into());
+        let remote = |e: opendal::Error| StreamFault::Remote(e.into());
         let sending = async {
             let writer = self.operator.writer_with(path).chunk(part as usize).concurrent(self.at_once());
             let mut writer = writer.await.map_err(remote)?;
@@ -285,7 +291,7 @@ impl Service {
                             Some(written) => written.map_err(remote)?,
                             None => {
                                 let _ = timeout(MOMENT, writer.abort()).await;
-                                return Err(Broken::Remote(self.stopped()));
+                                return Err(StreamFault::Remote(self.stopped()));
                             }
                         }
                         done(n as u64);
@@ -295,22 +301,22 @@ impl Service {
                     }
                     Err(e) => {
                         let _ = timeout(MOMENT, writer.abort()).await;
-                        return Err(Broken::Source(e));
+                        return Err(StreamFault::Source(e));
                     }
                 }
             }
             match self.unless_stopped(writer.close()).await {
                 Some(closed) => closed.map(drop).map_err(remote),
-                None => Err(Broken::Remote(self.stopped())),
+                None => Err(StreamFault::Remote(self.stopped())),
             }
         };
         match &self.runtime {
             Some(runtime) => runtime.block_on(sending),
-            None => Err(Broken::Remote(closed())),
+            None => Err(StreamFault::Remote(closed())),
         }
     }
 
-    /// What a folder lists, no more than it may.
+    /// Lists a folder, up to the allowed number of entries.
     fn entries(&self, folder: &str, is_recursive: bool) -> Result<Vec<opendal::Entry>, Fault> {
         let path = format!("{folder}/");
         let listing = async {
@@ -337,6 +343,7 @@ impl Service {
         Ok(names.collect())
     }
 
+    /// Removes an object; a missing one is not an error.
     pub fn remove(&self, path: &str) -> Result<(), Fault> {
         absent(self.wait(1, self.operator.delete(path))).map(drop)
     }
@@ -352,7 +359,7 @@ impl Service {
         absent(self.wait(1, self.operator.stat(path))).map(|found| found.is_some())
     }
 
-    /// Is an object written under another name first?
+    /// Returns true if an object is written under a temporary name first.
     pub fn renames(&self) -> bool {
         matches!(self.scheme, Scheme::Sftp | Scheme::Webdav)
     }
@@ -379,14 +386,14 @@ impl Service {
         Ok(())
     }
 
-    /// Where a rename cannot replace: the old one is moved aside, and comes back if the new one does not get its name.
-    /// It is never deleted before.
+    /// Replaces an object where a rename cannot: the old object is moved to another name, and moved back if the new one
+    /// cannot be renamed. It is not deleted earlier.
     fn swap(&self, temp: &str, path: &str) -> Result<(), Fault> {
         let aside = self.temp()?;
         self.wait(1, self.operator.rename(path, &aside))?;
         match self.wait(1, self.operator.rename(temp, path)) {
             Ok(()) => {
-                self.tidy(&aside);
+                self.remove_leftover(&aside);
                 Ok(())
             }
             Err(fault) => {
@@ -397,7 +404,7 @@ impl Service {
         }
     }
 
-    /// Objects that lie in a folder under names of temporary ones since before `time`, in seconds since 1970.
+    /// Objects in a folder under temporary names that are older than `time`, in seconds since 1970.
     pub fn leftovers(&self, folder: &str, time: u64) -> Result<Vec<String>, Fault> {
         let entries = self.entries(folder, false)?;
         let is_old = |entry: &opendal::Entry| {
@@ -407,8 +414,8 @@ impl Service {
         Ok(entries.iter().filter(|entry| is_old(entry)).map(|entry| entry.name().to_string()).collect())
     }
 
-    /// Gives what was written under `temp` its name.
-    fn settle(
+    /// Renames `temp` to its final name.
+    fn move_into_place(
         &self,
         temp: &str,
         path: &str,
@@ -420,18 +427,18 @@ impl Service {
         let renamed = written.and_then(|()| {
             folder.map_or(Ok(()), |folder| self.make_folder(folder))?;
             self.wait(1, self.operator.rename(temp, path)).or_else(|fault| {
-                // Some servers of SFTP refuse to replace.
+                // Some SFTP servers refuse to replace a file.
                 let there = absent(self.wait(1, self.operator.stat(path)))?.map(|there| there.content_length());
-                match unsettled(there, self.is_there(temp)?, size, may_replace) {
-                    Unsettled::Done => Ok(()),
-                    Unsettled::Keep => self.remove(temp),
-                    Unsettled::Swap => self.swap(temp, path),
-                    Unsettled::Failed => Err(fault),
+                match rename_outcome(there, self.is_there(temp)?, size, may_replace) {
+                    RenameOutcome::Done => Ok(()),
+                    RenameOutcome::Keep => self.remove(temp),
+                    RenameOutcome::Swap => self.swap(temp, path),
+                    RenameOutcome::Failed => Err(fault),
                 }
             })
         });
         if renamed.is_err() {
-            self.tidy(temp);
+            self.remove_leftover(temp);
         }
         renamed
     }
@@ -439,7 +446,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Whoever wants an end does not wait for a name server.
+        // After an interruption the runtime is dropped without waiting for a name server.
         if let Some(runtime) = self.runtime.take().filter(|_| self.stop.signal().is_some()) {
             runtime.shutdown_background();
         }
@@ -447,42 +454,42 @@ impl Drop for Service {
 }
 
 fn closed() -> Fault {
-    Fault::new(Why::Other, "the connection is closed")
+    Fault::new(FaultKind::Other, "the connection is closed")
 }
 
 /// What to do about a rename that failed.
 #[derive(Debug, PartialEq)]
-enum Unsettled {
-    /// It was done, but the answer was lost, and the next attempt found nothing to rename.
+enum RenameOutcome {
+    /// The rename succeeded but the answer was lost, and the next attempt found nothing to rename.
     Done,
     /// An object of that name and size is the same one, from another push: it stays.
     Keep,
-    /// Something else is in the way.
+    /// Another object has the name.
     Swap,
     Failed,
 }
 
-/// `there` is the size of what has the name now. Pure.
-fn unsettled(there: Option<u64>, temp_is_there: bool, size: u64, may_replace: bool) -> Unsettled {
+/// `there` is the size of the object that has the name now. Pure.
+fn rename_outcome(there: Option<u64>, temp_is_there: bool, size: u64, may_replace: bool) -> RenameOutcome {
     match there {
-        Some(there) if there == size && !temp_is_there => Unsettled::Done,
-        _ if !temp_is_there => Unsettled::Failed,
-        Some(there) if there == size && !may_replace => Unsettled::Keep,
-        Some(_) => Unsettled::Swap,
-        None => Unsettled::Failed,
+        Some(there) if there == size && !temp_is_there => RenameOutcome::Done,
+        _ if !temp_is_there => RenameOutcome::Failed,
+        Some(there) if there == size && !may_replace => RenameOutcome::Keep,
+        Some(_) => RenameOutcome::Swap,
+        None => RenameOutcome::Failed,
     }
 }
 
 fn absent<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
     match result {
         Ok(found) => Ok(Some(found)),
-        // A missing bucket is no missing object.
-        Err(fault) if fault.why == Why::NotFound && !is_container(&fault.text) => Ok(None),
+        // A missing bucket is an error, a missing object is not.
+        Err(fault) if fault.kind == FaultKind::NotFound && !is_container(&fault.text) => Ok(None),
         Err(fault) => Err(fault),
     }
 }
 
-/// Is it the bucket or container that is not there?
+/// Returns true if the bucket or container is what does not exist.
 fn is_container(text: &str) -> bool {
     ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"].iter().any(|word| text.contains(word))
 }
@@ -507,17 +514,17 @@ mod tests {
     #[test]
     fn an_object_that_is_there_is_never_taken_away_for_the_same() {
         for (there, temp_is_there, may_replace, want) in [
-            (Some(5), true, false, Unsettled::Keep),
-            (Some(5), true, true, Unsettled::Swap),
-            (Some(4), true, false, Unsettled::Swap),
-            (Some(5), false, false, Unsettled::Done),
-            (Some(5), false, true, Unsettled::Done),
-            (Some(4), false, true, Unsettled::Failed),
-            (None, true, true, Unsettled::Failed),
-            (None, false, false, Unsettled::Failed),
+            (Some(5), true, false, RenameOutcome::Keep),
+            (Some(5), true, true, RenameOutcome::Swap),
+            (Some(4), true, false, RenameOutcome::Swap),
+            (Some(5), false, false, RenameOutcome::Done),
+            (Some(5), false, true, RenameOutcome::Done),
+            (Some(4), false, true, RenameOutcome::Failed),
+            (None, true, true, RenameOutcome::Failed),
+            (None, false, false, RenameOutcome::Failed),
         ] {
             assert_eq!(
-                unsettled(there, temp_is_there, 5, may_replace),
+                rename_outcome(there, temp_is_there, 5, may_replace),
                 want,
                 "{there:?} {temp_is_there} {may_replace}"
             );

@@ -1,4 +1,4 @@
-//! Moving many things at once, and packs as streams that prove themselves.
+//! Transfers of many objects at once, and packs as streams that verify themselves.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,8 +10,9 @@ use crate::store::hash::Hasher;
 use crate::store::pack::Pack;
 use crate::store::pack::format::Row;
 
-/// Works on all items, `jobs` at once. After a failure nothing new is begun; the error of the earliest item comes back.
-pub fn each<T: Sync>(jobs: usize, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+/// Runs `work` on all items, `jobs` at once. After a failure no further item is started; returns the error of the
+/// earliest item.
+pub fn run_parallel<T: Sync>(jobs: usize, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     if jobs <= 1 || items.len() <= 1 {
         return items.iter().try_for_each(work);
     }
@@ -37,7 +38,7 @@ pub fn each<T: Sync>(jobs: usize, items: &[T], work: impl Fn(&T) -> Result<()> +
     failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), |(_, e)| Err(e))
 }
 
-/// So many may hold something large in memory at once.
+/// Limits how many threads hold a large buffer at once.
 pub struct Permits {
     free: Mutex<usize>,
     freed: Condvar,
@@ -48,6 +49,7 @@ impl Permits {
         Permits { free: Mutex::new(n), freed: Condvar::new() }
     }
 
+    /// Runs `work` once a permit is free.
     pub fn with<T>(&self, work: impl FnOnce() -> T) -> T {
         let mut free = self.free.lock().unwrap_or_else(|e| e.into_inner());
         while *free == 0 {
@@ -62,16 +64,16 @@ impl Permits {
     }
 }
 
-/// A local pack as a stream. The read that would give the last byte of an object fails with `InvalidData` if the object
-/// does not fit its id, so a damaged pack never arrives whole.
+/// A local pack as a stream. The read of the last byte of an object fails with `InvalidData` if the object does not
+/// match its id, so a damaged pack never arrives complete.
 pub struct PackReader {
     file: File,
-    /// By offset.
+    /// Sorted by offset.
     rows: Vec<Row>,
     next: usize,
     at: u64,
     hasher: Option<Hasher>,
-    /// The object that was found damaged.
+    /// The first damaged object.
     pub damaged: Option<Row>,
 }
 
@@ -128,20 +130,20 @@ mod tests {
     fn the_earliest_failure_is_told_and_nothing_new_begins() {
         let done = AtomicUsize::new(0);
         let items: Vec<usize> = (0..1000).collect();
-        let e = each(4, &items, |n| {
+        let e = run_parallel(4, &items, |n| {
             done.fetch_add(1, Ordering::Relaxed);
             if *n >= 3 { Err(Error::missing(format!("item {n}"))) } else { Ok(()) }
         });
         assert!(e.unwrap_err().message.starts_with("item"));
         assert!(done.into_inner() < 20);
-        assert!(each(4, &items, |_| Ok(())).is_ok());
+        assert!(run_parallel(4, &items, |_| Ok(())).is_ok());
     }
 
     #[test]
     fn permits_bound_what_goes_on_at_once() {
         let (permits, now, most) = (Permits::new(2), AtomicUsize::new(0), AtomicUsize::new(0));
         let items = [(); 50];
-        each(8, &items, |()| {
+        run_parallel(8, &items, |()| {
             permits.with(|| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();

@@ -1,10 +1,10 @@
-//! The HTTP of remotes, where the library's own will not do.
+//! The HTTP transport of remotes, where the library's own does not fit.
 //!
-//! For WebDAV it takes 429 Too Many Requests for a mistake of ours and gives up, where every other service waits and tries
-//! again. It reads every answer to its end: here an answer has the size that was asked for, or [`cap::ANSWER`]. And it
-//! follows a redirect from `https://` to `http://`, and tells the next server the URL that it comes from, in which there
-//! may be a signature. Only what is read by plain HTTP may lie on another server than the remote. (The client leaves
-//! `Authorization` out where scheme, host or port differ.)
+//! For WebDAV the library takes 429 Too Many Requests for a client error and gives up, where every other service waits
+//! and repeats. It reads every answer to its end: here an answer is limited to the requested size, or to
+//! [`cap::ANSWER`]. It also follows a redirect from `https://` to `http://`, and sends the next server the URL that it
+//! comes from, which may contain a signature. Only data that is read over plain HTTP may be on another server than the
+//! remote. (The client drops `Authorization` if scheme, host or port differ.)
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,19 +23,19 @@ use crate::remote::settings::address::Scheme;
 const MOST_REDIRECTS: usize = 10;
 
 tokio::task_local! {
-    /// The most that an answer to the requests of this task may hold, where it is an object.
+    /// The limit for answers to the requests of this task that carry an object.
     pub static MOST: u64;
 }
 
-/// The usual transport, but a server that asks for patience is one that cannot just now, and no answer is endless.
-pub struct Patient(ReqwestTransport);
+/// The usual transport, with 429 treated as temporary and with a limit on every answer.
+pub struct BoundedTransport(ReqwestTransport);
 
-impl Patient {
+impl BoundedTransport {
     /// For remotes of this scheme.
-    pub fn new(scheme: Scheme) -> reqwest::Result<Patient> {
+    pub fn new(scheme: Scheme) -> reqwest::Result<BoundedTransport> {
         let policy = Policy::custom(if scheme == Scheme::Http { follow } else { follow_inside });
         let client = tls::http_client().referer(false).redirect(policy).build()?;
-        Ok(Patient(ReqwestTransport::new(client)))
+        Ok(BoundedTransport(ReqwestTransport::new(client)))
     }
 }
 
@@ -47,8 +47,8 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if attempt.previous().len() > MOST_REDIRECTS { attempt.error("too many redirects") } else { attempt.follow() }
 }
 
-/// The same where requests have more than `Authorization` that is a secret, like the session token of S3, or objects in
-/// their bodies: only where scheme, host and port stay.
+/// Follows redirects to the same scheme, host and port only. For requests with secrets outside of `Authorization`, such
+/// as the session token of S3, or with objects in their bodies.
 fn follow_inside(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     let from = attempt.previous().last();
     if from.is_none_or(|from| from.origin() != attempt.url().origin()) {
@@ -57,9 +57,9 @@ fn follow_inside(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     follow(attempt)
 }
 
-impl HttpTransport for Patient {
+impl HttpTransport for BoundedTransport {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
-        let most = most(&request);
+        let most = answer_limit(&request);
         let has_body = request.method() != Method::HEAD;
         let mut answer = self.0.fetch(request).await?;
         if answer.status() == StatusCode::TOO_MANY_REQUESTS {
@@ -75,13 +75,13 @@ impl HttpTransport for Patient {
     }
 }
 
-/// The most that an answer to this request may hold.
-fn most(request: &Request<Buffer>) -> u64 {
+/// The limit for the answer to this request.
+fn answer_limit(request: &Request<Buffer>) -> u64 {
     let task = MOST.try_with(|most| *most).ok();
     task.or_else(|| asked_for(request.headers())).unwrap_or(0).max(cap::ANSWER)
 }
 
-/// The bytes of the range that a request asks for: `bytes=0-99`.
+/// The length of the range that a request asks for: `bytes=0-99`.
 fn asked_for(headers: &HeaderMap) -> Option<u64> {
     let (first, last) = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
     last.parse::<u64>().ok()?.checked_sub(first.parse::<u64>().ok()?)?.checked_add(1)
@@ -93,7 +93,7 @@ fn too_large(most: u64) -> Error {
 
 type Body = Box<dyn Stream<Item = Result<Buffer>> + Send + Sync + Unpin + 'static>;
 
-/// A body that breaks when it is longer than it may be.
+/// A body that fails if it is longer than allowed.
 struct Capped {
     stream: Body,
     left: u64,
@@ -129,7 +129,7 @@ mod tests {
         ] {
             let request = Request::get("http://x/").header(RANGE, range).body(Buffer::new()).unwrap();
             assert_eq!(asked_for(request.headers()), want, "{range}");
-            assert_eq!(most(&request), want.unwrap_or(0).max(cap::ANSWER));
+            assert_eq!(answer_limit(&request), want.unwrap_or(0).max(cap::ANSWER));
         }
     }
 }

@@ -1,13 +1,14 @@
-//! What is at a remote, as its segments tell: one listing of `index/`, and a request for each segment that is not known
-//! here yet. Segments never change, so those that were read are kept in the clone, and so are the indexes of packs:
+//! The content of a remote according to its segments: one listing of `index/`, and a request for each segment that is
+//! not cached yet. Segments never change, so the clone caches them, and the indexes of packs as well:
 //!
 //! ```text
 //! <git common dir>/lockstep/remotes/<hash of the url>/
 //!   index/<name>       segments, as they are at the remote
 //!   packs/<id>.index   tails of packs
 //! ```
-//! A cache: what is damaged or missing in it is fetched again, and a segment that the remote lists no more does not
-//! count. That there is any segment says that this clone has used the remote: see `lost`.
+//!
+//! A damaged or missing file of the cache is fetched again, and a segment that the remote does not list any more is
+//! ignored. A cached segment also shows that this clone has used the remote: see `lost`.
 
 pub mod lost;
 pub mod marks;
@@ -21,35 +22,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
-use crate::remote::backend::Place;
+use crate::remote::backend::Backend;
 use crate::remote::backend::cap;
-use crate::remote::catalog::marks::{Marks, Note, NoteName, Sort, Things};
-use segment::{Location, Name, Root, RunRow, Segment, root_key};
+use crate::remote::catalog::marks::{Marks, Note, NoteKind, NoteName, ObjectSet};
+use segment::{Location, Root, RunRow, Segment, SegmentName, root_key};
 
 use crate::replace::write_named;
 use crate::store::pack::format::{PackId, PackIndex};
 use crate::store::{ObjectId, ObjectKind, Pin};
 
-/// A segment that vanishes while it is read was merged into another: the list is read again, so often.
+/// How often the list is read again: a segment that vanishes during the read was merged into another one.
 const PATIENCE: usize = 5;
 
 /// All segments of a remote, merged.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    /// Is the place a remote, by its file `lockstep-remote`? Without it the place may be new, or the URL wrong.
+    /// Whether the file `lockstep-remote` exists. Without it the location may be new, or the URL wrong.
     pub has_marker: bool,
-    pub names: BTreeSet<Name>,
+    pub names: BTreeSet<SegmentName>,
     pub all: Segment,
-    /// Segments that cannot be read, with why: what they tell of is not known.
-    pub damaged: Vec<(Name, Error)>,
+    /// Segments that cannot be read, with the error: their content is not known.
+    pub damaged: Vec<(SegmentName, Error)>,
     pub marks: Marks,
-    /// What is about to go, by them.
-    pub doomed: Things,
+    /// What the notes mark for removal.
+    pub marked: ObjectSet,
     by_key: HashMap<ObjectId, Vec<ObjectId>>,
 }
 
 impl Catalog {
-    fn new(segments: impl IntoIterator<Item = (Name, Segment)>) -> Catalog {
+    fn new(segments: impl IntoIterator<Item = (SegmentName, Segment)>) -> Catalog {
         let mut catalog = Catalog::default();
         for (name, segment) in segments {
             catalog.names.insert(name);
@@ -61,18 +62,18 @@ impl Catalog {
         catalog
     }
 
-    /// All segments that are there, also the damaged ones.
-    pub fn listed(&self) -> impl Iterator<Item = &Name> {
+    /// All segments of the listing, including damaged ones.
+    pub fn listed(&self) -> impl Iterator<Item = &SegmentName> {
         self.names.iter().chain(self.damaged.iter().map(|(name, _)| name))
     }
 
-    /// Where a whole output is, if all of it is there.
+    /// The location of an output, if the remote has all of it.
     pub fn root(&self, pin: &Pin) -> Option<&Root> {
         let kind = if pin.is_dir() { ObjectKind::Tree } else { ObjectKind::Content };
         self.all.roots.get(&root_key(pin.id, kind))
     }
 
-    /// The entries of a stage key that nobody withdrew, the newest first.
+    /// The entries of a stage key that are not withdrawn, the newest first.
     pub fn runs(&self, key: &ObjectId) -> Vec<RunRow> {
         let entries = self.by_key.get(key).into_iter().flatten();
         let mut runs: Vec<RunRow> = entries
@@ -83,9 +84,9 @@ impl Catalog {
         runs
     }
 
-    /// The same, but not if it is about to go: who counts on it says so to the remote, by a push.
+    /// The same, but `None` if it is marked for removal: to rely on it, a push has to write a `kept` note.
     pub fn lasting_root(&self, pin: &Pin) -> Option<&Root> {
-        self.root(pin).filter(|_| !self.doomed.roots.contains(&(pin.id, pin.is_dir())))
+        self.root(pin).filter(|_| !self.marked.roots.contains(&(pin.id, pin.is_dir())))
     }
 }
 
@@ -102,10 +103,10 @@ pub fn packs_of<'a>(roots: impl IntoIterator<Item = &'a Root>) -> BTreeSet<PackI
     packs
 }
 
-/// What this clone remembers of a remote.
+/// The cache of a remote in this clone.
 pub struct Memory {
     dir: PathBuf,
-    /// Indexes that were read.
+    /// How many pack indexes were read.
     #[cfg(test)]
     pub reads: std::sync::atomic::AtomicUsize,
 }
@@ -119,29 +120,29 @@ impl Memory {
         }
     }
 
-    fn segment_path(&self, name: &Name) -> PathBuf {
+    fn segment_path(&self, name: &SegmentName) -> PathBuf {
         self.dir.join("index").join(name.as_str())
     }
 
-    /// A segment, and how many bytes it has.
-    fn segment(&self, name: &Name) -> Option<(Segment, u64)> {
+    /// A segment and its size in bytes.
+    fn segment(&self, name: &SegmentName) -> Option<(Segment, u64)> {
         let bytes = fs::read(self.segment_path(name)).ok()?;
         let length = bytes.len() as u64;
         Segment::parse(&bytes).ok().filter(|_| name.fits(&bytes)).map(|segment| (segment, length))
     }
 
-    /// The bytes of a segment, if they are remembered.
-    pub fn segment_bytes(&self, name: &Name) -> Option<Vec<u8>> {
+    /// The bytes of a segment, if it is cached.
+    pub fn segment_bytes(&self, name: &SegmentName) -> Option<Vec<u8>> {
         fs::read(self.segment_path(name)).ok().filter(|bytes| name.fits(bytes) && Segment::parse(bytes).is_ok())
     }
 
-    /// The segments that are remembered.
-    pub fn segments(&self) -> BTreeSet<Name> {
+    /// The names of the cached segments.
+    pub fn segments(&self) -> BTreeSet<SegmentName> {
         let entries = fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten();
-        entries.filter_map(|entry| Name::parse(entry.file_name().to_str()?)).collect()
+        entries.filter_map(|entry| SegmentName::parse(entry.file_name().to_str()?)).collect()
     }
 
-    /// Forgets all segments, as if the remote had never been used.
+    /// Deletes all cached segments, as if the remote had never been used.
     pub fn forget(&self) -> Result<()> {
         let index = self.dir.join("index");
         match fs::remove_dir_all(&index) {
@@ -150,25 +151,25 @@ impl Memory {
         }
     }
 
-    /// What cannot be kept is fetched again.
-    pub fn keep_segment(&self, name: &Name, bytes: &[u8]) {
-        keep(&self.segment_path(name), bytes);
+    /// Caches a segment. A failure is ignored: the segment is fetched again.
+    pub fn cache_segment(&self, name: &SegmentName, bytes: &[u8]) {
+        write_cached(&self.segment_path(name), bytes);
     }
 
     fn note(&self, file: &str) -> Option<Vec<u8>> {
         fs::read(self.dir.join("index").join(file)).ok()
     }
 
-    fn keep_note(&self, file: &str, bytes: &[u8]) {
-        keep(&self.dir.join("index").join(file), bytes);
+    fn cache_note(&self, file: &str, bytes: &[u8]) {
+        write_cached(&self.dir.join("index").join(file), bytes);
     }
 
-    /// Forgets what the remote lists no more.
-    fn tidy(&self, segments: &BTreeSet<Name>, notes: &BTreeSet<NoteName>) {
+    /// Deletes cached files that the remote does not list any more.
+    fn prune(&self, segments: &BTreeSet<SegmentName>, notes: &BTreeSet<NoteName>) {
         for entry in fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
-            let is_listed = Name::parse(name).is_some_and(|name| segments.contains(&name));
+            let is_listed = SegmentName::parse(name).is_some_and(|name| segments.contains(&name));
             if !is_listed && NoteName::parse(name).is_none_or(|note| !notes.contains(&note)) {
                 let _ = fs::remove_file(entry.path());
             }
@@ -179,6 +180,7 @@ impl Memory {
         self.dir.join("packs").join(format!("{pack}.index"))
     }
 
+    /// The cached index of a pack.
     pub fn index(&self, pack: &PackId) -> Option<Arc<PackIndex>> {
         #[cfg(test)]
         self.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -186,28 +188,29 @@ impl Memory {
         (index.id() == *pack).then(|| Arc::new(index))
     }
 
-    pub fn keep_index(&self, index: &PackIndex) {
-        keep(&self.index_path(&index.id()), index.tail());
+    /// Caches the index of a pack. A failure is ignored.
+    pub fn cache_index(&self, index: &PackIndex) {
+        write_cached(&self.index_path(&index.id()), index.tail());
     }
 }
 
-fn keep(path: &Path, bytes: &[u8]) {
+fn write_cached(path: &Path, bytes: &[u8]) {
     let made = path.parent().map(fs::create_dir_all);
     if made.is_some_and(|made| made.is_ok()) {
         let _ = write_named(path, bytes);
     }
 }
 
-/// Reads what is at the remote. A remote that was never written to is empty. With `from_scratch`, what is remembered of
-/// it does not count: it may be damaged there meanwhile.
+/// Reads the catalog of a remote. A remote that was never written to is empty. With `from_scratch` the cache is
+/// ignored: the segments at the remote may be damaged by now.
 ///
-/// Where nothing can be listed the summary may be behind: segments that are remembered are asked for as well, and one
-/// that is announced and not there (a push is under way, or was killed) is passed over once a second look finds the same.
-pub fn read(place: &Place, memory: &Memory, from_scratch: bool) -> Result<Catalog> {
+/// Where nothing can be listed the summary may be out of date: cached segments are requested as well. An announced
+/// segment that is missing (a push is under way, or was killed) is skipped once a second read finds the same.
+pub fn read(backend: &Backend, memory: &Memory, from_scratch: bool) -> Result<Catalog> {
     let mut gone_before = None;
     for _ in 0..PATIENCE {
-        let listed = list(place)?;
-        let unlisted = if place.lists() { BTreeSet::new() } else { &memory.segments() - &listed.segments };
+        let listed = list(backend)?;
+        let unlisted = if backend.can_list() { BTreeSet::new() } else { &memory.segments() - &listed.segments };
         let (mut segments, mut left) = (BTreeMap::new(), cap::SEGMENTS);
         let mut damaged = Vec::new();
         let mut gone = BTreeSet::new();
@@ -215,13 +218,13 @@ pub fn read(place: &Place, memory: &Memory, from_scratch: bool) -> Result<Catalo
             let is_listed = listed.segments.contains(name);
             let (segment, length) = match memory.segment(name).filter(|_| !from_scratch && is_listed) {
                 Some(known) => known,
-                None => match fetch(place, memory, name, left.min(cap::SEGMENT))? {
-                    Found::Whole(segment, length) => (segment, length),
-                    Found::Damaged(error) => {
+                None => match fetch(backend, memory, name, left.min(cap::SEGMENT))? {
+                    SegmentState::Whole(segment, length) => (segment, length),
+                    SegmentState::Damaged(error) => {
                         damaged.push((name.clone(), error));
                         continue;
                     }
-                    Found::Gone => {
+                    SegmentState::Gone => {
                         gone.extend(is_listed.then(|| name.clone()));
                         continue;
                     }
@@ -230,52 +233,53 @@ pub fn read(place: &Place, memory: &Memory, from_scratch: bool) -> Result<Catalo
             left = left.saturating_sub(length);
             segments.insert(name.clone(), segment);
         }
-        if gone.is_empty() || !place.lists() && gone_before.as_ref() == Some(&gone) {
+        if gone.is_empty() || !backend.can_list() && gone_before.as_ref() == Some(&gone) {
             let there = segments.keys().chain(damaged.iter().map(|(name, _)| name)).cloned().collect();
-            memory.tidy(&there, &listed.notes);
-            let marks = marks(place, memory, listed.notes)?;
-            let doomed = marks.doomed();
-            return Ok(Catalog { has_marker: true, damaged, marks, doomed, ..Catalog::new(segments) });
+            memory.prune(&there, &listed.notes);
+            let marks = marks(backend, memory, listed.notes)?;
+            let marked = marks.all_marked();
+            return Ok(Catalog { has_marker: true, damaged, marks, marked, ..Catalog::new(segments) });
         }
         gone_before = Some(gone);
     }
-    let gone = gone_before.iter().flatten().map(Name::as_str).next().unwrap_or_default();
-    let message = format!("the remote {} lists index/{gone} and does not have it", place.url());
-    Err(Error::new(Kind::Remote, message).hint("somebody may be writing to it: try again in a moment"))
+    let gone = gone_before.iter().flatten().map(SegmentName::as_str).next().unwrap_or_default();
+    let message = format!("the remote {} lists index/{gone} and does not have it", backend.url());
+    Err(Error::new(Kind::Remote, message).hint("another process may be writing to it: try again in a moment"))
 }
 
-/// What `index/` lists.
+/// The content of `index/`.
 pub struct Listed {
-    pub segments: BTreeSet<Name>,
+    pub segments: BTreeSet<SegmentName>,
     pub notes: BTreeSet<NoteName>,
 }
 
-pub fn list(place: &Place) -> Result<Listed> {
-    if !place.lists() {
-        return Ok(Listed { segments: summary::read_alone(place)?, notes: BTreeSet::new() });
+/// Lists `index/`, or reads the summary where nothing can be listed.
+pub fn list(backend: &Backend) -> Result<Listed> {
+    if !backend.can_list() {
+        return Ok(Listed { segments: summary::read_alone(backend)?, notes: BTreeSet::new() });
     }
-    let files = place.list("index")?;
-    let segments = files.iter().filter_map(|name| Name::parse(name)).collect();
+    let files = backend.list("index")?;
+    let segments = files.iter().filter_map(|name| SegmentName::parse(name)).collect();
     Ok(Listed { segments, notes: files.iter().filter_map(|name| NoteName::parse(name)).collect() })
 }
 
-/// Reads the notes. One that vanishes meanwhile was dealt with.
-fn marks(place: &Place, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Marks> {
+/// Reads the notes. A note that vanishes during the read has been processed.
+fn marks(backend: &Backend, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Marks> {
     let mut marks = Marks::default();
-    for note in names.iter().filter(|note| note.sort != Sort::Removing) {
+    for note in names.iter().filter(|note| note.kind != NoteKind::Removing) {
         let file = note.file_name();
         let known = memory.note(&file).filter(|bytes| note.name.fits(bytes));
         let is_new = known.is_none();
         let Some(bytes) =
-            known.map_or_else(|| place.get(&format!("index/{file}"), cap::NOTE), |bytes| Ok(Some(bytes)))?
+            known.map_or_else(|| backend.get(&format!("index/{file}"), cap::NOTE), |bytes| Ok(Some(bytes)))?
         else {
             continue;
         };
         match Note::parse(&bytes).filter(|_| note.name.fits(&bytes)) {
-            Some(said) if note.sort == Sort::Marked => marks.marked.push((note.name.clone(), said.things)),
+            Some(said) if note.kind == NoteKind::Marked => marks.marked.push((note.name.clone(), said.things)),
             Some(said) => marks.kept.push(said),
             None if note.name.fits(&bytes) && Note::is_newer(&bytes) => {
-                return Err(newer(place, &format!("index/{file}")));
+                return Err(newer(backend, &format!("index/{file}")));
             }
             None => {
                 marks.is_doubtful = true;
@@ -283,38 +287,38 @@ fn marks(place: &Place, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Ma
             }
         }
         if is_new {
-            memory.keep_note(&file, &bytes);
+            memory.cache_note(&file, &bytes);
         }
     }
     Ok(Marks { names, ..marks })
 }
 
-enum Found {
-    /// With its length.
+enum SegmentState {
+    /// The segment and its length in bytes.
     Whole(Segment, u64),
     Damaged(Error),
     Gone,
 }
 
-fn fetch(place: &Place, memory: &Memory, name: &Name, most: u64) -> Result<Found> {
+fn fetch(backend: &Backend, memory: &Memory, name: &SegmentName, most: u64) -> Result<SegmentState> {
     let path = format!("index/{}", name.as_str());
-    let Some(bytes) = place.get(&path, most)? else { return Ok(Found::Gone) };
+    let Some(bytes) = backend.get(&path, most)? else { return Ok(SegmentState::Gone) };
     let damaged = |why: &str| {
-        let message = format!("{path} at the remote {} is damaged", place.url());
-        Found::Damaged(Error::new(Kind::Remote, message).because(why))
+        let message = format!("{path} at the remote {} is damaged", backend.url());
+        SegmentState::Damaged(Error::new(Kind::Remote, message).because(why))
     };
     match Segment::parse(&bytes) {
-        Err(e) if e.is_newer() => Err(newer(place, &path)),
+        Err(e) if e.is_newer() => Err(newer(backend, &path)),
         Err(e) => Ok(damaged(e.0)),
         Ok(_) if !name.fits(&bytes) => Ok(damaged("its name is not that of its bytes")),
         Ok(segment) => {
-            memory.keep_segment(name, &bytes);
-            Ok(Found::Whole(segment, bytes.len() as u64))
+            memory.cache_segment(name, &bytes);
+            Ok(SegmentState::Whole(segment, bytes.len() as u64))
         }
     }
 }
 
-fn newer(place: &Place, path: &str) -> Error {
-    Error::new(Kind::Remote, format!("{path} at the remote {} was written by a newer lockstep", place.url()))
+fn newer(backend: &Backend, path: &str) -> Error {
+    Error::new(Kind::Remote, format!("{path} at the remote {} was written by a newer lockstep", backend.url()))
         .hint("install a newer lockstep")
 }

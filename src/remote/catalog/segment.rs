@@ -1,4 +1,4 @@
-//! What one push added, as a file: a segment of the remote's log. Pure.
+//! A segment of the remote's log: the rows that one push added, as a file. Pure.
 //!
 //! ```text
 //! segment   = magic `lockseg\n`  version u32  count u32 × 5  row*  blake3 of all that [32]
@@ -11,11 +11,12 @@
 //! run       = stage key[32] entry id[32] pack u32 offset u64 length u64 seconds u64
 //! withdrawn = entry id[32]
 //! ```
-//! Numbers are little-endian; a pack is named by its place among the segment's own pack rows, so a segment stands for
-//! itself. Rows stand in the order of the list above, those of a sort sorted, none twice. What has a root row is complete
-//! at the remote. The name of a segment is the second in which it was written and the beginning of its hash, so that
-//! names sort by time and equal names mean equal bytes. A segment from a remote is hostile until proven: every count is
-//! checked against the bytes that are there before anything is allocated.
+//!
+//! Numbers are little-endian. A pack is named by its position among the segment's own pack rows, so a segment is
+//! self-contained. Rows are in the order of the list above; rows of one kind are sorted and unique. An output with a
+//! root row is complete at the remote. The name of a segment is the second in which it was written and the beginning of
+//! its hash, so names sort by time and equal names mean equal bytes. A segment from a remote is untrusted: every count
+//! is checked against the available bytes before anything is allocated.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,25 +27,25 @@ use crate::store::{ObjectId, ObjectKind};
 
 const MAGIC: &[u8; 8] = b"lockseg\n";
 const VERSION: u32 = 1;
-/// What comes before the rows.
+/// The length of the header before the rows.
 const START: usize = 8 + 4 + 5 * 4;
 /// A pack holds up to 64 MiB, or one tree of any size.
 const LARGEST_PACK: u64 = 1 << 36;
-/// What was recorded of one run: read whole.
+/// The record of one run, which is read whole.
 const LARGEST_ENTRY: u64 = 64 << 20;
-/// The shortest row of each sort.
+/// The length of the shortest row of each kind.
 const SHORTEST: [usize; 5] = [56, 40, 50, 92, 32];
 
 /// A pack at the remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackRow {
     pub length: u64,
-    /// Where its index begins.
+    /// The offset of its index.
     pub index: u64,
     pub count: u64,
 }
 
-/// Where some bytes of a pack are.
+/// The location of some bytes in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     pub pack: PackId,
@@ -52,20 +53,20 @@ pub struct Slice {
     pub length: u64,
 }
 
-/// Where a whole output, or tracked data, is.
+/// The location of an output or of tracked data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     Loose,
     Packed(Slice),
-    /// The packs that hold its trees and small files; its large files are loose.
+    /// The packs that hold its trees and small files; large files are separate objects.
     Tree(Vec<PackId>),
 }
 
-/// A whole output, tracked data, or an output of a run: all of it is at the remote.
+/// An output or tracked data that the remote has completely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     pub size: u64,
-    /// 0 for a file.
+    /// The number of files; 0 for a file.
     pub files: u64,
     pub location: Location,
 }
@@ -82,14 +83,14 @@ pub struct RunRow {
     pub time: u64,
 }
 
-/// What a push added, or what several did.
+/// The rows that one push added, or several merged ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     pub packs: BTreeMap<PackId, PackRow>,
     /// Large objects, with their sizes.
     pub loose: BTreeMap<ObjectId, u64>,
     pub roots: BTreeMap<(ObjectId, bool), Root>,
-    /// By entry.
+    /// By entry id.
     pub runs: BTreeMap<ObjectId, RunRow>,
     pub withdrawn: std::collections::BTreeSet<ObjectId>,
 }
@@ -104,7 +105,7 @@ impl Segment {
         *self == Segment::default()
     }
 
-    /// Takes in what another segment says.
+    /// Merges another segment into this one.
     pub fn absorb(&mut self, other: Segment) {
         self.packs.extend(other.packs);
         self.loose.extend(other.loose);
@@ -163,13 +164,14 @@ impl Segment {
         out
     }
 
+    /// Errors: the bytes are not a segment, or of a newer version.
     pub fn parse(bytes: &[u8]) -> Result<Segment, Malformed> {
         let cut = Malformed("it is cut short");
         let (body, sum) = bytes.split_at_checked(bytes.len().wrapping_sub(32)).ok_or(cut)?;
         if body.len() < START || body[..8] != *MAGIC {
             return Err(Malformed("it is no segment"));
         }
-        let mut rest = Rest(&body[8..]);
+        let mut rest = RowReader(&body[8..]);
         match rest.u32()? {
             VERSION => {}
             version if version > VERSION => return Err(Malformed(NEWER)),
@@ -192,7 +194,7 @@ impl Segment {
         for _ in 0..counts[0] {
             let id = PackId(rest.id()?);
             let row = PackRow { length: rest.u64()?, index: rest.u64()?, count: rest.u64()? };
-            // What is asked for is allocated: no number may claim more than its kind can be.
+            // The claimed size is allocated: it is bounded by what is possible for its kind.
             let tail = tail_size(row.count).ok_or(Malformed("a pack of it claims too many objects"))?;
             if row.index < HEADER || row.length.checked_sub(row.index) != Some(tail) {
                 return Err(Malformed("a pack of it has no room for its index"));
@@ -265,7 +267,7 @@ impl Segment {
 
 const NEWER: &str = "it was written by a newer version of lockstep";
 
-/// Why some bytes are no segment.
+/// Why some bytes are not a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -281,9 +283,9 @@ impl fmt::Display for Malformed {
     }
 }
 
-struct Rest<'a>(&'a [u8]);
+struct RowReader<'a>(&'a [u8]);
 
-impl Rest<'_> {
+impl RowReader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed("it is cut short"))?;
         self.0 = rest;
@@ -317,22 +319,23 @@ impl Rest<'_> {
 
 /// The name of a segment: `<seconds, 10 hex digits>-<hash, 16 hex digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+pub struct SegmentName(String);
 
-impl Name {
+impl SegmentName {
     /// The name of these bytes, written `seconds` after 1970.
-    pub fn of(bytes: &[u8], seconds: u64) -> Name {
-        Name(format!("{:010x}-{}", seconds & 0xff_ffff_ffff, &ObjectId::of(bytes).hex()[..16]))
+    pub fn for_bytes(bytes: &[u8], seconds: u64) -> SegmentName {
+        SegmentName(format!("{:010x}-{}", seconds & 0xff_ffff_ffff, &ObjectId::of(bytes).hex()[..16]))
     }
 
     /// `None` if no segment has such a name.
-    pub fn parse(text: &str) -> Option<Name> {
+    pub fn parse(text: &str) -> Option<SegmentName> {
         let (seconds, hash) = text.split_once('-')?;
         let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        (seconds.len() == 10 && hash.len() == 16 && is_hex(seconds) && is_hex(hash)).then(|| Name(text.to_string()))
+        (seconds.len() == 10 && hash.len() == 16 && is_hex(seconds) && is_hex(hash))
+            .then(|| SegmentName(text.to_string()))
     }
 
-    /// Are these the bytes of that name?
+    /// Returns true if the name was made from these bytes.
     pub fn fits(&self, bytes: &[u8]) -> bool {
         ObjectId::of(bytes).hex()[..16] == self.0[11..]
     }
@@ -341,7 +344,7 @@ impl Name {
         &self.0
     }
 
-    /// When it was written, after 1970.
+    /// When it was written, in seconds since 1970.
     pub fn seconds(&self) -> u64 {
         u64::from_str_radix(&self.0[..10], 16).unwrap_or(0)
     }
@@ -397,7 +400,7 @@ mod tests {
             bytes[at] ^= 0x40;
             assert!(Segment::parse(&bytes).is_err(), "{at}");
         }
-        // With a checksum that fits.
+        // The same bytes with a valid checksum.
         let resealed = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut body = good[..good.len() - 32].to_vec();
             change(&mut body);
@@ -418,11 +421,11 @@ mod tests {
         let (a, b) = (PackId(id(1)), PackId(id(2)));
         let tail = |count| tail_size(count).unwrap_or(56);
         let wide = PackRow { length: (1 << 30) + tail(1), index: 1 << 30, count: 1 };
-        type Lie = (&'static str, Box<dyn Fn(&mut Segment)>);
+        type Claim = (&'static str, Box<dyn Fn(&mut Segment)>);
         let with = |length, index, count| -> Box<dyn Fn(&mut Segment)> {
             Box::new(move |s| s.packs.extend([(a, PackRow { length, index, count })]))
         };
-        let lies: Vec<Lie> = vec![
+        let lies: Vec<Claim> = vec![
             ("too many objects", with(1 << 40, 300, 1 << 35)),
             ("no room", with(tail(3), 0, 3)),
             ("no room", with(300, 503, 3)),
@@ -472,11 +475,11 @@ mod tests {
 
     #[test]
     fn names_sort_by_time_and_prove_their_bytes() {
-        let (early, late) = (Name::of(b"x", 1), Name::of(b"x", 1 << 36));
+        let (early, late) = (SegmentName::for_bytes(b"x", 1), SegmentName::for_bytes(b"x", 1 << 36));
         assert!(early < late && early.fits(b"x") && !early.fits(b"y"));
-        assert_eq!(Name::parse(early.as_str()), Some(early));
+        assert_eq!(SegmentName::parse(early.as_str()), Some(early));
         for wrong in ["all", "", "0000000001-", "0000000001-0123456789abcdeF", "../0000001-0123456789abcdef"] {
-            assert_eq!(Name::parse(wrong), None, "{wrong}");
+            assert_eq!(SegmentName::parse(wrong), None, "{wrong}");
         }
     }
 }

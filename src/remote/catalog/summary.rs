@@ -1,14 +1,14 @@
-//! `index/all`, the summary: the names of all segments, one a line, for readers that cannot list (plain HTTP).
+//! `index/all`, the summary: the names of all segments, one per line, for readers that cannot list (plain HTTP).
 //!
-//! It is the one file of a remote that several pushes write, so it may be behind: two pushes overlap, or one is killed.
-//! Three rules keep it from hiding what is there:
+//! It is the one file of a remote that several pushes write, so it may be out of date: two pushes overlap, or one is
+//! killed. Three rules keep it from hiding data:
 //!
-//! 1. A segment is announced before it is written. A name without a file hides nothing: readers pass over it.
-//! 2. Each writer lists `index/` after it wrote the summary, and writes it again until both agree. The last one to write
-//!    it has therefore seen all segments that were there by then.
-//! 3. Each push compares the two, also a push with nothing to send, and writes the summary where it lacks a name.
+//! 1. A segment is announced before it is written. Readers skip a name without a file.
+//! 2. Each writer lists `index/` after it wrote the summary, and writes it again until both agree. The last writer has
+//!    therefore seen all segments that existed by then.
+//! 3. Each push compares the two, also a push with nothing to send, and writes the summary if a name is missing in it.
 //!
-//! A reader adds the names that it remembers: see [`crate::remote::catalog::read`].
+//! A reader adds the names in its cache: see [`crate::remote::catalog::read`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,58 +16,58 @@ use std::time::Duration;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::remote::Remote;
-use crate::remote::backend::Place;
+use crate::remote::backend::Backend;
 use crate::remote::backend::cap;
-use crate::remote::catalog::segment::Name;
+use crate::remote::catalog::segment::SegmentName;
 use crate::remote::catalog::{self, Catalog};
 
 const SUMMARY: &str = "index/all";
-/// Each push that ends meanwhile costs one attempt.
+/// Each push that ends during an attempt costs one more attempt.
 const MOST_ATTEMPTS: usize = 50;
 /// Servers that cannot replace a file in one step refuse one of two writers, and have no file for a moment.
 const MOST_FAILURES: usize = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The names that the summary has; `None` if there is none.
-pub fn read(place: &Place) -> Result<Option<BTreeSet<Name>>> {
-    let Some(bytes) = place.get(SUMMARY, cap::NAMES)? else { return Ok(None) };
-    let names: BTreeSet<Name> = String::from_utf8_lossy(&bytes).lines().filter_map(Name::parse).collect();
+/// The names in the summary; `None` if it does not exist.
+pub fn read(backend: &Backend) -> Result<Option<BTreeSet<SegmentName>>> {
+    let Some(bytes) = backend.get(SUMMARY, cap::NAMES)? else { return Ok(None) };
+    let names: BTreeSet<SegmentName> = String::from_utf8_lossy(&bytes).lines().filter_map(SegmentName::parse).collect();
     Ok(Some(names).filter(|names| !names.is_empty()))
 }
 
-/// The same where nothing else says what is there.
+/// The same for remotes whose content is known from the summary alone.
 ///
-/// Errors ([`Kind::Remote`]): there is none, so what is there is not known.
-pub fn read_alone(place: &Place) -> Result<BTreeSet<Name>> {
+/// Errors ([`Kind::Remote`]): the summary is missing, so the content is not known.
+pub fn read_alone(backend: &Backend) -> Result<BTreeSet<SegmentName>> {
     for _ in 0..MOST_FAILURES {
-        if let Some(names) = read(place)? {
+        if let Some(names) = read(backend)? {
             return Ok(names);
         }
         std::thread::sleep(PAUSE);
     }
-    let message = format!("the remote {} has no {SUMMARY}, which says what is there", place.url());
-    Err(Error::new(Kind::Remote, message).hint("a push to where its web server takes its files from writes it"))
+    let message = format!("the remote {} has no {SUMMARY}, which lists its content", backend.url());
+    Err(Error::new(Kind::Remote, message).hint("a push to the storage behind its web server writes it"))
 }
 
-fn encode(names: &BTreeSet<Name>) -> Vec<u8> {
+fn encode(names: &BTreeSet<SegmentName>) -> Vec<u8> {
     names.iter().flat_map(|name| [name.as_str(), "\n"]).collect::<String>().into_bytes()
 }
 
 impl Remote {
-    /// Writes the summary once. What goes wrong here is seen by [`Remote::publish`].
-    pub(in crate::remote) fn announce(&self, names: &BTreeSet<Name>) {
-        let _ = self.place.put(SUMMARY, encode(names), true);
+    /// Writes the summary once. Failures are ignored here: [`Remote::publish`] reports them.
+    pub(in crate::remote) fn announce(&self, names: &BTreeSet<SegmentName>) {
+        let _ = self.backend.put(SUMMARY, encode(names), true);
     }
 
-    /// Writes the summary until it has all that is listed.
+    /// Writes the summary until it has all listed segments.
     ///
-    /// Errors: it cannot be written, so readers over HTTP may miss something.
+    /// Errors: it cannot be written, so readers over HTTP may miss data.
     pub(in crate::remote) fn publish(&self) -> Result<()> {
-        let mut names = catalog::list(&self.place)?.segments;
+        let mut names = catalog::list(&self.backend)?.segments;
         let mut failures = 0;
         for _ in 0..MOST_ATTEMPTS {
-            let written = self.place.put(SUMMARY, encode(&names), true);
-            let listed = catalog::list(&self.place)?.segments;
+            let written = self.backend.put(SUMMARY, encode(&names), true);
+            let listed = catalog::list(&self.backend)?.segments;
             match written {
                 Ok(()) if listed == names => return Ok(()),
                 Ok(()) => {}
@@ -83,13 +83,13 @@ impl Remote {
         Err(Error::new(Kind::Remote, message).because("other pushes end all the time"))
     }
 
-    /// Writes the summary if it lacks something of what was listed.
+    /// Writes the summary if a listed segment is missing in it.
     pub(in crate::remote) fn repair_summary(&self, catalog: &Catalog) -> Result<()> {
-        let named = read(&self.place)?.unwrap_or_default();
+        let named = read(&self.backend)?.unwrap_or_default();
         if catalog.listed().all(|name| named.contains(name)) { Ok(()) } else { self.publish() }
     }
 
-    /// A push is done when the data is there; that readers over HTTP may not see it is a warning.
+    /// Warns that readers over HTTP may not see the data. The push itself is complete.
     pub(in crate::remote) fn warn_of_summary(&self, published: Result<()>, sink: &dyn Sink) -> Result<()> {
         match published {
             Err(error) if !matches!(error.kind, Kind::Signal(_)) => {

@@ -1,8 +1,8 @@
-//! What a remote says that it has and cannot give: damaged there, cut short, or gone.
+//! Losses: objects that a remote lists and cannot deliver, because they are damaged, truncated or missing there.
 //!
-//! Such a loss concerns what needs the object and nothing else, so a fetch goes on and tells of it at the end. A remote
-//! that cannot be asked is another matter, and ends the fetch. Functions that may meet both give a result in a result:
-//! the outer error is the remote's, the inner one the object's.
+//! A loss affects only what needs the object, so a fetch continues and reports losses at the end. An unreachable remote
+//! ends the fetch. Functions that may meet both return a result in a result: the outer error is the remote's, the inner
+//! one the object's.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::remote::catalog::segment::Location;
 use crate::store::pack::format::PackId;
 use crate::store::{ObjectId, Store};
 
-/// A loss, with what is not all here because of it.
+/// A loss, with the outputs that are incomplete because of it.
 #[derive(Clone, Debug)]
 pub struct Loss {
     /// Names the object and the remote.
@@ -21,49 +21,53 @@ pub struct Loss {
     pub outs: Vec<Wanted>,
 }
 
-/// What was lost.
+/// The lost object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lost {
+pub enum LostObject {
     Object(ObjectId),
-    /// All of it, or what lies behind its cut.
+    /// All of the pack, or the part behind the truncation.
     Pack(PackId),
 }
 
-/// The losses of a fetch, noted by many threads.
+/// The losses of a fetch, shared by its threads.
 #[derive(Default)]
-pub struct Losses(Mutex<BTreeMap<Lost, Error>>);
+pub struct Losses(Mutex<BTreeMap<LostObject, Error>>);
 
 impl Losses {
-    /// The first word about a thing stays.
-    pub fn note(&self, what: Lost, error: Error) {
+    /// Records a loss. The first error for an object is kept.
+    pub fn note(&self, what: LostObject, error: Error) {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).entry(what).or_insert(error);
     }
 
-    /// Notes a loss; back comes what there is otherwise.
-    pub fn unless<T>(&self, what: Lost, result: Result<T>) -> Option<T> {
+    /// Records a loss, or returns the value.
+    pub fn or_record<T>(&self, what: LostObject, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.note(what, error)).ok()
     }
 
-    /// Notes that nobody knows where an object is, unless that is because of a pack that cannot be looked into.
-    pub fn unknown(&self, id: ObjectId, error: impl FnOnce() -> Error) {
+    /// Records that the location of an object is unknown, unless an unreadable pack may explain it.
+    pub fn note_unlocated(&self, id: ObjectId, error: impl FnOnce() -> Error) {
         let mut all = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        if !all.keys().any(|what| matches!(what, Lost::Pack(_))) {
-            all.entry(Lost::Object(id)).or_insert_with(error);
+        if !all.keys().any(|what| matches!(what, LostObject::Pack(_))) {
+            all.entry(LostObject::Object(id)).or_insert_with(error);
         }
     }
 
-    /// All of them, each with those of the outputs that are not all here because of it.
-    pub fn told<'w>(self, store: &Store, lacking: impl Iterator<Item = (&'w Wanted, &'w Location)>) -> Vec<Loss> {
+    /// Returns all losses, each with the outputs of `lacking` that are incomplete because of it.
+    pub fn into_losses<'w>(
+        self,
+        store: &Store,
+        lacking: impl Iterator<Item = (&'w Wanted, &'w Location)>,
+    ) -> Vec<Loss> {
         let all = self.0.into_inner().unwrap_or_else(|e| e.into_inner());
-        let mut outs: BTreeMap<Lost, Vec<Wanted>> = BTreeMap::new();
+        let mut outs: BTreeMap<LostObject, Vec<Wanted>> = BTreeMap::new();
         let mut more = Vec::new();
         for (wanted, location) in lacking {
             let mut missing = BTreeSet::new();
             gaps(store, (&wanted.pin.id, wanted.pin.is_dir()), 0, &mut HashSet::new(), &mut missing);
-            let mut why: Vec<Lost> = missing.iter().map(|id| Lost::Object(*id)).collect();
+            let mut why: Vec<LostObject> = missing.iter().map(|id| LostObject::Object(*id)).collect();
             why.retain(|what| all.contains_key(what));
             if why.len() < missing.len() {
-                why.extend(packs(location).iter().copied().map(Lost::Pack).filter(|what| all.contains_key(what)));
+                why.extend(packs(location).iter().copied().map(LostObject::Pack).filter(|what| all.contains_key(what)));
             }
             for what in &why {
                 outs.entry(*what).or_default().push(wanted.clone());
@@ -86,7 +90,7 @@ fn packs(location: &Location) -> &[PackId] {
     }
 }
 
-/// The objects of an output that are not here, as far as its trees are. A tree that stands in many places is looked into
+/// The missing objects of an output, as far as its trees are in the store. A tree that occurs several times is read
 /// once.
 fn gaps(
     store: &Store,
@@ -113,9 +117,9 @@ fn gaps(
     }
 }
 
-/// One error for all losses that keep outputs away; `None` if there are none. Damage gives another exit code than what
-/// is merely gone.
-pub fn told_as_one<'l>(losses: impl IntoIterator<Item = &'l Loss>) -> Option<Error> {
+/// Joins all losses that make outputs incomplete into one error; `None` if there are none. Damage has another exit code
+/// than missing objects.
+pub fn join_losses<'l>(losses: impl IntoIterator<Item = &'l Loss>) -> Option<Error> {
     const SHOWN: usize = 20;
     let losses: Vec<&Loss> = losses.into_iter().filter(|loss| !loss.outs.is_empty()).collect();
     let (first, more) = losses.split_first()?;

@@ -1,13 +1,13 @@
-//! The objects of a pack, hashed while its bytes pass, in pieces of any size. Pure.
+//! Hashes the objects of a pack while its bytes pass, in chunks of any size. Pure.
 //!
-//! Unlike a reader that stops at the first object that does not fit, this goes on and tells of all.
+//! Unlike a reader that stops at the first mismatch, it continues and reports all of them.
 
 use crate::store::hash::Hasher;
 use crate::store::pack::format::Row;
 
-/// A pack on its way.
-pub struct Passing<'r> {
-    /// By offset.
+/// A pack in transfer.
+pub struct PackHasher<'r> {
+    /// Sorted by offset.
     rows: &'r [Row],
     next: usize,
     at: u64,
@@ -15,16 +15,17 @@ pub struct Passing<'r> {
     bad: Vec<Row>,
 }
 
-impl<'r> Passing<'r> {
-    pub fn new(rows: &'r [Row]) -> Passing<'r> {
-        Passing { rows, next: 0, at: 0, hasher: None, bad: Vec::new() }
+impl<'r> PackHasher<'r> {
+    pub fn new(rows: &'r [Row]) -> PackHasher<'r> {
+        PackHasher { rows, next: 0, at: 0, hasher: None, bad: Vec::new() }
     }
 
+    /// Hashes the next bytes of the pack.
     pub fn pass(&mut self, mut bytes: &[u8]) {
         while let Some(row) = self.rows.get(self.next) {
             if self.hasher.is_none() {
                 if row.offset < self.at {
-                    // It overlaps the one before.
+                    // The row overlaps the previous one.
                     self.bad.push(*row);
                     self.next += 1;
                     continue;
@@ -53,7 +54,7 @@ impl<'r> Passing<'r> {
         self.at += bytes.len() as u64;
     }
 
-    /// Those that are not what they should be, and those that never came.
+    /// Returns the rows of objects that do not match their ids or never arrived.
     pub fn finish(mut self) -> Vec<Row> {
         self.bad.extend(&self.rows[self.next.min(self.rows.len())..]);
         self.bad
@@ -77,20 +78,20 @@ mod tests {
             bytes.extend_from_slice(object);
         }
         for window in 1..=bytes.len() {
-            let mut good = Passing::new(&rows);
+            let mut good = PackHasher::new(&rows);
             bytes.chunks(window).for_each(|chunk| good.pass(chunk));
             assert_eq!(good.finish(), [], "{window}");
             for at in HEADER as usize..bytes.len() {
                 let mut bad = bytes.clone();
                 bad[at] ^= 1;
-                let mut passing = Passing::new(&rows);
+                let mut passing = PackHasher::new(&rows);
                 bad.chunks(window).for_each(|chunk| passing.pass(chunk));
                 let found = passing.finish();
                 let of = |row: &Row| (row.offset..row.offset + row.length).contains(&(at as u64));
                 assert!(found.len() == 1 && of(&found[0]), "{window} {at}");
             }
-            // What does not come is not good.
-            let mut cut = Passing::new(&rows);
+            // Missing bytes count as damage.
+            let mut cut = PackHasher::new(&rows);
             bytes[..bytes.len() - 10].chunks(window).for_each(|chunk| cut.pass(chunk));
             assert_eq!(cut.finish().len(), 2);
         }

@@ -1,4 +1,4 @@
-//! Parts of packs that are read at once. Pure.
+//! Ranges of packs that are read in one request. Pure.
 
 use std::ops::Range;
 
@@ -6,64 +6,65 @@ use crate::remote::catalog::segment::Slice;
 use crate::store::pack::format::{PackId, Row};
 use crate::store::{ObjectId, ObjectKind};
 
-/// Ranges that lie no further apart are read in one request.
+/// Entries with at most this gap between them are read in one request.
 const GAP: u64 = 64 << 10;
-/// And requests are not larger than this.
+/// The maximum size of a request.
 const RUN: u64 = 8 << 20;
 
-/// An object within a pack.
+/// The location of an object within a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct PackEntry {
     pub id: ObjectId,
     pub kind: ObjectKind,
     pub slice: Slice,
 }
 
-/// Pieces of one pack that are read at once.
+/// Entries of one pack that are read in one request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Stretch {
+pub struct ByteRange {
     pub pack: PackId,
-    pub range: Range<u64>,
-    pub pieces: Vec<Piece>,
+    pub bytes: Range<u64>,
+    pub entries: Vec<PackEntry>,
 }
 
-impl Stretch {
-    /// Of two pieces and more.
-    pub fn halves(&self) -> (Stretch, Stretch) {
-        let (first, second) = self.pieces.split_at(self.pieces.len() / 2);
-        (Stretch::of(self.pack, first), Stretch::of(self.pack, second))
+impl ByteRange {
+    /// Splits a range of at least two entries.
+    pub fn halves(&self) -> (ByteRange, ByteRange) {
+        let (first, second) = self.entries.split_at(self.entries.len() / 2);
+        (ByteRange::spanning(self.pack, first), ByteRange::spanning(self.pack, second))
     }
 
-    fn of(pack: PackId, pieces: &[Piece]) -> Stretch {
-        let start = pieces.iter().map(|piece| piece.slice.offset).min().unwrap_or(0);
-        let end = pieces.iter().map(|piece| piece.slice.offset + piece.slice.length).max().unwrap_or(start);
-        Stretch { pack, range: start..end, pieces: pieces.to_vec() }
+    fn spanning(pack: PackId, entries: &[PackEntry]) -> ByteRange {
+        let start = entries.iter().map(|entry| entry.slice.offset).min().unwrap_or(0);
+        let end = entries.iter().map(|entry| entry.slice.offset + entry.slice.length).max().unwrap_or(start);
+        ByteRange { pack, bytes: start..end, entries: entries.to_vec() }
     }
 }
 
-/// Joins what nearly touches. Pure.
-pub fn stretches(mut pieces: Vec<Piece>) -> Vec<Stretch> {
-    pieces.sort_by_key(|piece| (piece.slice.pack, piece.slice.offset));
-    let mut all: Vec<Stretch> = Vec::new();
-    for piece in pieces {
-        let (start, end) = (piece.slice.offset, piece.slice.offset + piece.slice.length);
+/// Coalesces nearby entries into ranges. Pure.
+pub fn coalesce(mut entries: Vec<PackEntry>) -> Vec<ByteRange> {
+    entries.sort_by_key(|entry| (entry.slice.pack, entry.slice.offset));
+    let mut all: Vec<ByteRange> = Vec::new();
+    for entry in entries {
+        let (start, end) = (entry.slice.offset, entry.slice.offset + entry.slice.length);
         match all.last_mut() {
             Some(last)
-                if last.pack == piece.slice.pack
-                    && start <= last.range.end.saturating_add(GAP)
-                    && end - last.range.start <= RUN =>
+                if last.pack == entry.slice.pack
+                    && start <= last.bytes.end.saturating_add(GAP)
+                    && end - last.bytes.start <= RUN =>
             {
-                last.range.end = last.range.end.max(end);
-                last.pieces.push(piece);
+                last.bytes.end = last.bytes.end.max(end);
+                last.entries.push(entry);
             }
-            _ => all.push(Stretch { pack: piece.slice.pack, range: start..end, pieces: vec![piece] }),
+            _ => all.push(ByteRange { pack: entry.slice.pack, bytes: start..end, entries: vec![entry] }),
         }
     }
     all
 }
 
-pub fn piece(pack: PackId, row: &Row) -> Piece {
-    Piece { id: row.id, kind: row.kind, slice: Slice { pack, offset: row.offset, length: row.length } }
+/// The location of a row in its pack.
+pub fn entry(pack: PackId, row: &Row) -> PackEntry {
+    PackEntry { id: row.id, kind: row.kind, slice: Slice { pack, offset: row.offset, length: row.length } }
 }
 
 #[cfg(test)]
@@ -72,12 +73,12 @@ mod tests {
 
     #[test]
     fn what_nearly_touches_is_read_at_once() {
-        let at = |pack: u8, offset: u64, length: u64| Piece {
+        let at = |pack: u8, offset: u64, length: u64| PackEntry {
             id: ObjectId([pack; 32]),
             kind: ObjectKind::Content,
             slice: Slice { pack: PackId(ObjectId([pack; 32])), offset, length },
         };
-        for (pieces, want) in [
+        for (entries, want) in [
             (vec![], vec![]),
             (vec![at(1, 16, 10), at(1, 26, 10)], vec![(16, 36)]),
             (vec![at(1, 26, 10), at(1, 16, 10)], vec![(16, 36)]),
@@ -86,7 +87,7 @@ mod tests {
             (vec![at(1, 0, RUN), at(1, RUN, 1)], vec![(0, RUN), (RUN, RUN + 1)]),
             (vec![at(1, 0, 5), at(2, 5, 5)], vec![(0, 5), (5, 10)]),
         ] {
-            let got: Vec<_> = stretches(pieces).into_iter().map(|s| (s.range.start, s.range.end)).collect();
+            let got: Vec<_> = coalesce(entries).into_iter().map(|s| (s.bytes.start, s.bytes.end)).collect();
             assert_eq!(got, want);
         }
     }

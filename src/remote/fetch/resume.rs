@@ -1,4 +1,4 @@
-//! Something large on its way from a remote: a file in the store's `tmp/` that a later attempt goes on with.
+//! A large download: a file in the store's `tmp/` that a later attempt resumes.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -8,26 +8,26 @@ use crate::error::{Error, Kind, Result};
 use crate::remote::Remote;
 use crate::store::Store;
 
-/// What is asked for at once, and so what is in memory of one object.
-const PIECE: u64 = 16 << 20;
+/// The size of one request, and so the memory for one object.
+const CHUNK: u64 = 16 << 20;
 
-/// `tmp/fetch-<name>`, locked by whoever fills it. It stays when that fails or is killed.
-pub struct Partial {
+/// `tmp/fetch-<name>`, locked by the process that fills it. It stays when the process fails or is killed.
+pub struct PartialDownload {
     pub path: PathBuf,
     pub file: File,
-    /// Some of it is of an earlier attempt.
+    /// Whether some bytes are from an earlier attempt.
     pub is_resumed: bool,
     have: u64,
 }
 
-impl Partial {
-    /// Opens what an earlier attempt left of `name`. Where another process is at it right now, this is a file of its own.
-    pub fn open(store: &Store, name: &str, size: u64) -> Result<Partial> {
+impl PartialDownload {
+    /// Opens the partial file `name` of an earlier attempt. If another process has it locked, opens a separate file.
+    pub fn open(store: &Store, name: &str, size: u64) -> Result<PartialDownload> {
         let own = store.temp()?;
         let path = own.with_file_name(format!("fetch-{name}"));
         if let Ok(file) = store.open_temp(&path)
             && !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
-            // The one that had the lock may have given the file its name in the store.
+            // The earlier owner of the lock may have moved the file into the store.
             && fs::metadata(&path).is_ok_and(|there| is_same(&there, &file))
         {
             let mut have = file.metadata().map_err(|e| Error::io("look at", &path, e))?.len();
@@ -35,17 +35,17 @@ impl Partial {
                 file.set_len(0).map_err(|e| Error::io("write", &path, e))?;
                 have = 0;
             }
-            return Ok(Partial { path, file, is_resumed: have > 0, have });
+            return Ok(PartialDownload { path, file, is_resumed: have > 0, have });
         }
         let file = store.open_temp(&own)?;
-        Ok(Partial { path: own, file, is_resumed: false, have: 0 })
+        Ok(PartialDownload { path: own, file, is_resumed: false, have: 0 })
     }
 
-    /// Fetches the rest of an object of `size` bytes.
+    /// Fetches the remaining bytes of an object of `size` bytes.
     pub fn fill(&mut self, remote: &Remote, object: &str, size: u64, done: &dyn Fn(u64)) -> Result<Result<()>> {
         done(self.have);
         while self.have < size {
-            let end = size.min(self.have + PIECE);
+            let end = size.min(self.have + CHUNK);
             let bytes = match remote.try_get(object, self.have..end)? {
                 Ok(bytes) => bytes,
                 Err(lost) => return Ok(Err(lost)),
@@ -57,16 +57,16 @@ impl Partial {
         Ok(Ok(()))
     }
 
-    /// A file that was closed meanwhile; `None` if another process has taken it, or is at it.
-    pub fn reopen(store: &Store, path: &Path, size: u64) -> Option<Partial> {
+    /// Opens a closed partial file again; `None` if another process has moved or locked it.
+    pub fn reopen(store: &Store, path: &Path, size: u64) -> Option<PartialDownload> {
         fs::symlink_metadata(path).ok()?;
         let file = store.open_temp(path).ok()?;
         let is_whole = !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
             && fs::metadata(path).is_ok_and(|there| is_same(&there, &file) && there.len() == size);
-        is_whole.then(|| Partial { path: path.to_path_buf(), file, is_resumed: false, have: size })
+        is_whole.then(|| PartialDownload { path: path.to_path_buf(), file, is_resumed: false, have: size })
     }
 
-    /// Throws away what arrived.
+    /// Deletes the partial file.
     pub fn discard(self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -77,21 +77,21 @@ fn is_same(there: &fs::Metadata, file: &File) -> bool {
     file.metadata().is_ok_and(|mine| (mine.dev(), mine.ino()) == (there.dev(), there.ino()))
 }
 
-/// Fetches an object into a partial file and has it taken in. One that turns out damaged is fetched anew if some of it
-/// was of an earlier attempt. The inner error is about this object alone.
-pub fn bring<T>(
+/// Fetches an object into a partial file and calls `adopt` on it. A damaged file is fetched again if some of it is from
+/// an earlier attempt. The inner error concerns this object alone.
+pub fn download<T>(
     remote: &Remote,
     store: &Store,
     (object, name, size): (&str, &str, u64),
     done: &dyn Fn(u64),
     take: impl Fn(&Path, &File) -> Result<T>,
-) -> Result<Result<(Partial, T)>> {
+) -> Result<Result<(PartialDownload, T)>> {
     let mut again = false;
     loop {
-        let mut partial = Partial::open(store, name, size)?;
+        let mut partial = PartialDownload::open(store, name, size)?;
         let resumed = partial.is_resumed;
         if let Err(lost) = partial.fill(remote, object, size, if again { &|_| () } else { done })? {
-            // What arrived stays: when the rest is there again, the whole is verified.
+            // The partial file stays: when the remote has the rest again, the whole is verified.
             return Ok(Err(lost));
         }
         match take(&partial.path, &partial.file) {

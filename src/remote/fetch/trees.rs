@@ -1,5 +1,5 @@
-//! What outputs at a remote consist of, for those who must not overlook any of it: trees come from the store where it has
-//! them, else from the remote's packs, each pack asked once for all of its trees.
+//! The content of outputs at a remote, for callers that must not miss an object: trees come from the store if it has
+//! them, otherwise from the remote's packs. All trees of a pack are read at once.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use crate::error::{Error, Kind, Result};
 use crate::remote::Remote;
 use crate::remote::catalog::Catalog;
 use crate::remote::catalog::segment::Location;
-use crate::remote::fetch::ranges::{piece, stretches};
+use crate::remote::fetch::ranges::{coalesce, entry};
 use crate::store::pack::format::PackId;
 use crate::store::trees::Tree;
 use crate::store::{ObjectId, ObjectKind, Store};
 
-pub struct Trees<'a> {
+/// Reads trees from the store or the remote, and caches them.
+pub struct RemoteTrees<'a> {
     remote: &'a Remote,
     store: &'a Store,
     read: HashMap<ObjectId, Arc<Tree>>,
@@ -21,15 +22,15 @@ pub struct Trees<'a> {
     asked: HashSet<PackId>,
 }
 
-impl<'a> Trees<'a> {
-    pub fn new(remote: &'a Remote, store: &'a Store) -> Trees<'a> {
-        Trees { remote, store, read: HashMap::new(), asked: HashSet::new() }
+impl<'a> RemoteTrees<'a> {
+    pub fn new(remote: &'a Remote, store: &'a Store) -> RemoteTrees<'a> {
+        RemoteTrees { remote, store, read: HashMap::new(), asked: HashSet::new() }
     }
 
-    /// All objects that these outputs lead to.
+    /// All objects that are reachable from these outputs.
     ///
-    /// Errors: a tree that nobody has whole, since what it holds is not known.
-    pub fn reach(&mut self, catalog: &Catalog, roots: &BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>> {
+    /// Errors: a tree is damaged or missing both in the store and at the remote, so its content is not known.
+    pub fn reachable(&mut self, catalog: &Catalog, roots: &BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>> {
         let mut seen = HashSet::new();
         for key in roots {
             let Some(root) = catalog.all.roots.get(key) else { continue };
@@ -66,7 +67,9 @@ impl<'a> Trees<'a> {
         self.read.get(id).map(Arc::clone).ok_or_else(|| {
             let remote = self.remote;
             let message = format!("the folder {id} is not at the remote {} ({})", remote.name, remote.url());
-            Error::missing(message).because("an index there says that it is complete").hint(remote.again())
+            Error::missing(message)
+                .because("an index at the remote lists it as complete")
+                .hint(remote.push_again_hint())
         })
     }
 
@@ -74,13 +77,13 @@ impl<'a> Trees<'a> {
         let Some(row) = catalog.all.packs.get(pack).filter(|_| self.asked.insert(*pack)) else { return Ok(()) };
         let index = self.remote.index(pack, row)??;
         let trees = index.iter().filter(|row| row.kind == ObjectKind::Tree && !self.read.contains_key(&row.id));
-        for stretch in stretches(trees.map(|row| piece(*pack, &row)).collect()) {
-            for (piece, bytes) in self.remote.read_whole(&stretch)? {
+        for range in coalesce(trees.map(|row| entry(*pack, &row)).collect()) {
+            for (entry, bytes) in self.remote.read_whole(&range)? {
                 let tree = Tree::parse(&bytes).map_err(|why| {
-                    let message = format!("the folder {} at the remote {} cannot be used", piece.id, self.remote.name);
+                    let message = format!("the folder {} at the remote {} cannot be used", entry.id, self.remote.name);
                     Error::new(Kind::Remote, message).because(why)
                 })?;
-                self.read.insert(piece.id, Arc::new(tree));
+                self.read.insert(entry.id, Arc::new(tree));
             }
         }
         Ok(())

@@ -1,90 +1,96 @@
-//! Taking away from a remote what nobody needs, by the plan of `garbage`.
+//! Removes unneeded data from a remote, by the plan of `plan`.
 //!
-//! The order, so that a kill at any point leaves a remote in which everything that is told of is there: the note
-//! `removing`; packs that are written anew; one segment instead of all that there were, which tells of what stays; the old
-//! segments go; then, with another look at what is told by now, files go; then the marks that were dealt with. A pack that
-//! was written anew is only marked, since somebody may be reading it by an older segment.
+//! The order keeps the remote consistent if the process is killed at any point: write the note `removing`; repack;
+//! write one segment with the remaining rows instead of all earlier ones; remove the old segments; read the segments
+//! again and remove the files that none of them lists; remove the processed marks. A pack that was repacked is only
+//! marked, since another process may be reading it through an older segment.
 //!
-//! What was cut short is done by the next one: the marks are still there, and name the files.
+//! The next run completes an interrupted one: the marks still exist, and name the files.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::cache::entries;
 use crate::error::Result;
-use crate::remote::backend::transfer::each;
+use crate::remote::backend::transfer::run_parallel;
 use crate::remote::catalog::Catalog;
-use crate::remote::catalog::marks::{Marks, Note, NoteName, Sort, Things};
+use crate::remote::catalog::marks::{Marks, Note, NoteKind, NoteName, ObjectSet};
 use crate::remote::catalog::segment::{RunRow, Segment};
-use crate::remote::fetch::trees::Trees;
-use crate::remote::gc::plan::{Facts, Plan, is_mostly_dead, plan, used, without};
-use crate::remote::gc::repack::Fresh;
+use crate::remote::fetch::trees::RemoteTrees;
+use crate::remote::gc::plan::{PlanInput, RemovalPlan, is_mostly_dead, plan, used, without};
+use crate::remote::gc::repack::Repack;
 use crate::remote::{Remote, object_path, pack_path};
 use crate::store::pack::format::{PackId, Row};
 use crate::store::{ObjectId, Pin, Store, random_name};
 
-/// Who removes things stops after so many seconds: after twice as many nobody believes that he is still at it.
+/// A removal stops after this many seconds. After twice as many, other processes ignore its note.
 const LONGEST: u64 = 1800;
 
-/// Who needs what.
+/// What is needed.
 #[derive(Clone, Debug, Default)]
-pub struct Needs {
+pub struct NeededData {
     /// Outputs and data: the id, and whether it is a folder.
     pub roots: HashSet<(ObjectId, bool)>,
-    /// Marks that are this old (seconds since 1970) count; results that are younger are needed, with their outputs.
+    /// Marks older than this (seconds since 1970) are in effect; results younger than this are needed, with their
+    /// outputs.
     pub old: u64,
 }
 
-/// What would be done.
+/// The plan of a removal.
 #[derive(Clone, Debug)]
-pub struct Planned {
-    pub plan: Plan,
-    /// Packs of which so much is dead that the rest is written anew.
+pub struct CleanupPlan {
+    pub plan: RemovalPlan,
+    /// Packs that are mostly dead, whose live objects are written to new packs.
     pub rewrite: BTreeSet<PackId>,
     /// What only young results need.
-    pub young: Things,
+    pub young: ObjectSet,
     pub catalog: Arc<Catalog>,
 }
 
-impl Planned {
-    /// Nothing that anybody would miss; marks may be left that were dealt with.
+impl CleanupPlan {
+    /// Returns true if no data would be removed or marked; processed marks may still have to be removed.
     pub fn is_empty(&self) -> bool {
         self.plan.remove.is_empty() && self.plan.mark.is_empty() && self.rewrite.is_empty()
     }
 
-    /// Bytes of files that go, and of those that are marked.
+    /// The bytes of files to remove, and of files to mark.
     pub fn bytes(&self) -> (u64, u64) {
         (self.plan.remove.bytes(&self.catalog.all), self.plan.mark.bytes(&self.catalog.all))
     }
 }
 
-/// What was done.
+/// The result of a removal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cleaned {
-    pub removed: Things,
+pub struct CleanupResult {
+    pub removed: ObjectSet,
     pub bytes: u64,
     pub rewritten: usize,
     pub marked: usize,
-    /// Time was up before all files were gone.
+    /// Whether the time limit was reached before all files were removed.
     pub is_cut_short: bool,
 }
 
 impl Remote {
-    /// Says what nobody needs. Nothing is touched.
-    pub fn garbage(&self, store: &Store, needs: &Needs) -> Result<Planned> {
+    /// Plans the removal. Changes nothing.
+    pub fn garbage(&self, store: &Store, needs: &NeededData) -> Result<CleanupPlan> {
         self.must_be_writable()?;
-        let catalog = self.look_again()?;
+        let catalog = self.read_catalog_again()?;
         if let Some((_, error)) = catalog.damaged.first() {
-            return Err(error.clone().because("what it told of would be taken for garbage").hint(self.again()));
+            return Err(error.clone().because("its data would be taken for garbage").hint(self.push_again_hint()));
         }
         let (unneeded, young) = self.unneeded(store, &catalog, needs)?;
-        let strays = self.strays(&catalog)?;
-        let facts =
-            Facts { all: &catalog.all, unneeded: &unneeded, marks: &catalog.marks, strays: &strays, old: needs.old };
-        let mut trees = Trees::new(self, store);
-        let plan = plan(&facts, &mut |roots| trees.reach(&catalog, roots))?;
+        let strays = self.unlisted_packs(&catalog)?;
+        let facts = PlanInput {
+            all: &catalog.all,
+            unneeded: &unneeded,
+            marks: &catalog.marks,
+            strays: &strays,
+            old: needs.old,
+        };
+        let mut trees = RemoteTrees::new(self, store);
+        let plan = plan(&facts, &mut |roots| trees.reachable(&catalog, roots))?;
         let left = without(&catalog.all, &plan.remove);
-        let live = trees.reach(&catalog, &left.roots.keys().copied().collect())?;
+        let live = trees.reachable(&catalog, &left.roots.keys().copied().collect())?;
         let mut rewrite = BTreeSet::new();
         for id in used(&left) {
             let Some(row) = left.packs.get(&id) else { continue };
@@ -92,23 +98,23 @@ impl Remote {
                 rewrite.insert(id);
             }
         }
-        Ok(Planned { plan, rewrite, young, catalog })
+        Ok(CleanupPlan { plan, rewrite, young, catalog })
     }
 
-    /// Roots and results that nobody needs, and those that only young results do. A result is needed if all of its
+    /// Roots and results that are not needed, and those that only young results need. A result is needed if all of its
     /// outputs are.
-    fn unneeded(&self, store: &Store, catalog: &Catalog, needs: &Needs) -> Result<(Things, Things)> {
+    fn unneeded(&self, store: &Store, catalog: &Catalog, needs: &NeededData) -> Result<(ObjectSet, ObjectSet)> {
         let rows: Vec<RunRow> = catalog.all.runs.values().copied().collect();
         let is_withdrawn = |row: &RunRow| catalog.all.withdrawn.contains(&row.entry);
         let outs = self.outs_of(store, rows.iter().filter(|row| !is_withdrawn(row)))?;
         let of = |row: &RunRow| outs.get(&row.entry).into_iter().flatten().map(|pin| (pin.id, pin.is_dir()));
         let without = |needed: &HashSet<(ObjectId, bool)>, is_young: &dyn Fn(&RunRow) -> bool| {
-            // One of a newer version says nothing to us, and stays.
+            // The record has a newer format that cannot be read, so it stays.
             let is_needed = |row: &RunRow| is_young(row) || of(row).all(|key| needed.contains(&key));
-            Things {
+            ObjectSet {
                 runs: rows.iter().filter(|row| is_withdrawn(row) || !is_needed(row)).map(|row| row.entry).collect(),
                 roots: catalog.all.roots.keys().filter(|key| !needed.contains(key)).copied().collect(),
-                ..Things::default()
+                ..ObjectSet::default()
             }
         };
         let is_young = |row: &RunRow| row.time > needs.old && !is_withdrawn(row);
@@ -133,7 +139,7 @@ impl Remote {
                 None => elsewhere.push(*row),
             }
         }
-        // One that is damaged there says nothing either, and stays.
+        // A record that is damaged at the remote cannot be read either, and stays.
         bytes.extend(self.run_bytes(&elsewhere)?.0);
         let parsed = bytes.iter().filter_map(|(entry, bytes)| {
             let (found, _) = entries::parse(bytes, keys.get(entry)?)?;
@@ -142,28 +148,34 @@ impl Remote {
         Ok(parsed.collect())
     }
 
-    /// Packs that are there and that nobody tells of: of a push that was killed, or is under way.
-    fn strays(&self, catalog: &Catalog) -> Result<BTreeSet<PackId>> {
-        let there = self.place.list("packs")?;
+    /// Packs that no segment lists: of a push that was killed or is under way.
+    fn unlisted_packs(&self, catalog: &Catalog) -> Result<BTreeSet<PackId>> {
+        let there = self.backend.list("packs")?;
         let ids = there.iter().filter_map(|name| PackId::of_file_name(name));
         Ok(ids.filter(|id| !catalog.all.packs.contains_key(id)).collect())
     }
 
-    /// Does what was agreed to, as far as it is still true. `clock` tells seconds since 1970.
-    pub fn clean(&self, store: &Store, needs: &Needs, agreed: &Planned, clock: &dyn Fn() -> u64) -> Result<Cleaned> {
+    /// Removes what was agreed to and is still unneeded. `clock` returns seconds since 1970.
+    pub fn clean(
+        &self,
+        store: &Store,
+        needs: &NeededData,
+        agreed: &CleanupPlan,
+        clock: &dyn Fn() -> u64,
+    ) -> Result<CleanupResult> {
         self.must_be_writable()?;
         if agreed.plan.remove.is_empty() && agreed.rewrite.is_empty() {
-            let mut cleaned = Cleaned::default();
-            self.settle(&agreed.plan, &agreed.catalog.marks, &Things::default(), clock(), &mut cleaned)?;
+            let mut cleaned = CleanupResult::default();
+            self.update_marks(&agreed.plan, &agreed.catalog.marks, &ObjectSet::default(), clock(), &mut cleaned)?;
             return Ok(cleaned);
         }
-        let mine = self.put_note(Sort::Removing, clock(), format!("{}\n", random_name()).as_bytes())?;
+        let mine = self.put_note(NoteKind::Removing, clock(), format!("{}\n", random_name()).as_bytes())?;
         let note = format!("index/{}", mine.file_name());
         let cleaned = self.remove_agreed(store, needs, agreed, (&mine, clock));
         match &cleaned {
-            Ok(_) => self.place.remove(&note)?,
-            // Whoever pushes need not wait for the hour to be over.
-            Err(_) => self.place.tidy(&note),
+            Ok(_) => self.backend.remove(&note)?,
+            // Lets pushes proceed before the lease ends.
+            Err(_) => self.backend.remove_leftover(&note),
         }
         cleaned
     }
@@ -171,42 +183,43 @@ impl Remote {
     fn remove_agreed(
         &self,
         store: &Store,
-        needs: &Needs,
-        agreed: &Planned,
+        needs: &NeededData,
+        agreed: &CleanupPlan,
         (mine, clock): (&NoteName, &dyn Fn() -> u64),
-    ) -> Result<Cleaned> {
+    ) -> Result<CleanupResult> {
         let is_over = || clock() > mine.name.seconds() + LONGEST;
-        let Planned { mut plan, rewrite, catalog, .. } = self.garbage(store, needs)?;
+        let CleanupPlan { mut plan, rewrite, catalog, .. } = self.garbage(store, needs)?;
         if let Some(other) = catalog.marks.names.iter().find(|note| *note != mine && note.is_alive(self.now)) {
             return Err(self.busy(other));
         }
-        let allowed = plan.remove.both(&agreed.plan.remove);
+        let allowed = plan.remove.intersection(&agreed.plan.remove);
         plan.mark.extend(&plan.remove.minus(&allowed));
         plan.remove = allowed;
         let left = without(&catalog.all, &plan.remove);
         let rewrite: BTreeSet<PackId> = rewrite.intersection(&agreed.rewrite).copied().collect();
         let compact = if rewrite.is_empty() { left } else { self.rewrite(store, &catalog, left, &rewrite)? };
         if is_over() {
-            return Ok(Cleaned { is_cut_short: true, ..Cleaned::default() });
+            return Ok(CleanupResult { is_cut_short: true, ..CleanupResult::default() });
         }
         if compact != catalog.all {
             let name = self.put_segment(&compact)?;
             self.replace_segments(&catalog.names, &name)?;
             self.publish()?;
         }
-        // What somebody told meanwhile, or kept, is not removed.
-        let now = self.look_again()?;
+        // What another process listed or kept since then is not removed.
+        let now = self.read_catalog_again()?;
         if let Some((_, error)) = now.damaged.first() {
-            return Err(error.clone().because("what it tells of may not be removed").hint(self.again()));
+            return Err(error.clone().because("its data may not be removed").hint(self.push_again_hint()));
         }
-        let mut files = plan.remove.both(&now.doomed);
+        let mut files = plan.remove.intersection(&now.marked);
         files.packs = &files.packs - &used(&now.all);
         if !files.objects.is_empty() && now.all.roots != compact.roots {
-            let live = Trees::new(self, store).reach(&now, &now.all.roots.keys().copied().collect())?;
+            let live = RemoteTrees::new(self, store).reachable(&now, &now.all.roots.keys().copied().collect())?;
             files.objects.retain(|id| !live.contains(id));
         }
-        let mut cleaned = Cleaned { rewritten: rewrite.len(), ..Cleaned::default() };
-        cleaned.removed = Things { roots: plan.remove.roots.clone(), runs: plan.remove.runs.clone(), ..files.clone() };
+        let mut cleaned = CleanupResult { rewritten: rewrite.len(), ..CleanupResult::default() };
+        cleaned.removed =
+            ObjectSet { roots: plan.remove.roots.clone(), runs: plan.remove.runs.clone(), ..files.clone() };
         cleaned.bytes = files.bytes(&catalog.all);
         let packs = files.packs.iter().map(pack_path);
         let paths: Vec<String> = packs.chain(files.objects.iter().map(object_path)).collect();
@@ -215,48 +228,55 @@ impl Remote {
                 cleaned.is_cut_short = true;
                 return Ok(cleaned);
             }
-            each(self.jobs, some, |path| self.place.remove(path))?;
+            run_parallel(self.jobs, some, |path| self.backend.remove(path))?;
         }
-        let old = Things { packs: rewrite, ..Things::default() };
-        self.settle(&plan, &now.marks, &old, clock(), &mut cleaned)?;
+        let old = ObjectSet { packs: rewrite, ..ObjectSet::default() };
+        self.update_marks(&plan, &now.marks, &old, clock(), &mut cleaned)?;
         Ok(cleaned)
     }
 
-    /// Marks what is to go next time, and takes away notes that were dealt with.
-    fn settle(&self, plan: &Plan, marks: &Marks, more: &Things, now: u64, cleaned: &mut Cleaned) -> Result<()> {
+    /// Marks what may be removed next time, and removes notes that are processed.
+    fn update_marks(
+        &self,
+        plan: &RemovalPlan,
+        marks: &Marks,
+        more: &ObjectSet,
+        now: u64,
+        cleaned: &mut CleanupResult,
+    ) -> Result<()> {
         let mut mark = plan.mark.clone();
         mark.extend(more);
         if !mark.is_empty() {
             cleaned.marked = mark.len();
-            self.put_note(Sort::Marked, now, &Note { things: mark, ..Note::default() }.encode())?;
+            self.put_note(NoteKind::Marked, now, &Note { things: mark, ..Note::default() }.encode())?;
         }
         let stays: BTreeSet<_> = marks.marked.iter().map(|(name, _)| name).filter(|n| !plan.done.contains(n)).collect();
         for note in &marks.names {
-            let is_done = match note.sort {
-                Sort::Marked => plan.done.contains(&note.name),
-                Sort::Kept if marks.is_doubtful => true,
-                Sort::Kept => false,
-                Sort::Removing => !note.is_alive(now),
+            let is_done = match note.kind {
+                NoteKind::Marked => plan.done.contains(&note.name),
+                NoteKind::Kept if marks.is_doubtful => true,
+                NoteKind::Kept => false,
+                NoteKind::Removing => !note.is_alive(now),
             };
-            // What cannot be read made no mark count: all is marked anew.
-            if is_done || marks.is_doubtful && note.sort == Sort::Marked {
-                self.place.remove(&format!("index/{}", note.file_name()))?;
+            // An unreadable note disabled all marks: everything is marked again.
+            if is_done || marks.is_doubtful && note.kind == NoteKind::Marked {
+                self.backend.remove(&format!("index/{}", note.file_name()))?;
             }
         }
         for note in marks.kept.iter().filter(|note| !note.of.iter().any(|name| stays.contains(name))) {
             let bytes = note.encode();
-            let dealt = marks.names.iter().find(|name| name.sort == Sort::Kept && name.name.fits(&bytes));
+            let dealt = marks.names.iter().find(|name| name.kind == NoteKind::Kept && name.name.fits(&bytes));
             if let Some(name) = dealt {
-                self.place.remove(&format!("index/{}", name.file_name()))?;
+                self.backend.remove(&format!("index/{}", name.file_name()))?;
             }
         }
         Ok(())
     }
 
-    /// Writes what is needed of some packs into new ones; what is told afterwards comes back.
+    /// Writes the needed objects of some packs into new packs; returns the segment with the new locations.
     fn rewrite(&self, store: &Store, catalog: &Catalog, left: Segment, rewrite: &BTreeSet<PackId>) -> Result<Segment> {
-        let live = Trees::new(self, store).reach(catalog, &left.roots.keys().copied().collect())?;
-        let mut fresh = Fresh::new(self);
+        let live = RemoteTrees::new(self, store).reachable(catalog, &left.roots.keys().copied().collect())?;
+        let mut fresh = Repack::new(self);
         for id in rewrite {
             let Some(row) = catalog.all.packs.get(id) else { continue };
             let index = self.index(id, row)??;

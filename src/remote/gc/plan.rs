@@ -1,49 +1,51 @@
-//! What goes from a remote, what is marked, what is written anew. Pure.
+//! Plans what is removed from a remote, what is marked, and what is repacked. Pure.
 //!
-//! Rows go first: roots and results that nobody needs and that were marked long enough. What no row leads to then are
-//! files, which go if they were marked, too. What nobody needs and is not marked is marked: it may go next time.
+//! Rows are removed first: unneeded roots and results that were marked long enough ago. Then files that no row needs
+//! any more, if they were marked, too. Unneeded objects without a mark are marked: the next run may remove them.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::error::Result;
-use crate::remote::catalog::marks::{Marks, Things};
+use crate::remote::catalog::marks::{Marks, ObjectSet};
 use crate::remote::catalog::packs_of;
-use crate::remote::catalog::segment::{Location, Name, Segment};
+use crate::remote::catalog::segment::{Location, Segment, SegmentName};
 use crate::store::ObjectId;
 use crate::store::pack::format::{PackId, PackIndex};
 
-/// What is known.
-pub struct Facts<'a> {
+/// The input of the plan.
+pub struct PlanInput<'a> {
     pub all: &'a Segment,
-    /// Roots and results that nobody needs.
-    pub unneeded: &'a Things,
+    /// Roots and results that are not needed.
+    pub unneeded: &'a ObjectSet,
     pub marks: &'a Marks,
-    /// Packs that are there and that no row tells of.
+    /// Packs at the remote that no row lists.
     pub strays: &'a BTreeSet<PackId>,
-    /// Marks that are this old (seconds since 1970) count.
+    /// Marks older than this (seconds since 1970) are in effect.
     pub old: u64,
 }
 
+/// What to remove, to mark, and to keep for now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// What goes now.
-    pub remove: Things,
+pub struct RemovalPlan {
+    /// What is removed now.
+    pub remove: ObjectSet,
     /// What is marked now.
-    pub mark: Things,
-    /// What was marked before and is not old enough; when the last of it will be.
-    pub wait: Things,
+    pub mark: ObjectSet,
+    /// What is marked and not old enough yet, and the time when the last of it will be.
+    pub wait: ObjectSet,
     pub until: u64,
-    /// Marks that are dealt with afterwards.
-    pub done: BTreeSet<Name>,
+    /// Marks that are processed afterwards.
+    pub done: BTreeSet<SegmentName>,
 }
 
-/// All objects that some roots lead to.
-pub type Live<'a> = &'a mut dyn FnMut(&BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>>;
+/// All objects that are reachable from some roots.
+pub type ReachableObjects<'a> = &'a mut dyn FnMut(&BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>>;
 
-pub fn plan(facts: &Facts, live: Live) -> Result<Plan> {
-    let Facts { all, unneeded, marks, strays, old } = facts;
-    let (mut ripe, mut plan) = (Things::default(), Plan::default());
-    for (name, things) in marks.standing() {
+/// Makes the plan. `live` returns what is reachable from some roots.
+pub fn plan(facts: &PlanInput, live: ReachableObjects) -> Result<RemovalPlan> {
+    let PlanInput { all, unneeded, marks, strays, old } = facts;
+    let (mut ripe, mut plan) = (ObjectSet::default(), RemovalPlan::default());
+    for (name, things) in marks.effective_marks() {
         if name.seconds() <= *old {
             ripe.extend(&things);
         } else {
@@ -54,31 +56,31 @@ pub fn plan(facts: &Facts, live: Live) -> Result<Plan> {
     plan.done = marks.marked.iter().map(|(name, _)| name.clone()).filter(|name| name.seconds() <= *old).collect();
     plan.remove.roots = &unneeded.roots & &ripe.roots;
     plan.remove.runs = &unneeded.runs & &ripe.runs;
-    // What would go if all that nobody needs went, and what can go now.
+    // What would remain without everything unneeded, and what remains for now.
     let (needed, left) = (without(all, unneeded), without(all, &plan.remove));
     let dead_then = dead(&needed, all, strays, live)?;
     let dead_now = if needed == left { dead_then.clone() } else { dead(&left, all, strays, live)? };
     let mut doomed = (*unneeded).clone();
     doomed.extend(&dead_then);
-    plan.remove.extend(&dead_now.both(&ripe));
-    // A removal that was cut short has taken the rows of these already.
-    let cut_short = Things {
+    plan.remove.extend(&dead_now.intersection(&ripe));
+    // An interrupted removal has already removed the rows of these.
+    let cut_short = ObjectSet {
         objects: &ripe.objects - &all.loose.keys().copied().collect(),
         packs: &ripe.packs - &all.packs.keys().copied().collect(),
-        ..Things::default()
+        ..ObjectSet::default()
     };
     if !cut_short.is_empty() {
         let used = live(&left.roots.keys().copied().collect())?;
         plan.remove.objects.extend(cut_short.objects.iter().filter(|id| !used.contains(*id)));
         plan.remove.packs.extend(&cut_short.packs);
     }
-    plan.wait = plan.wait.both(&doomed);
+    plan.wait = plan.wait.intersection(&doomed);
     plan.mark = doomed.minus(&plan.remove).minus(&plan.wait);
     Ok(plan)
 }
 
-/// What is told of without some rows.
-pub fn without(all: &Segment, gone: &Things) -> Segment {
+/// The segment without some rows.
+pub fn without(all: &Segment, gone: &ObjectSet) -> Segment {
     let mut left = all.clone();
     left.roots.retain(|key, _| !gone.roots.contains(key));
     left.runs.retain(|entry, _| !gone.runs.contains(entry));
@@ -94,7 +96,7 @@ pub fn used(all: &Segment) -> BTreeSet<PackId> {
     used
 }
 
-/// Is so much of a pack dead that it is worth writing what is not once more?
+/// Returns true if enough of a pack is dead to make repacking worthwhile.
 pub fn is_mostly_dead(index: &PackIndex, is_live: impl Fn(&ObjectId) -> bool) -> bool {
     let (mut dead, mut all) = (0, 0);
     for row in index.iter() {
@@ -104,8 +106,8 @@ pub fn is_mostly_dead(index: &PackIndex, is_live: impl Fn(&ObjectId) -> bool) ->
     dead * 2 > all
 }
 
-/// Files that no row leads to.
-fn dead(left: &Segment, all: &Segment, strays: &BTreeSet<PackId>, live: Live) -> Result<Things> {
+/// Files that no row needs.
+fn dead(left: &Segment, all: &Segment, strays: &BTreeSet<PackId>, live: ReachableObjects) -> Result<ObjectSet> {
     let used = used(left);
     let packs = all.packs.keys().chain(strays).filter(|id| !used.contains(id)).copied().collect();
     let is_root = |id: &ObjectId| left.roots.get(&(*id, false)).is_some_and(|r| r.location == Location::Loose);
@@ -114,7 +116,7 @@ fn dead(left: &Segment, all: &Segment, strays: &BTreeSet<PackId>, live: Live) ->
         let used = live(&left.roots.keys().copied().collect())?;
         objects.retain(|id| !used.contains(id));
     }
-    Ok(Things { packs, objects, ..Things::default() })
+    Ok(ObjectSet { packs, objects, ..ObjectSet::default() })
 }
 
 #[cfg(test)]
@@ -132,7 +134,7 @@ mod tests {
     }
 
     /// Trees 1 and 2 in packs 101 and 102, which share the large object 50; 1 has 51 alone, 2 has 52. The file 3 is in
-    /// pack 102, the large file 4 lies alone. The run 9 is in pack 101.
+    /// pack 102, the large file 4 is a separate object. The run 9 is in pack 101.
     fn all() -> Segment {
         let row = PackRow { length: 1000, index: 500, count: 1 };
         let slice = |n| Slice { pack: pack(n), offset: 16, length: 1 };
@@ -162,8 +164,8 @@ mod tests {
     }
 
     /// `r1 r3` roots, `x9` runs, `p101` packs, `o50` large objects.
-    fn things(text: &str) -> Things {
-        let mut things = Things::default();
+    fn things(text: &str) -> ObjectSet {
+        let mut things = ObjectSet::default();
         for word in text.split_whitespace() {
             let n: u8 = word[1..].parse().unwrap();
             match &word[..1] {
@@ -180,7 +182,7 @@ mod tests {
     fn what_goes_and_what_is_marked() {
         const OLD: u64 = 100;
         let all_of_1 = "r1 x9 p101 o51";
-        // What nobody needs; the old mark, what was kept of it, the young mark; what goes, is marked, waits.
+        // The columns: unneeded; the old mark, what was kept of it, the young mark; what is removed, is marked, waits.
         for (name, unneeded, old, kept, young, remove, mark, wait) in [
             ("nothing", "", "", "", "", "", "", ""),
             ("first all is marked", "r1 x9", "", "", "", "", all_of_1, ""),
@@ -199,16 +201,19 @@ mod tests {
             ("a stray", "", "", "", "", "", "", ""),
         ] {
             let marks = Marks {
-                marked: vec![(Name::of(b"old", OLD), things(old)), (Name::of(b"young", OLD + 1), things(young))],
-                kept: vec![Note { of: [Name::of(b"old", OLD)].into(), things: things(kept) }],
+                marked: vec![
+                    (SegmentName::for_bytes(b"old", OLD), things(old)),
+                    (SegmentName::for_bytes(b"young", OLD + 1), things(young)),
+                ],
+                kept: vec![Note { of: [SegmentName::for_bytes(b"old", OLD)].into(), things: things(kept) }],
                 ..Marks::default()
             };
             let (all, unneeded, strays) = (all(), things(unneeded), BTreeSet::new());
-            let facts = Facts { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: OLD };
+            let facts = PlanInput { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: OLD };
             let got = plan(&facts, &mut live).unwrap();
             assert_eq!((&got.remove, &got.mark, &got.wait), (&things(remove), &things(mark), &things(wait)), "{name}");
-            assert_eq!(got.done, [Name::of(b"old", OLD)].into(), "{name}");
-            // Whatever goes, what is left is whole.
+            assert_eq!(got.done, [SegmentName::for_bytes(b"old", OLD)].into(), "{name}");
+            // The remaining rows are complete in any case.
             let left = without(&all, &got.remove);
             assert!(packs_of(left.roots.values()).iter().all(|id| left.packs.contains_key(id)), "{name}");
             assert!(left.runs.values().all(|run| left.packs.contains_key(&run.slice.pack)), "{name}");
@@ -220,20 +225,20 @@ mod tests {
     #[test]
     fn strays_are_marked_and_go() {
         let strays: BTreeSet<PackId> = [pack(110)].into();
-        let (all, unneeded) = (all(), Things::default());
+        let (all, unneeded) = (all(), ObjectSet::default());
         let mut marks = Marks::default();
         for (remove, mark) in [("", "p110"), ("p110", "")] {
-            let facts = Facts { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: 9 };
+            let facts = PlanInput { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: 9 };
             let got = plan(&facts, &mut live).unwrap();
             assert_eq!((got.remove, got.mark.clone()), (things(remove), things(mark)));
-            marks.marked.push((Name::of(b"x", 9), got.mark));
+            marks.marked.push((SegmentName::for_bytes(b"x", 9), got.mark));
         }
     }
 
     #[test]
     fn what_is_not_known_stops_it() {
         let (all, unneeded, strays, marks) = (all(), things("r1"), BTreeSet::new(), Marks::default());
-        let facts = Facts { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: 0 };
+        let facts = PlanInput { all: &all, unneeded: &unneeded, marks: &marks, strays: &strays, old: 0 };
         let mut unknown = |_: &BTreeSet<(ObjectId, bool)>| Err(crate::error::Error::missing("a folder"));
         assert!(plan(&facts, &mut unknown).is_err());
     }

@@ -1,35 +1,35 @@
-//! Packs at a remote, written anew without what is dead in them.
+//! Repacking: packs at a remote, written again without their dead objects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::{Error, Kind, Result};
 use crate::remote::catalog::segment::{Location, PackRow, Segment, Slice};
-use crate::remote::fetch::ranges::{piece, stretches};
+use crate::remote::fetch::ranges::{coalesce, entry};
 use crate::remote::{Remote, pack_path};
 use crate::store::pack::format::{PackId, PackWriter, Row, TARGET};
 use crate::store::{ObjectId, Store};
 
-/// Packs that are being made of what is needed of others.
-pub struct Fresh<'a> {
+/// Packs that are being made from the needed objects of others.
+pub struct Repack<'a> {
     remote: &'a Remote,
     /// Objects of the next pack, and their bytes.
     open: Vec<(Row, Vec<u8>)>,
     size: u64,
     has: HashSet<ObjectId>,
     packs: BTreeMap<PackId, PackRow>,
-    /// Where objects are now.
+    /// The new locations of objects.
     moved: HashMap<ObjectId, Slice>,
-    /// What was needed of each old pack.
+    /// The needed objects of each old pack.
     held: BTreeMap<PackId, Vec<ObjectId>>,
 }
 
-impl<'a> Fresh<'a> {
-    pub fn new(remote: &'a Remote) -> Fresh<'a> {
+impl<'a> Repack<'a> {
+    pub fn new(remote: &'a Remote) -> Repack<'a> {
         let (open, size, has, packs, moved, held) = Default::default();
-        Fresh { remote, open, size, has, packs, moved, held }
+        Repack { remote, open, size, has, packs, moved, held }
     }
 
-    /// Takes over objects of a pack, from the store where it has them, else from the remote; verified either way.
+    /// Copies objects of a pack, from the store if it has them, otherwise from the remote; verified either way.
     pub fn take(&mut self, store: &Store, pack: &PackId, rows: &[Row]) -> Result<()> {
         self.held.insert(*pack, rows.iter().map(|row| row.id).collect());
         let mut new: Vec<&Row> = rows.iter().filter(|row| !self.has.contains(&row.id)).collect();
@@ -38,14 +38,14 @@ impl<'a> Fresh<'a> {
         for row in new {
             match store.read(&row.id, row.kind) {
                 Ok(bytes) => self.add(*row, bytes)?,
-                Err(e) if e.kind == Kind::Missing => far.push(piece(*pack, row)),
+                Err(e) if e.kind == Kind::Missing => far.push(entry(*pack, row)),
                 Err(e) => return Err(e),
             }
         }
-        for stretch in stretches(far) {
-            for (piece, bytes) in self.remote.read_whole(&stretch)? {
-                let Slice { offset, length, .. } = piece.slice;
-                self.add(Row { id: piece.id, kind: piece.kind, offset, length }, bytes)?;
+        for range in coalesce(far) {
+            for (entry, bytes) in self.remote.read_whole(&range)? {
+                let Slice { offset, length, .. } = entry.slice;
+                self.add(Row { id: entry.id, kind: entry.kind, offset, length }, bytes)?;
             }
         }
         Ok(())
@@ -61,7 +61,7 @@ impl<'a> Fresh<'a> {
         Ok(())
     }
 
-    /// Sends the pack that is being made.
+    /// Sends the current pack.
     fn close(&mut self) -> Result<()> {
         if self.open.is_empty() {
             return Ok(());
@@ -74,18 +74,18 @@ impl<'a> Fresh<'a> {
         self.size = 0;
         let (index, _) = writer.finish().map_err(cannot)?;
         let (pack, length) = (index.id(), index.file_length());
-        self.remote.place.put(&pack_path(&pack), bytes, false)?;
-        self.remote.memory.keep_index(&index);
+        self.remote.backend.put(&pack_path(&pack), bytes, false)?;
+        self.remote.memory.cache_index(&index);
         self.packs
             .insert(pack, PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 });
         self.moved.extend(index.iter().map(|row| (row.id, Slice { pack, offset: row.offset, length: row.length })));
         Ok(())
     }
 
-    /// The same rows, with the new packs instead of the old ones.
+    /// Returns the same rows with the new packs in place of the old ones.
     pub fn finish(mut self, mut all: Segment) -> Result<Segment> {
         self.close()?;
-        let Fresh { packs, moved, held, .. } = self;
+        let Repack { packs, moved, held, .. } = self;
         let instead = |old: &PackId| -> BTreeSet<PackId> {
             held[old].iter().filter_map(|id| moved.get(id)).map(|slice| slice.pack).collect()
         };

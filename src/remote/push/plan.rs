@@ -1,40 +1,41 @@
-//! What a push has to move: decided from the locks' pins, the trees that are here, and what is known of the remote.
+//! Plans a push from the locks' pins, the local trees, and the catalog of the remote.
 //!
-//! Nothing is asked of the remote here, and of the store only trees and whether something is there.
+//! Nothing is requested from the remote. Of the store, only trees and the presence of objects are read.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{Kind, Result};
 use crate::remote::catalog::Catalog;
-use crate::remote::push::{Request, Run};
+use crate::remote::push::{PushRequest, RunEntry};
 use crate::remote::{Wanted, is_large};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, PackIndex};
 use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
-/// What has to travel.
+/// What has to be transferred.
 #[derive(Default)]
-pub struct Plan {
+pub struct PushPlan {
     /// New at the remote, each with all of its objects.
     pub roots: Vec<(Wanted, Vec<ObjectRef>)>,
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunEntry>,
     pub absent: Vec<Wanted>,
     /// Small objects that the remote has already, with their packs.
     pub there: HashMap<ObjectId, PackId>,
-    /// Local packs that travel as they are.
+    /// Local packs that are sent as they are.
     pub whole: Vec<Arc<Pack>>,
-    /// Small objects that travel in new packs.
+    /// Small objects that are sent in new packs.
     pub small: Vec<ObjectRef>,
     /// Large objects.
     pub large: Vec<ObjectRef>,
 }
 
-impl Plan {
+impl PushPlan {
     pub fn is_empty(&self) -> bool {
         self.roots.is_empty() && self.runs.is_empty()
     }
 
+    /// The number of objects to send.
     pub fn objects(&self) -> usize {
         self.small.len() + self.large.len() + self.whole.iter().map(|pack| pack.index.len()).sum::<usize>()
     }
@@ -44,18 +45,19 @@ impl Plan {
             + self.whole.iter().map(|pack| pack.index.file_length()).sum::<u64>()
     }
 
+    /// The bytes to send.
     pub fn bytes(&self) -> u64 {
         let runs: u64 = self.runs.iter().map(|run| run.bytes.len() as u64).sum();
         self.small_bytes() + self.large.iter().map(|o| o.size).sum::<u64>() + runs
     }
 }
 
-/// Says what has to travel. `indexes` are those packs of the remote whose content is known.
-pub fn plan(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], request: &Request) -> Result<Plan> {
-    let mut plan = Plan::default();
+/// Plans what has to be transferred. `indexes` are the known pack indexes of the remote.
+pub fn plan(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], request: &PushRequest) -> Result<PushPlan> {
+    let mut plan = PushPlan::default();
     let is_new = |pin: &Pin| request.again || catalog.root(pin).is_none();
     let mut planned: HashSet<(ObjectId, bool)> = HashSet::new();
-    let walk = Walk { store };
+    let walk = ObjectWalk { store };
     for wanted in &request.wanted {
         if is_new(&wanted.pin) && planned.insert((wanted.pin.id, wanted.pin.is_dir())) {
             match walk.objects(&wanted.pin)? {
@@ -88,17 +90,17 @@ pub fn plan(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], reques
             plan.runs.push(run.clone());
         }
     }
-    place(store, catalog, indexes, request.again, &mut plan);
+    assign_objects(store, catalog, indexes, request.again, &mut plan);
     Ok(plan)
 }
 
 /// Collects the objects of outputs.
-struct Walk<'s> {
+struct ObjectWalk<'s> {
     store: &'s Store,
 }
 
-impl Walk<'_> {
-    /// Every object of a pin, contents before the trees that name them; `None` if the trees are not all here.
+impl ObjectWalk<'_> {
+    /// Every object of a pin, contents before the trees that name them; `None` if a tree is missing in the store.
     fn objects(&self, pin: &Pin) -> Result<Option<Vec<ObjectRef>>> {
         let mut objects = Vec::new();
         Ok(self.collect(pin, 0, &mut HashSet::new(), &mut objects)?.then_some(objects))
@@ -133,8 +135,9 @@ impl Walk<'_> {
     }
 }
 
-/// Decides for each object of the new roots: is it there, does it travel in a pack that is here, in a new one, or alone?
-fn place(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], again: bool, plan: &mut Plan) {
+/// Decides for each object of the new roots whether the remote has it, or whether it is sent in a local pack, in a new
+/// pack, or by itself.
+fn assign_objects(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], again: bool, plan: &mut PushPlan) {
     let mut missing: HashMap<ObjectId, ObjectRef> = HashMap::new();
     for object in plan.roots.iter().flat_map(|(_, objects)| objects) {
         let known = is_large(object.kind, object.size) && catalog.all.loose.contains_key(&object.id) && !again;
@@ -153,7 +156,7 @@ fn place(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], again: bo
             plan.there.insert(id, index.id());
         }
     }
-    // What is neither here nor there makes its whole output absent.
+    // An object that neither side has makes its whole output absent.
     let is_here = |object: &ObjectRef| {
         let tree = object.kind == ObjectKind::Tree;
         tree || store.contains(&Pin { id: object.id, size: object.size, files: None, executable: false })
@@ -181,7 +184,7 @@ fn place(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], again: bo
             missing.remove(&row.id);
         }
     }
-    // In the order of the folders, so that what belongs together can be read at once; trees last.
+    // In the order of the folders, so that related objects can be read at once; trees last.
     let mut trees = Vec::new();
     for object in plan.roots.iter().flat_map(|(_, objects)| objects) {
         match missing.remove(&object.id) {

@@ -1,4 +1,4 @@
-//! Where a remote is: its URL, taken apart. Pure.
+//! The address of a remote: its URL, parsed. Pure.
 //!
 //! ```text
 //! /mnt/team/store   ../store   ~/store   file:///mnt/x     a folder of this machine
@@ -6,9 +6,10 @@
 //! ssh://user@host:port/path (sftp://)                      the path is absolute
 //! webdavs://host/path   webdav://host/path   https://host/path   http://host/path
 //! ```
-//! Every command that takes a URL of a remote, or reads one in the settings, reads it here. In the URL of a host percent
-//! signs stand for bytes (`%20`), in user, password and path; a bucket has its names as they are written. What two
-//! programs could read in two ways (`..`, a query, a port of a bucket) is refused with the spelling that is meant.
+//!
+//! Every command that takes a URL of a remote, or reads one from the settings, parses it here. In a URL with a host,
+//! percent signs encode bytes (`%20`) in user, password and path; bucket URLs are taken literally. A spelling that two
+//! programs could read in two ways (`..`, a query, a port of a bucket) is refused with the unambiguous one.
 
 use std::fmt;
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::url::form::AddressForm;
 use crate::url::{Url, decode, not_utf8};
 
-/// The sort of service.
+/// The kind of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     Folder,
@@ -25,11 +26,11 @@ pub enum Scheme {
     Azure,
     Sftp,
     Webdav,
-    /// Can only be read, and cannot be listed.
+    /// Read-only, and cannot be listed.
     Http,
 }
 
-/// A URL, taken apart. No `Debug`: there may be a password in it.
+/// A parsed URL. No `Debug`: it may contain a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     pub scheme: Scheme,
@@ -38,9 +39,9 @@ pub struct Address {
     pub port: Option<u16>,
     pub user: Option<String>,
     pub password: Option<String>,
-    /// A folder's path as it was written; else without slashes at its ends and without empty parts.
+    /// The path of a folder as written; otherwise without leading or trailing slashes and empty parts.
     pub path: String,
-    /// Is HTTP spoken over TLS?
+    /// Whether HTTP runs over TLS.
     pub secure: bool,
 }
 
@@ -59,9 +60,9 @@ const SCHEMES: &[(&str, Scheme, bool)] = &[
 ];
 
 impl Address {
-    /// Errors ([`Kind::Usage`](crate::error::Kind::Usage)): no scheme of ours, no host, a port that is none.
+    /// Errors ([`Kind::Usage`](crate::error::Kind::Usage)): an unknown scheme, a missing host, an invalid port.
     pub fn parse(from: &Url) -> Result<Address> {
-        let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
+        let wrong = |why: &str| Error::usage(format!("`{from}` is not a URL of a remote: {why}"));
         let (word, rest) = match from.form() {
             Ok(AddressForm::Folder(path)) => return folder(from, &path),
             Ok(AddressForm::Service { scheme, rest }) => (scheme, rest),
@@ -75,7 +76,7 @@ impl Address {
             return Err(wrong("a host or user that begins with `-` is refused")
                 .because(format!("a program that is started for it would take `{word}` for an option")));
         }
-        if let Some(letter) = from.odd_letter() {
+        if let Some(letter) = from.invalid_name_character() {
             return Err(wrong(&format!("its user or host has `{}`", letter.escape_debug())));
         }
         let Some((_, scheme, secure)) = SCHEMES.iter().find(|(name, ..)| *name == word) else {
@@ -116,8 +117,10 @@ impl Address {
                 "`?` and `#` have no meaning in the URL of a folder of a server"
             });
             return Err(match scheme {
-                Scheme::Azure => error.hint("a SAS stands beside it: lockstep remote modify --local NAME sas_token"),
-                _ if is_bucket => error.hint("options stand beside the URL"),
+                Scheme::Azure => {
+                    error.hint("a SAS is an option of its own: lockstep remote modify --local NAME sas_token")
+                }
+                _ if is_bucket => error.hint("options are set beside the URL"),
                 _ => error.hint("a `?` or `#` in a name is written as %3F or %23").hint(
                     "a container of Azure: azure://container/prefix, with the options account_name and sas_token",
                 ),
@@ -148,16 +151,16 @@ impl Address {
     }
 }
 
-/// Letters, digits and marks that end no host, so that every parser of the URL sees the same one.
+/// Letters, digits and punctuation that cannot end a host, so that every parser of the URL sees the same host.
 fn is_host(host: &str) -> bool {
     let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_mark = |c: char| "-._$".contains(c) || (name.is_some() && c == ':');
     name.unwrap_or(host).chars().all(|c| c.is_alphanumeric() || is_mark(c))
 }
 
-/// A path at a service: without empty parts, and without parts that some programs take out and others do not.
+/// A path at a service, without empty parts and without parts that only some programs normalise.
 fn path_below(from: &Url, path: &str, is_bucket: bool) -> Result<String> {
-    let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
+    let wrong = |why: &str| Error::usage(format!("`{from}` is not a URL of a remote: {why}"));
     let mut parts = Vec::new();
     let mut is_plain = true;
     for part in path.split('/') {
@@ -189,10 +192,10 @@ fn is_service(word: &str) -> bool {
     SCHEMES.iter().any(|(name, ..)| name.eq_ignore_ascii_case(word))
 }
 
-/// A colon, but not the two slashes of a URL: a slip, after which the data would lie in a folder of the workspace.
+/// A colon without the two slashes of a URL: most likely a typo, which would put the data in a folder of the workspace.
 fn misspelt(from: &Url, host: &str, path: &str) -> Error {
-    let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
-    // In a URL that is not well-formed a password may stand anywhere before an `@`.
+    let wrong = |why: &str| Error::usage(format!("`{from}` is not a URL of a remote: {why}"));
+    // In a malformed URL a password may be anywhere before an `@`.
     let is_plain = !path.contains('@');
     if host.is_empty() {
         return wrong("it begins with a colon");
@@ -213,15 +216,13 @@ fn misspelt(from: &Url, host: &str, path: &str) -> Error {
     } else {
         format!("ssh://{host}/absolute/path/{path}")
     };
-    wrong("what stands before a colon is a host")
-        .hint(Url::from(spelled).to_string())
-        .hint("a folder of that name: ./…")
+    wrong("the part before a colon is a host").hint(Url::from(spelled).to_string()).hint("a folder of that name: ./…")
 }
 
 fn folder(from: &Url, path: &str) -> Result<Address> {
     let (first, below) = path.split_once('/').unwrap_or((path, ""));
     let wrong = |why: &str, spelled: String| {
-        Error::usage(format!("`{from}` is no URL of a remote: {why}"))
+        Error::usage(format!("`{from}` is not a URL of a remote: {why}"))
             .hint(Url::from(spelled).to_string())
             .hint(format!("a folder of that name: ./{first}/…"))
     };
@@ -237,7 +238,7 @@ fn folder(from: &Url, path: &str) -> Result<Address> {
     Ok(Address { scheme: Scheme::Folder, host, port: None, user, password, path: path.to_string(), secure: true })
 }
 
-/// One text for all spellings of one address, without the password.
+/// One text for all spellings of an address, without the password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |(_, scheme, secure): &&(&str, Scheme, bool)| (*scheme, *secure) == (self.scheme, self.secure);
@@ -330,7 +331,7 @@ mod tests {
             ("https://h:8/a/%2e%2e/c", "https://h:8/c"),
             ("C:\\store", "/mnt/c/store"),
             ("s3://b:9000/x", "another server: lockstep remote modify NAME endpoint_url https://host:port"),
-            ("azure://c/x?sv=1&sig=2", "a SAS stands beside it: lockstep remote modify --local NAME sas_token"),
+            ("azure://c/x?sv=1&sig=2", "a SAS is an option of its own: lockstep remote modify --local NAME sas_token"),
             ("https://a.blob.core.windows.net/c?sig=2", "a `?` or `#` in a name is written as %3F or %23"),
         ] {
             let e = Address::parse(&url.into()).err().unwrap();
@@ -343,29 +344,32 @@ mod tests {
         for (url, want) in [
             (
                 "s4://bucket",
-                "`s4://bucket` is no URL of a remote: there is no service `s4`\n  hint: did you mean s3://?",
+                "`s4://bucket` is not a URL of a remote: there is no service `s4`\n  hint: did you mean s3://?",
             ),
-            ("ftp://u:secret@host/x", "`ftp://u:***@host/x` is no URL of a remote: there is no service `ftp`\n  hint:"),
-            ("s3:///x", "`s3:///x` is no URL of a remote: it names no bucket"),
-            ("s3://b/x?endpoint=h", "`s3://b/x?***` is no URL of a remote: `?` and `#` have no meaning"),
-            ("ssh://host", "`ssh://host` is no URL of a remote: it names no folder"),
-            ("ssh://host:x/p", "`ssh://host:x/p` is no URL of a remote: its port is not a number"),
-            ("", "`` is no URL of a remote: it is empty"),
-            ("s3:/bucket/x", "`s3:/bucket/x` is no URL of a remote: two slashes come after `s3:`"),
-            ("HTTPS:/u:pw@h/x", "`HTTPS:***@h/x` is no URL of a remote: two slashes come after `HTTPS:`"),
-            ("file://x", "`file://x` is no URL"),
-            ("me:S3CR3T@host:/x", "`me:***@host:/x` is no URL of a remote: what stands before a colon is a host"),
-            (":x", "`:x` is no URL of a remote: it begins with a colon"),
-            ("ssh://u:S3CR3T@h/x", "`ssh://u:***@h/x` is no URL of a remote: ssh takes no password"),
-            ("s3://key:S3CR3T@b/x", "`s3://key:***@b/x` is no URL of a remote: a bucket or container has no user"),
-            ("https://u:S3CR3T@h/a/../c", "`https://u:***@h/a/../c` is no URL of a remote: `.` and `..`"),
-            ("webdavs://h/a%2Fb", "`webdavs://h/a%2Fb` is no URL of a remote: a part of its path"),
+            (
+                "ftp://u:secret@host/x",
+                "`ftp://u:***@host/x` is not a URL of a remote: there is no service `ftp`\n  hint:",
+            ),
+            ("s3:///x", "`s3:///x` is not a URL of a remote: it names no bucket"),
+            ("s3://b/x?endpoint=h", "`s3://b/x?***` is not a URL of a remote: `?` and `#` have no meaning"),
+            ("ssh://host", "`ssh://host` is not a URL of a remote: it names no folder"),
+            ("ssh://host:x/p", "`ssh://host:x/p` is not a URL of a remote: its port is not a number"),
+            ("", "`` is not a URL of a remote: it is empty"),
+            ("s3:/bucket/x", "`s3:/bucket/x` is not a URL of a remote: two slashes come after `s3:`"),
+            ("HTTPS:/u:pw@h/x", "`HTTPS:***@h/x` is not a URL of a remote: two slashes come after `HTTPS:`"),
+            ("file://x", "`file://x` is not a URL"),
+            ("me:S3CR3T@host:/x", "`me:***@host:/x` is not a URL of a remote: the part before a colon is a host"),
+            (":x", "`:x` is not a URL of a remote: it begins with a colon"),
+            ("ssh://u:S3CR3T@h/x", "`ssh://u:***@h/x` is not a URL of a remote: ssh takes no password"),
+            ("s3://key:S3CR3T@b/x", "`s3://key:***@b/x` is not a URL of a remote: a bucket or container has no user"),
+            ("https://u:S3CR3T@h/a/../c", "`https://u:***@h/a/../c` is not a URL of a remote: `.` and `..`"),
+            ("webdavs://h/a%2Fb", "`webdavs://h/a%2Fb` is not a URL of a remote: a part of its path"),
             (
                 "ssh://-oProxyCommand=x/p",
-                "`ssh://-oProxyCommand=x/p` is no URL of a remote: a host or user that begins",
+                "`ssh://-oProxyCommand=x/p` is not a URL of a remote: a host or user that begins",
             ),
-            ("s3://-b/x", "`s3://-b/x` is no URL of a remote: a host or user that begins"),
-            ("s3://evil.org?x/y", "`s3://evil.org?***` is no URL of a remote: its bucket"),
+            ("s3://-b/x", "`s3://-b/x` is not a URL of a remote: a host or user that begins"),
+            ("s3://evil.org?x/y", "`s3://evil.org?***` is not a URL of a remote: its bucket"),
         ] {
             let e = Address::parse(&url.into()).err().unwrap();
             let shown = format!("{e} {:?} {:?}", e.causes, e.hints);

@@ -1,4 +1,5 @@
-//! Where the requests of a remote go: scheme, host and port. Secrets are given for such a place. Pure.
+//! Network endpoints: the scheme, host and port that the requests of a remote go to. Secrets are bound to an endpoint.
+//! Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +11,7 @@ use crate::remote::settings::complete;
 use crate::remote::settings::options::Options;
 use crate::url::Url;
 
-/// A place of the network. It is shown without the port where that is the usual one.
+/// An endpoint. It is shown without the default port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     scheme: String,
@@ -26,7 +27,7 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// The place that a URL names. `None` if it is none of HTTP or SSH, or if two parsers may see two hosts in it.
+    /// The endpoint of a URL. `None` if the URL is neither HTTP nor SSH, or if two parsers could see two hosts in it.
     pub fn parse(text: &str) -> Option<Endpoint> {
         let (scheme, rest) = text.split_once("://")?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -47,7 +48,7 @@ impl Endpoint {
         is_fine.then(|| Endpoint { scheme, host: host.to_lowercase(), port })
     }
 
-    /// The place where a remote with these settings is. `None` if it is a folder, or if it cannot be told.
+    /// The endpoint of a remote with these settings. `None` for a folder, or if it is not known.
     pub fn of_remote(
         name: &str,
         url: &Url,
@@ -61,13 +62,13 @@ impl Endpoint {
         Endpoint::of_settings(&address, &settings)
     }
 
-    /// The same from the settings of the library, as it reads them.
+    /// The same from the settings of the library.
     pub fn of_settings(address: &Address, settings: &BTreeMap<String, String>) -> Option<Endpoint> {
         let endpoint = settings.get("endpoint").map(String::as_str);
         match address.scheme {
             Scheme::Folder => None,
             Scheme::S3 => {
-                // It stands in the name of a host.
+                // The region is part of a host name.
                 let region = settings.get("region").map_or("", String::as_str);
                 if !region.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
                     return None;
@@ -83,7 +84,7 @@ impl Endpoint {
         }
     }
 
-    /// Can others read on the way what is sent there?
+    /// Returns true if the connection is not encrypted.
     pub fn is_in_clear(&self) -> bool {
         self.scheme == "http" && !self.is_loopback()
     }

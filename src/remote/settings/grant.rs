@@ -1,20 +1,20 @@
-//! Grants: a remote of `lockstep.toml` that would use the user's identity at a place, or in a way, of the repository's
-//! choice has to be trusted by the user first.
+//! Grants: a remote of `lockstep.toml` that would use the user's identity at an endpoint, or in a way, that the
+//! repository chose has to be trusted by the user first.
 //!
 //! Teams rightly commit `endpoint_url` and `profile`, and so could a stranger whose repository is cloned. Options with
-//! the rule `Grant` therefore count from `lockstep.toml` only after `lockstep remote trust NAME`, a yes at the
-//! terminal, or `LOCKSTEP_TRUST_REMOTES=NAME` without one. A grant is for exactly these values; it is
-//! kept in the clone, and another value asks again.
+//! the rule `Grant` therefore take effect from `lockstep.toml` only after `lockstep remote trust NAME`, a yes at the
+//! terminal, or `LOCKSTEP_TRUST_REMOTES=NAME` without a terminal. A grant covers exactly these values; it is stored in
+//! the clone, and another value needs a new one.
 //!
 //! A bare `s3://bucket/prefix` or `gs://bucket/prefix` needs none: requests go to Amazon's or Google's own hosts over
-//! TLS, which know the credentials already, and the owner of a bucket never sees them. So does `ssh://host`: the agent
-//! signs for one host and shows no key, as for a URL of Git. Folders get no credentials at all; but where the repository
-//! names one that is not yet a remote, a first push would make a folder of its choice, so that needs a grant, too. Where
-//! the user's own environment says the same (`AWS_PROFILE`, `AWS_ENDPOINT_URL`, `AZURE_STORAGE_ACCOUNT`), or the user's
-//! settings file does, it is the user's word.
+//! TLS, which know the credentials already, and the owner of a bucket never sees them. The same applies to
+//! `ssh://host`: the agent signs for one host and reveals no key, as for a URL of Git. Folders get no credentials; but
+//! if the repository names a folder that is not yet a remote, the first push would create a folder of its choice, so
+//! that needs a grant, too. Values that the user's own environment (`AWS_PROFILE`, `AWS_ENDPOINT_URL`,
+//! `AZURE_STORAGE_ACCOUNT`) or settings file also gives need none.
 //!
-//! Grants count in the clone that they were given in. From another repository (`get ../other`) neither its grants nor
-//! the settings of its clone are the user's word, since both may have come with the folder.
+//! A grant takes effect in the clone that it was given in. For another repository (`get ../other`), neither its grants
+//! nor the settings of its clone are trusted, since both may have come with the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -33,42 +33,42 @@ use crate::shell::word;
 use crate::store::{ObjectId, RootFolder};
 use crate::url::Url;
 
-/// Names of remotes that are trusted as they are, or `NAME@FINGERPRINT`, which stands for exactly these values.
+/// Names of remotes that are trusted with their current values, or `NAME@FINGERPRINT` for exactly these values.
 pub const TRUST_REMOTES: &str = "LOCKSTEP_TRUST_REMOTES";
 
-/// What a remote of the repository asks for.
+/// The grant that a remote of the repository needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct GrantRequest {
     pub remote: String,
-    /// Its URL, as it may be shown.
+    /// Its URL without secrets.
     pub url: String,
-    /// The options of `lockstep.toml` that need the grant: names, and values as they may be shown.
+    /// The options of `lockstep.toml` that need the grant: names, and values without secrets.
     pub options: Vec<(&'static str, String)>,
     /// The credentials that would be used.
     pub identity: String,
-    /// All that the grant is for.
+    /// Everything that the grant covers.
     statement: String,
     /// Reading needs no grant.
     is_for_writing: bool,
 }
 
-impl Request {
-    /// What the remote `name` needs a grant for, whether it has one or not; `None` if it needs none.
-    pub fn of(project: &Project, name: &str) -> Result<Option<Request>> {
+impl GrantRequest {
+    /// The grant that the remote `name` needs, given or not; `None` if it needs none.
+    pub fn for_remote(project: &Project, name: &str) -> Result<Option<GrantRequest>> {
         let (settings, address, options) = settings_of(project, name)?;
         let grade = project.config.grade(&format!("remote.{name}.url"));
         if address.scheme == Scheme::Folder && grade == Some(Grade::Repository) {
             let root = project.repo.project_root.on_disk(project.top());
             let folder = expand(&address.path, &root, project.around.home.as_deref())?;
             return Ok((!RootFolder::new(folder.clone()).stat(MARKER).is_ok_and(|seen| seen.is_file()))
-                .then(|| Request::for_folder(name, &settings.url, &folder)));
+                .then(|| GrantRequest::for_folder(name, &settings.url, &folder)));
         }
         request(name, &settings.url, address.scheme, &options, &project.around.env, project.top())
     }
 
-    /// The repository names a folder that is not yet a remote.
-    fn for_folder(name: &str, url: &Url, folder: &Path) -> Request {
-        Request {
+    /// The grant for a folder of the repository's choice that is not yet a remote.
+    fn for_folder(name: &str, url: &Url, folder: &Path) -> GrantRequest {
+        GrantRequest {
             remote: name.into(),
             url: url.to_string(),
             identity: "permission to make this folder and to write there".into(),
@@ -78,20 +78,21 @@ impl Request {
         }
     }
 
-    /// Short, and another one for other values.
+    /// A short hash of the values.
     pub fn fingerprint(&self) -> String {
         ObjectId::of(self.statement.as_bytes()).hex()[..16].to_string()
     }
 
-    /// The remote with exactly these values, as [`TRUST_REMOTES`] takes it.
+    /// The remote with exactly these values, in the form of [`TRUST_REMOTES`].
     fn exact(&self) -> String {
         format!("{}@{}", self.remote, self.fingerprint())
     }
 
+    /// Returns true if the grant is stored in the clone, or given by the environment.
     pub fn is_granted(&self, project: &Project) -> bool {
         let named = project.around.env.get(TRUST_REMOTES);
         let exact = self.exact();
-        // A name is about the repository at hand, not about another one with a remote of that name. One that holds `@`
+        // A bare name refers to the current repository, not to another one with a remote of that name. A name with `@`
         // could be the text of a grant for other values.
         let takes_names = project.address.is_none() && is_remote_name(&self.remote);
         let is_named = |word: &str| word == exact || (takes_names && word == self.remote);
@@ -101,14 +102,14 @@ impl Request {
             || kept().get(&self.remote) == Some(&self.statement)
     }
 
-    /// Remembers that the user trusts it.
+    /// Stores the grant.
     pub fn grant(&self, project: &Project) -> Result<()> {
         change(project, |grants| {
             grants.insert(self.remote.clone(), self.statement.clone());
         })
     }
 
-    /// What to type where it has no grant.
+    /// The error without a grant, with the command that gives it.
     pub fn refusal(&self, project: &Project) -> Error {
         let options: Vec<String> = self.options.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let error =
@@ -118,7 +119,7 @@ impl Request {
         let name = word(&self.remote);
         if project.repo.is_other {
             let error = error.hint(format!("for one command: {TRUST_REMOTES}={}", word(&self.exact())));
-            // Keys of hosts are one place's business.
+            // Host keys concern one endpoint only.
             let is_for_all = |option: &str| !is_secret(option) && option != "known_hosts_strategy";
             let open = self.options.iter().filter(|(option, _)| is_for_all(option));
             return open.fold(error, |error, (option, value)| {
@@ -138,9 +139,9 @@ impl Request {
     }
 }
 
-/// Errors: the remote needs a grant and has none. Back comes why nothing may be written there, if so.
+/// Errors: the remote needs a grant and has none. Returns the error for writes, if only those need a grant.
 pub fn check(project: &Project, name: &str) -> Result<Option<Error>> {
-    match Request::of(project, name)? {
+    match GrantRequest::for_remote(project, name)? {
         Some(request) if request.is_granted(project) => Ok(None),
         Some(request) if request.is_for_writing => Ok(Some(request.refusal(project))),
         Some(request) => Err(request.refusal(project)),
@@ -148,7 +149,7 @@ pub fn check(project: &Project, name: &str) -> Result<Option<Error>> {
     }
 }
 
-/// The same for several, where `None` is the one that counts where none is named. One that does not exist is passed over.
+/// The same for several remotes; `None` is the default remote. A remote that does not exist is skipped.
 pub fn check_all<'a>(project: &Project, names: impl IntoIterator<Item = Option<&'a str>>) -> Result<()> {
     let names: BTreeSet<String> =
         names.into_iter().filter_map(|name| name.map(str::to_string).or_else(|| default_name(project).ok())).collect();
@@ -158,29 +159,34 @@ pub fn check_all<'a>(project: &Project, names: impl IntoIterator<Item = Option<&
 
 /// How the user changes a setting of a remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edit {
+pub enum SettingEdit {
     /// The user types the value.
     Set,
-    /// A value that the user did not type may count from now on.
+    /// A value that the user did not type may take effect.
     Unset,
 }
 
 /// Changes the settings of a remote: `change` returns the option, or `url`. A remote that was trusted, or needed no
-/// grant, is trusted after it, unless a value of `lockstep.toml` that the user did not type needs a grant now.
-pub fn keep(project: &Project, name: &str, edit: Edit, change: impl FnOnce() -> Result<String>) -> Result<String> {
+/// grant, stays trusted, unless a value of `lockstep.toml` that the user did not type needs a grant now.
+pub fn change_trusted(
+    project: &Project,
+    name: &str,
+    edit: SettingEdit,
+    change: impl FnOnce() -> Result<String>,
+) -> Result<String> {
     let is_new = project.config.remote(name).is_err();
-    let before = if is_new { Ok(None) } else { Request::of(project, name) };
+    let before = if is_new { Ok(None) } else { GrantRequest::for_remote(project, name) };
     let url = |project: &Project| project.config.remote(name).map(|settings| settings.url.clone()).ok();
     let url_before = url(project);
     let option = change()?;
-    // Settings with a mistake in them were not trusted.
+    // Invalid settings were not trusted.
     let Ok(before) = before else { return Ok(option) };
     let was_trusted = before.as_ref().is_none_or(|request| request.is_granted(project));
     let known = before.map(|request| request.options).unwrap_or_default();
     let project = Project::open(project.around.clone())?;
-    let is_typed = |name: &str| edit == Edit::Set && option == name;
-    if let Ok(Some(request)) = Request::of(&project, name)
-        // The URL of a folder is all that a grant for it is about.
+    let is_typed = |name: &str| edit == SettingEdit::Set && option == name;
+    if let Ok(Some(request)) = GrantRequest::for_remote(&project, name)
+        // A grant for a folder covers its URL only.
         && (was_trusted || (request.is_for_writing && is_typed("url")))
         && (is_typed("url") || url(&project) == url_before)
         && request.options.iter().all(|option| is_typed(option.0) || known.contains(option))
@@ -190,22 +196,22 @@ pub fn keep(project: &Project, name: &str, edit: Edit, change: impl FnOnce() -> 
     Ok(option)
 }
 
-/// The same where a remote gets another name.
+/// The same when a remote is renamed.
 pub fn rename<T>(project: &Project, old: &str, new: &str, change: impl FnOnce() -> Result<T>) -> Result<T> {
-    let request = Request::of(project, old).ok().flatten().filter(|request| request.is_granted(project));
+    let request = GrantRequest::for_remote(project, old).ok().flatten().filter(|request| request.is_granted(project));
     let changed = change()?;
     if let Some(request) = request {
         revoke(project, old)?;
-        Request { remote: new.into(), ..request }.grant(project)?;
+        GrantRequest { remote: new.into(), ..request }.grant(project)?;
     }
     Ok(changed)
 }
 
-/// A folder outside of the repository that only a file of the repository names: `what` says which file does what.
+/// Checks a folder outside of the repository that only a file of the repository names; `what` says which file.
 ///
-/// Errors: the user has not said that it may be read.
+/// Errors: the user has not allowed it to be read.
 pub fn check_folder(project: &Project, folder: &Path, what: &str) -> Result<()> {
-    // The repository that is not there, or cannot be opened, is an error of who opens it.
+    // A missing or unreadable repository is an error of the caller that opens it.
     let Ok(real) = std::fs::canonicalize(folder) else { return Ok(()) };
     let named = project.around.env.get(TRUST_REMOTES).filter(|_| project.address.is_none());
     let is_named = |word: &str| Path::new(word) == real;
@@ -222,7 +228,7 @@ pub fn check_folder(project: &Project, folder: &Path, what: &str) -> Result<()> 
         .hint(format!("in CI: {TRUST_REMOTES}={}", word(&shown))))
 }
 
-/// Remembers that the user named a folder.
+/// Stores the grant for a folder that the user named.
 pub fn grant_folder(project: &Project, folder: &Path) -> Result<()> {
     let Ok(real) = std::fs::canonicalize(folder) else { return Ok(()) };
     let key = key_of_folder(&real);
@@ -234,12 +240,12 @@ pub fn grant_folder(project: &Project, folder: &Path) -> Result<()> {
     })
 }
 
-/// The name of a grant for a folder, as no remote is called.
+/// The key of a grant for a folder; no remote can have this name.
 pub fn key_of_folder(real: &Path) -> String {
     format!("folder {}", real.display())
 }
 
-/// Takes a grant back; says whether there was one.
+/// Revokes a grant; returns whether there was one.
 pub fn revoke(project: &Project, name: &str) -> Result<bool> {
     let mut was_there = false;
     if read(&file(project)).contains_key(name) {
@@ -255,13 +261,13 @@ fn request(
     options: &Options,
     env: &BTreeMap<String, String>,
     top: &Path,
-) -> Result<Option<Request>> {
+) -> Result<Option<GrantRequest>> {
     let asked: Vec<(&'static str, &str)> =
         options.of_repository(scheme).filter(|(option, value)| needs_grant(option, value, options, env)).collect();
     if asked.is_empty() {
         return Ok(None);
     }
-    // The URL without its secrets, for people, and all of it as a hash: what is not shown counts as well.
+    // The URL without its secrets, for people, and a hash of all of it: the secrets are covered as well.
     let mut statement = format!("{url} ({})\n", ObjectId::of(url.raw().as_bytes()).hex());
     let mut shown = Vec::new();
     for (option, value) in asked {
@@ -271,7 +277,7 @@ fn request(
         shown.push((option, if is_secret(option) { "***".to_string() } else { value.to_string() }));
     }
     let identity = identity(scheme, options, env);
-    Ok(Some(Request {
+    Ok(Some(GrantRequest {
         remote: name.into(),
         url: url.to_string(),
         options: shown,
@@ -281,7 +287,7 @@ fn request(
     }))
 }
 
-/// Does it matter what this option of the repository says?
+/// Returns true if the repository's value of this option needs a grant.
 fn needs_grant(option: &str, value: &str, options: &Options, env: &BTreeMap<String, String>) -> bool {
     let of_the_user: &[&str] = match option {
         "profile" => &["AWS_PROFILE"],
@@ -289,22 +295,22 @@ fn needs_grant(option: &str, value: &str, options: &Options, env: &BTreeMap<Stri
         "account_name" => &["AZURE_STORAGE_ACCOUNT"],
         _ => &[],
     };
-    // The first that is set counts.
+    // The first variable that is set takes effect.
     if of_the_user.iter().find_map(|name| env.get(*name)).is_some_and(|said| said == value) {
         return false;
     }
     match option {
-        // Nothing of the user's goes to a host that is asked without credentials.
+        // No credentials are sent to a host with anonymous access.
         "endpoint_url" | "account_name" => !options.is_on("allow_anonymous_login"),
         "known_hosts_strategy" => value != "strict",
         _ => true,
     }
 }
 
-/// Which file a path leads to. A file in the repository is the repository's word, too: its content belongs to the
-/// statement.
+/// The content of the file at a path. A file in the repository is controlled by the repository, too: its content is
+/// part of the statement.
 ///
-/// Errors: the file cannot be read whole, so a grant would say nothing about its content.
+/// Errors: the file cannot be read completely, so a grant would not cover its content.
 fn content(remote: &str, option: &str, path: &str, top: &Path) -> Result<String> {
     const MOST: u64 = 1 << 20;
     if !matches!(option, "credential_path" | "keyfile") {
@@ -367,7 +373,7 @@ fn file(project: &Project) -> PathBuf {
     project.repo.grants_file()
 }
 
-/// The statements that are granted, by the names of remotes. A file that cannot be read grants nothing.
+/// The granted statements, by the names of remotes. An unreadable file grants nothing.
 fn read(file: &Path) -> BTreeMap<String, String> {
     let bytes = document::read(file, document::MOST).ok().flatten();
     bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
@@ -396,7 +402,7 @@ mod tests {
         repository: &[(&str, &str)],
         user: &[(&str, &str)],
         env: &[(&str, &str)],
-    ) -> Option<Request> {
+    ) -> Option<GrantRequest> {
         let scheme = Address::parse(&url.into()).unwrap().scheme;
         let places = [(Grade::Repository, repository), (Grade::User, user)];
         let said = places.into_iter().flat_map(|(grade, options)| {

@@ -1,4 +1,5 @@
-//! From a URL, options and environment to the settings of the library. Pure, but for the cloud's own settings file.
+//! Builds the settings of the library from a URL, options and environment. Pure, except for reading the cloud's own
+//! settings file.
 
 pub(super) mod address;
 pub(super) mod endpoint;
@@ -14,7 +15,7 @@ use crate::document;
 use address::{Address, Scheme};
 use options::Options;
 
-/// What the URL, the environment and the clouds' own settings say, where the options say nothing.
+/// Adds what the URL, the environment and the clouds' own settings give, where the options are silent.
 pub fn complete(
     address: &Address,
     options: &Options,
@@ -48,7 +49,7 @@ pub fn complete(
                 set("enable_virtual_host_style", Some("true".into()));
             }
             if !env.contains_key("AWS_EC2_METADATA_DISABLED") && own_endpoint {
-                // Nobody waits for Amazon's metadata on machines that are not Amazon's.
+                // Avoids waiting for Amazon's metadata service on other machines.
                 set("disable_ec2_metadata", Some("true".into()));
             }
         }
@@ -94,7 +95,8 @@ pub fn complete(
     }
 }
 
-/// Do the files of Amazon's tools say that the profile has credentials for a while, which come with a session token?
+/// Returns true if the files of Amazon's tools say that the profile has temporary credentials, which come with a
+/// session token.
 pub fn has_temporary_profile(settings: &BTreeMap<String, String>, env: &BTreeMap<String, String>) -> bool {
     let profile = settings.get("profile").or_else(|| env.get("AWS_PROFILE")).map_or("default", String::as_str);
     let keys = ["aws_session_token", "credential_process", "role_arn", "sso_session", "sso_start_url"];

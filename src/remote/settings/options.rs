@@ -10,73 +10,74 @@ use crate::path::home::expand;
 use crate::remote::settings::address::{Address, Scheme};
 use crate::url::{is_name_letter, redact_text};
 
-/// An option of a scheme: its name, other spellings, how the library calls it (empty: it is read by us), and what
-/// `lockstep.toml` may say of it. What names a file, a key, an identity, or a host that would get credentials of the
-/// user needs a grant. A secret in `lockstep.toml` is the repository's own: it gets nothing of the user's.
-struct Known(&'static str, &'static [&'static str], &'static str, Rule);
+/// An option of a scheme: its name, other spellings, its name in the library (empty: lockstep reads it), and what
+/// `lockstep.toml` may say of it. An option that names a file, a key, an identity, or a host that would get credentials
+/// of the user needs a grant. A secret in `lockstep.toml` belongs to the repository and is used without the user's
+/// credentials.
+struct OptionSpec(&'static str, &'static [&'static str], &'static str, Rule);
 
-/// What every remote takes.
-const GENERAL: &[Known] = &[
-    Known("read_only", &[], "", Narrows),
-    Known("jobs", &[], "", Free),
-    Known("timeout", &["read_timeout", "connect_timeout"], "", Free),
-    Known("retries", &[], "", Free),
+/// Options of every remote.
+const GENERAL: &[OptionSpec] = &[
+    OptionSpec("read_only", &[], "", Narrows),
+    OptionSpec("jobs", &[], "", Free),
+    OptionSpec("timeout", &["read_timeout", "connect_timeout"], "", Free),
+    OptionSpec("retries", &[], "", Free),
 ];
 
-const S3: &[Known] = &[
-    Known("endpoint_url", &["endpointurl"], "endpoint", Grant),
-    Known("region", &[], "region", Free),
-    Known("profile", &[], "profile", Grant),
-    Known("access_key_id", &[], "access_key_id", Grant),
-    Known("secret_access_key", &[], "secret_access_key", Free),
-    Known("session_token", &[], "session_token", Free),
-    Known("role_arn", &[], "role_arn", Grant),
-    Known("external_id", &[], "external_id", Grant),
-    Known("allow_anonymous_login", &[], "skip_signature", Narrows),
-    Known("addressing_style", &[], "", Free),
-    Known("storage_class", &[], "default_storage_class", Free),
-    Known("server_side_encryption", &["sse"], "server_side_encryption", Free),
-    // With a key of a stranger, the stranger can make what is stored unreadable.
-    Known("sse_kms_key_id", &[], "server_side_encryption_aws_kms_key_id", Grant),
+const S3: &[OptionSpec] = &[
+    OptionSpec("endpoint_url", &["endpointurl"], "endpoint", Grant),
+    OptionSpec("region", &[], "region", Free),
+    OptionSpec("profile", &[], "profile", Grant),
+    OptionSpec("access_key_id", &[], "access_key_id", Grant),
+    OptionSpec("secret_access_key", &[], "secret_access_key", Free),
+    OptionSpec("session_token", &[], "session_token", Free),
+    OptionSpec("role_arn", &[], "role_arn", Grant),
+    OptionSpec("external_id", &[], "external_id", Grant),
+    OptionSpec("allow_anonymous_login", &[], "skip_signature", Narrows),
+    OptionSpec("addressing_style", &[], "", Free),
+    OptionSpec("storage_class", &[], "default_storage_class", Free),
+    OptionSpec("server_side_encryption", &["sse"], "server_side_encryption", Free),
+    // With a key of a stranger, the stranger can make the stored data unreadable.
+    OptionSpec("sse_kms_key_id", &[], "server_side_encryption_aws_kms_key_id", Grant),
 ];
-const GCS: &[Known] = &[
-    Known("endpoint_url", &["endpointurl"], "endpoint", Grant),
-    Known("credential_path", &["credentialpath"], "credential_path", Grant),
-    Known("token", &[], "token", Free),
-    Known("allow_anonymous_login", &[], "skip_signature", Narrows),
-    Known("storage_class", &[], "default_storage_class", Free),
+const GCS: &[OptionSpec] = &[
+    OptionSpec("endpoint_url", &["endpointurl"], "endpoint", Grant),
+    OptionSpec("credential_path", &["credentialpath"], "credential_path", Grant),
+    OptionSpec("token", &[], "token", Free),
+    OptionSpec("allow_anonymous_login", &[], "skip_signature", Narrows),
+    OptionSpec("storage_class", &[], "default_storage_class", Free),
 ];
-const AZURE: &[Known] = &[
+const AZURE: &[OptionSpec] = &[
     // It is a part of the host that gets the key or the token of the environment.
-    Known("account_name", &[], "account_name", Grant),
-    Known("account_key", &[], "account_key", Free),
+    OptionSpec("account_name", &[], "account_name", Grant),
+    OptionSpec("account_key", &[], "account_key", Free),
     // It may name a host and leave the key to the environment.
-    Known("connection_string", &[], "", Grant),
-    Known("sas_token", &[], "sas_token", Free),
-    Known("endpoint_url", &["endpointurl"], "endpoint", Grant),
-    Known("allow_anonymous_login", &[], "skip_signature", Narrows),
+    OptionSpec("connection_string", &[], "", Grant),
+    OptionSpec("sas_token", &[], "sas_token", Free),
+    OptionSpec("endpoint_url", &["endpointurl"], "endpoint", Grant),
+    OptionSpec("allow_anonymous_login", &[], "skip_signature", Narrows),
 ];
-const SFTP: &[Known] = &[
-    Known("user", &[], "user", Free),
-    Known("port", &[], "", Free),
-    Known("keyfile", &[], "key", Grant),
-    Known("known_hosts_strategy", &[], "known_hosts_strategy", Grant),
+const SFTP: &[OptionSpec] = &[
+    OptionSpec("user", &[], "user", Free),
+    OptionSpec("port", &[], "", Free),
+    OptionSpec("keyfile", &[], "key", Grant),
+    OptionSpec("known_hosts_strategy", &[], "known_hosts_strategy", Grant),
 ];
-const WEBDAV: &[Known] = &[
-    Known("user", &[], "username", Free),
-    Known("password", &[], "password", Free),
-    Known("token", &[], "token", Free),
+const WEBDAV: &[OptionSpec] = &[
+    OptionSpec("user", &[], "username", Free),
+    OptionSpec("password", &[], "password", Free),
+    OptionSpec("token", &[], "token", Free),
 ];
 
-/// More tries of one request make a command wait for ever that meets a server which is down; `lockstep.toml` may be a
+/// With more retries, a command would wait nearly forever for a server that is down; `lockstep.toml` may be a
 /// stranger's.
 const MOST_RETRIES: u16 = 20;
 const LONGEST_TIMEOUT: u16 = 3600;
 
-/// Options whose value is a path; a relative one counts from the root of the project.
+/// Options whose value is a path; a relative one is resolved against the root of the project.
 const FILES: &[&str] = &["credential_path", "keyfile"];
 
-fn known(scheme: Scheme) -> impl Iterator<Item = &'static Known> {
+fn specs(scheme: Scheme) -> impl Iterator<Item = &'static OptionSpec> {
     let own = match scheme {
         Scheme::Folder => &[],
         Scheme::S3 => S3,
@@ -91,35 +92,35 @@ fn known(scheme: Scheme) -> impl Iterator<Item = &'static Known> {
 /// The options of one remote, by their names.
 #[derive(Clone, Default)]
 pub struct Options {
-    values: BTreeMap<&'static str, Given>,
+    values: BTreeMap<&'static str, OptionValue>,
 }
 
-/// The value that counts, as one types it, and who says it.
+/// The value in effect, as typed, and its source.
 #[derive(Clone)]
-struct Given {
+struct OptionValue {
     value: String,
     grade: Grade,
 }
 
 impl Options {
-    /// Those that count for the remote `remote`, of what each place says, the weakest place first. Errors: one that its
-    /// scheme does not have.
+    /// The options in effect for the remote `remote`, merged from all sources, the weakest first. Errors: an option
+    /// that its scheme does not have.
     pub fn read(remote: &str, scheme: Scheme, said: &[(String, GradedValue)]) -> Result<Options> {
-        // An option has several spellings, and the places may differ in theirs.
+        // An option has several spellings, and sources may differ in theirs.
         let mut all: BTreeMap<&'static str, Vec<GradedValue>> = BTreeMap::new();
         for (option, said) in said.iter().filter(|(option, _)| config::secret_of_place(option).is_none()) {
             let name = name(remote, scheme, option)?;
             check(name, &said.value.to_string())?;
             all.entry(name).or_default().push(said.clone());
         }
-        let rule = |name: &str| known(scheme).find(|known| known.0 == name).map_or(Free, |known| known.3);
+        let rule = |name: &str| specs(scheme).find(|known| known.0 == name).map_or(Free, |known| known.3);
         let counts =
             all.iter().filter_map(|(name, said)| Some((*name, grade::combine(name, rule(name), said, None).0?)));
-        let given = |said: &GradedValue| Given { value: said.value.to_string(), grade: said.grade };
+        let given = |said: &GradedValue| OptionValue { value: said.value.to_string(), grade: said.grade };
         Ok(Options { values: counts.map(|(name, said)| (name, given(said))).collect() })
     }
 
-    /// The same of values that one place says.
+    /// The same for the values of one source.
     pub fn of_values(remote: &str, scheme: Scheme, values: &[(String, Setting)]) -> Result<Options> {
         let said = |value: &Setting| GradedValue {
             value: value.clone(),
@@ -131,7 +132,7 @@ impl Options {
         Options::read(remote, scheme, &said)
     }
 
-    /// The same with paths that count from `root`, the root of the project, and from `home`.
+    /// The same with paths resolved against `root`, the root of the project, and `home`.
     pub fn with_paths_from(mut self, root: &Path, home: Option<&Path>) -> Result<Options> {
         for name in FILES {
             let Some(given) = self.values.get_mut(name) else { continue };
@@ -145,9 +146,9 @@ impl Options {
         self.values.get(name).map(|given| given.value.as_str())
     }
 
-    /// Options that the repository may say after a grant, and says: names and values.
+    /// Options of the repository that need a grant: names and values.
     pub fn of_repository(&self, scheme: Scheme) -> impl Iterator<Item = (&'static str, &str)> {
-        let asked = known(scheme).filter(|known| known.3 == Grant);
+        let asked = specs(scheme).filter(|known| known.3 == Grant);
         let given = asked.filter_map(|known| Some((known.0, self.values.get(known.0)?)));
         given.filter(|(_, given)| given.grade == Grade::Repository).map(|(name, given)| (name, given.value.as_str()))
     }
@@ -160,35 +161,35 @@ impl Options {
         self.get(name)?.parse().ok()
     }
 
-    /// Those that the library takes, under its names.
+    /// The options of the library, under its names.
     pub fn for_library(&self, scheme: Scheme) -> BTreeMap<String, String> {
-        let own = known(scheme).filter(|known| !known.2.is_empty());
+        let own = specs(scheme).filter(|known| !known.2.is_empty());
         own.filter_map(|known| Some((known.2.to_string(), self.get(known.0)?.to_string()))).collect()
     }
 
-    /// The values of those that are secrets.
+    /// The values that are secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.values.iter().filter(|(name, _)| config::is_secret(name)).map(|(_, given)| given.value.as_str())
     }
 }
 
-/// The name of an option, whichever way it was spelled.
+/// The canonical name of an option.
 pub fn name(remote: &str, scheme: Scheme, option: &str) -> Result<&'static str> {
-    if let Some(known) = known(scheme).find(|known| known.0 == option || known.1.contains(&option)) {
+    if let Some(known) = specs(scheme).find(|known| known.0 == option || known.1.contains(&option)) {
         return Ok(known.0);
     }
     let error = Error::usage(format!("the remote {remote} has no option `{option}`"));
     if scheme == Scheme::Sftp && option == "password" {
         return Err(error.hint("ssh is used as it is: put a key into the agent, or name one with `keyfile`"));
     }
-    let near = known(scheme).map(|known| (strsim::damerau_levenshtein(known.0, option), known.0)).min();
+    let near = specs(scheme).map(|known| (strsim::damerau_levenshtein(known.0, option), known.0)).min();
     Err(match near.filter(|(distance, name)| *distance <= name.len() / 3) {
         Some((_, name)) => error.hint(format!("did you mean `{name}`?")),
-        None => error.hint(format!("it has {}", known(scheme).map(|k| k.0).collect::<Vec<_>>().join(", "))),
+        None => error.hint(format!("it has {}", specs(scheme).map(|k| k.0).collect::<Vec<_>>().join(", "))),
     })
 }
 
-/// Is this a value for that option?
+/// Checks the value of an option.
 pub fn check(name: &str, value: &str) -> Result<()> {
     let wanted = match name {
         "read_only" | "allow_anonymous_login" if !matches!(value, "true" | "false") => "true or false",
@@ -196,13 +197,13 @@ pub fn check(name: &str, value: &str) -> Result<()> {
         "timeout" if value.parse::<u16>().map_or(true, |n| n > LONGEST_TIMEOUT) => "a number of seconds up to 3600",
         "jobs" | "port" if value.parse::<u16>().is_err() => "a number",
         "addressing_style" if !matches!(value, "path" | "virtual") => "path or virtual",
-        // These become a part of a host's name.
+        // These become a part of a host name.
         "region" | "account_name" if !is_label(value) => "letters, digits and hyphens",
         "endpoint_url" if !value.is_ascii() || value.contains(['@', '#', '?', '\\', ' ']) => {
             "an address like https://host:port"
         }
         "known_hosts_strategy" if !matches!(value, "strict" | "accept" | "add") => "strict, accept or add",
-        // A command of the settings of ssh may get it by way of a shell.
+        // A command in the settings of ssh may pass it to a shell.
         "user" if value.starts_with('-') || !value.chars().all(is_name_letter) => {
             "letters, digits and `-_.+@`, without `-` as the first"
         }
@@ -213,7 +214,7 @@ pub fn check(name: &str, value: &str) -> Result<()> {
     Err(Error::usage(format!("`{name}` takes {wanted}, not `{shown}`")))
 }
 
-/// Buckets and containers may become a part of a host's name.
+/// Buckets and containers may become a part of a host name.
 pub fn check_container(address: &Address) -> Result<()> {
     let is_container = matches!(address.scheme, Scheme::S3 | Scheme::Gcs | Scheme::Azure);
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -232,16 +233,16 @@ pub(in crate::remote) mod tests {
     use super::*;
     use crate::config::{Origin, Setting};
 
-    /// What the user says of options.
+    /// Options as the user's settings.
     pub fn said(options: &[(&str, &str)]) -> Vec<(String, GradedValue)> {
         let one =
             |(order, (name, value)): (usize, &(&str, &str))| (name.to_string(), word_of(Grade::User, value, order));
         options.iter().enumerate().map(one).collect()
     }
 
-    /// All options that need a grant where the repository says them.
+    /// All options that need a grant if they come from the repository.
     pub fn with_grant(scheme: Scheme) -> Vec<&'static str> {
-        known(scheme).filter(|known| known.3 == Grant).map(|known| known.0).collect()
+        specs(scheme).filter(|known| known.3 == Grant).map(|known| known.0).collect()
     }
 
     fn word_of(grade: Grade, value: &str, order: usize) -> GradedValue {
@@ -252,10 +253,10 @@ pub(in crate::remote) mod tests {
     fn every_option_says_what_the_repository_may_set() {
         let mut rows = Vec::new();
         for scheme in [Scheme::Folder, Scheme::S3, Scheme::Gcs, Scheme::Azure, Scheme::Sftp, Scheme::Webdav] {
-            let free: Vec<&str> = known(scheme).filter(|known| known.3 == Free).map(|known| known.0).collect();
+            let free: Vec<&str> = specs(scheme).filter(|known| known.3 == Free).map(|known| known.0).collect();
             rows.push(format!("{scheme:?} {}", free.join(" ")));
         }
-        // A new option is a decision: an option that is free can do no harm with any value of a stranger.
+        // A new option is a decision: an option without a grant must be harmless with any value of a stranger.
         insta::assert_snapshot!(rows.join("\n"), @r"
         Folder jobs timeout retries
         S3 jobs timeout retries region secret_access_key session_token addressing_style storage_class server_side_encryption
@@ -352,7 +353,7 @@ pub(in crate::remote) mod tests {
     #[test]
     fn the_settings_know_every_secret() {
         for scheme in [Scheme::S3, Scheme::Gcs, Scheme::Azure, Scheme::Sftp, Scheme::Webdav, Scheme::Http] {
-            for known in known(scheme) {
+            for known in specs(scheme) {
                 let looks_secret = ["secret", "key", "token", "password", "string"].iter().any(|w| known.0.contains(w));
                 let harmless = ["access_key_id", "keyfile", "sse_kms_key_id"].contains(&known.0);
                 assert_eq!(config::is_secret(known.0), looks_secret && !harmless, "{}", known.0);

@@ -1,8 +1,8 @@
-//! A secret belongs to a place: scheme, host and port, as Git's credentials do. Settings that name another place, by a
-//! commit that changes the URL or the endpoint, do not get it.
+//! Binds a secret to an endpoint: scheme, host and port, like Git's credentials. Settings that name another endpoint,
+//! by a commit that changes the URL or the endpoint, do not get it.
 //!
-//! The place of an option that is a secret is known in two ways. Where the file that gives the secret gives the remote
-//! its URL as well, that is the place. Else `password_for` beside `password` says it; `remote modify` writes both.
+//! The endpoint of an option that is a secret is known in two ways. If the file with the secret also has the URL of the
+//! remote, that is the endpoint. Otherwise `password_for` beside `password` names it; `remote modify` writes both.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -21,15 +21,15 @@ use crate::secret;
 use crate::shell::word;
 use crate::url::decoded;
 
-/// The options of a remote that are secrets for another place than the settings name, and are left out.
+/// The options of a remote that are secrets for another endpoint than the settings name, and are left out.
 ///
-/// Errors: one of this repository's settings is. Another repository's settings name remotes that have nothing to do
-/// with those of the same name here: it gets none, and there is no error.
+/// Errors: a secret of this repository's settings is for another endpoint. Another repository's settings name unrelated
+/// remotes: secrets are left out without an error.
 pub fn for_other_places(project: &Project, name: &str, remote: &Remote) -> Result<Vec<String>> {
     let env = &project.around.env;
     let place = LazyCell::new(|| Endpoint::of_remote(name, &remote.url, &remote.options, env));
     let mut left_out = Vec::new();
-    // The user is no secret among one's own settings, and still nothing for a stranger.
+    // The user name is not secret among the user's own settings, but is not given to a stranger.
     let is_bound = |option: &str| config::is_secret(option) || (option == "user" && project.address.is_some());
     for (option, _) in remote.options.iter().filter(|(option, _)| is_bound(option)) {
         let Some((_, origin)) = project.config.get(&format!("remote.{name}.{option}"))? else { continue };
@@ -45,7 +45,7 @@ pub fn for_other_places(project: &Project, name: &str, remote: &Remote) -> Resul
     Ok(left_out)
 }
 
-/// The places that a secret was given for, by the file that gives it.
+/// The endpoints that a secret was given for, by the file that has it.
 fn places_of(project: &Project, name: &str, option: &str, origin: &Origin) -> Vec<Endpoint> {
     let (url, options) = project.config.remote_by(name, origin);
     let written = options.iter().rev().find(|(known, _)| config::secret_of_place(known) == Some(option));
@@ -66,7 +66,7 @@ fn misplaced(
         Some(old) => format!("was given for {old}"),
         None => "was given for no place".to_string(),
     };
-    let new = place.map_or("an address that cannot be told".to_string(), Endpoint::to_string);
+    let new = place.map_or("an unknown address".to_string(), Endpoint::to_string);
     let error = Error::usage(format!(
         "{option} of the remote {name} {given}, and the settings now name {new}: it was not sent"
     ));
@@ -95,7 +95,7 @@ fn misplaced(
     }
 }
 
-/// What is to be written with a secret: the place that it is for, unless the file gives the URL itself.
+/// The endpoint to write beside a secret; `None` if the file has the URL itself.
 pub fn place_to_write(project: &Project, name: &str, origin: &Origin) -> Option<Endpoint> {
     let remote = project.config.remote(name).ok()?;
     match project.config.remote_by(name, origin) {
@@ -104,8 +104,8 @@ pub fn place_to_write(project: &Project, name: &str, origin: &Origin) -> Option<
     }
 }
 
-/// Refuses secrets of the environment for another place: a connection string and an account in the environment name
-/// theirs. Where the options have secrets of their own, those of the environment are left out.
+/// Refuses secrets of the environment for another endpoint: a connection string and an account in the environment name
+/// theirs. If the options have secrets of their own, those of the environment are ignored.
 pub fn refuse_foreign_environment(
     address: &Address,
     options: &Options,
@@ -137,11 +137,12 @@ pub fn refuse_foreign_environment(
     Ok(())
 }
 
-/// Texts that are never shown, also where a server repeats what it got.
+/// Texts that are never shown, even if a server repeats them.
 pub struct HiddenTexts(Vec<String>);
 
 impl HiddenTexts {
-    pub fn of(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> HiddenTexts {
+    /// Collects the secrets of an address, its options and the environment.
+    pub fn collect(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> HiddenTexts {
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
         let mut texts: Vec<String> = options.secrets().map(str::to_string).collect();
@@ -150,12 +151,12 @@ impl HiddenTexts {
         if let (Some(user), Some(password)) = (settings.get("username"), settings.get("password")) {
             texts.push(BASE64.encode(format!("{user}:{password}")));
         }
-        // What a SAS token signs with.
+        // The signature of a SAS token.
         let parts = settings.get("sas_token").into_iter().flat_map(|token| token.split(['?', '&']));
         let signatures: Vec<String> = parts.filter_map(|part| part.strip_prefix("sig=")).map(str::to_string).collect();
         texts.extend(signatures.iter().map(|signature| decoded(signature)));
         texts.extend(signatures);
-        // Shorter ones of the environment, which may belong to another program, are a part of other words.
+        // Shorter values of the environment, which may belong to another program, are parts of other words.
         let of_env = env.iter().filter(|(name, value)| secret::is_secret(name) && value.len() >= 8);
         texts.extend(of_env.map(|(_, value)| value.clone()));
         texts.retain(|text| text.len() > 3);
@@ -163,12 +164,13 @@ impl HiddenTexts {
         HiddenTexts(texts)
     }
 
+    /// Replaces the secrets in a text.
     pub fn scrub(&self, text: &str) -> String {
         self.0.iter().fold(text.to_string(), |text, hidden| text.replace(hidden, "***"))
     }
 }
 
-/// Refuses to send in clear what opens the door to others who read it on its way.
+/// Refuses to send credentials unencrypted.
 pub fn refuse_in_clear(
     address: &Address,
     settings: &BTreeMap<String, String>,
@@ -183,7 +185,7 @@ pub fn refuse_in_clear(
     }
 }
 
-/// What a request holds that is as good as a password. A signature that a key made is for one request alone.
+/// What a request contains that is as good as a password. A signature made with a key is valid for one request only.
 fn sent_as_it_is(
     scheme: Scheme,
     settings: &BTreeMap<String, String>,
@@ -200,7 +202,7 @@ fn sent_as_it_is(
         Scheme::Azure if !is_anonymous && !has("account_key") => Some("an access token"),
         Scheme::Gcs if !is_anonymous => Some("an access token"),
         Scheme::S3 if !is_anonymous => {
-            // Keys of the environment count where the settings have none.
+            // Keys of the environment are used if the settings have none.
             let names = [
                 "AWS_SESSION_TOKEN",
                 "AWS_WEB_IDENTITY_TOKEN_FILE",

@@ -1,6 +1,6 @@
-//! Setting remotes up: `remote add`, `modify`, `rename`, `remove`, `default`. The settings files are edited in place.
+//! Setting up remotes: `remote add`, `modify`, `rename`, `remove`, `default`. The settings files are edited in place.
 //!
-//! A secret goes into the settings of this clone alone, never into `lockstep.toml`, which is committed.
+//! A secret is written to the settings of this clone only, never to `lockstep.toml`, which is committed.
 
 use std::path::{Path, PathBuf};
 
@@ -22,17 +22,17 @@ pub enum Level {
     Local,
 }
 
-/// A remote as the settings have it, to be shown: nothing in it is secret.
+/// A remote in the settings, for display: without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct RemoteSummary {
     pub name: String,
-    /// As it may be shown.
+    /// The URL without secrets.
     pub url: String,
     pub is_default: bool,
     pub options: Vec<(String, String)>,
 }
 
-/// Settings of the project stand in its files, and a bare repository has none.
+/// Settings of the project are in its files, and a bare repository has none.
 fn writable(project: &Project, level: Level) -> Result<()> {
     match level {
         Level::Project => project.with_files().map_err(|e| Error::usage(e.message).hint("for it alone: --local")),
@@ -40,6 +40,7 @@ fn writable(project: &Project, level: Level) -> Result<()> {
     }
 }
 
+/// The settings file of a level.
 pub fn file(project: &Project, level: Level) -> PathBuf {
     match level {
         Level::Project => project.repo.project_config(),
@@ -47,7 +48,7 @@ pub fn file(project: &Project, level: Level) -> PathBuf {
     }
 }
 
-/// Adds a remote, or with `replace` gives it another URL. What was written comes back.
+/// Adds a remote, or with `replace` changes its URL. Returns what was written.
 pub fn add(project: &Project, name: &str, url: &Url, level: Level, replace: bool, default: bool) -> Result<Url> {
     check_name(name)?;
     writable(project, level)?;
@@ -74,7 +75,8 @@ fn holds_password(url: &Url, address: &Address) -> bool {
     address.password.is_some() || url.has_secret()
 }
 
-/// The URL of a remote as it is written into settings: a folder that was typed from here is seen from the root.
+/// The URL of a remote as written to the settings: a folder relative to the current directory becomes relative to the
+/// root.
 ///
 /// Errors (usage): it is misspelt.
 pub fn written_url(project: Option<&Project>, value: &str) -> Result<String> {
@@ -85,14 +87,14 @@ pub fn written_url(project: Option<&Project>, value: &str) -> Result<String> {
     }
 }
 
-/// A folder that was typed from here, as the settings say it: from the root of the project.
+/// A folder relative to the current directory, relative to the root of the project.
 fn from_root(project: &Project, address: &Address) -> String {
     let path = &address.path;
     if Path::new(path).is_absolute() || below_home(path).is_some() {
         return path.clone();
     }
     let path = normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)));
-    // An `@` in its first part is no folder for a remote.
+    // An `@` in its first part would not be read as a folder.
     let url = folder_url(&path);
     if Address::parse(&url).is_ok() { url.raw().to_string() } else { format!("./{path}") }
 }
@@ -104,7 +106,7 @@ fn check_name(name: &str) -> Result<()> {
     Err(Error::usage(format!("`{name}` is no name of a remote")).hint("letters, digits, `-`, `_` and `.`"))
 }
 
-/// Sets an option, or the URL. Its name as it was written comes back.
+/// Sets an option, or the URL. Returns the name of the option as written.
 pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: Level) -> Result<String> {
     let option = option_name(project, name, option)?;
     writable(project, level)?;
@@ -136,7 +138,7 @@ pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: L
     Ok(option)
 }
 
-/// The name of an option if it is a secret that may be written at this level, so that its value can be asked for.
+/// The name of an option if it is a secret that may be written at this level, so that the caller can ask for its value.
 pub fn secret_to_ask_for(project: &Project, name: &str, option: &str, level: Level) -> Result<Option<String>> {
     let option = option_name(project, name, option)?;
     if !config::is_secret(&option) {
@@ -154,14 +156,14 @@ fn refuse_committed(name: &str, option: &str, level: Level) -> Result<()> {
         .hint(format!("lockstep remote modify --local {name} {option}")))
 }
 
-/// Writes a secret into a settings file, with the place that it is for: where the remote is now.
+/// Writes a secret to a settings file, with its endpoint: the current one of the remote.
 pub fn set_secret(project: &Project, name: &str, option: &str, value: &str, file: PathBuf) -> Result<()> {
     let place = secrets::place_to_write(project, name, &Origin::File(file.clone())).map(|place| place.to_string());
     let (key, place_key) = (format!("remote.{name}.{option}"), format!("remote.{name}.{option}_for"));
     config::change(&file, &[(&key, Some(value)), (&place_key, place.as_deref())])
 }
 
-/// Takes an option out.
+/// Removes an option.
 pub fn unset(project: &Project, name: &str, option: &str, level: Level) -> Result<String> {
     let is_written = project.config.remote(name)?.options.iter().any(|(known, _)| known == option);
     let option = if is_written { option.to_string() } else { option_name(project, name, option)? };
@@ -185,7 +187,8 @@ fn option_name(project: &Project, name: &str, option: &str) -> Result<String> {
     options::name(name, scheme, option).map(str::to_string)
 }
 
-/// Takes a remote out of the settings of this clone and of the project; its objects stay. Where it was comes back.
+/// Removes a remote from the settings of this clone and of the project; its objects stay. Returns the files that had
+/// it.
 pub fn remove(project: &Project, name: &str) -> Result<Vec<PathBuf>> {
     project.config.remote(name)?;
     let mut files = Vec::new();
@@ -206,7 +209,7 @@ pub fn remove(project: &Project, name: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Gives a remote another name wherever this repository's settings have it.
+/// Renames a remote in all settings of this repository.
 pub fn rename(project: &Project, old: &str, new: &str) -> Result<()> {
     check_name(new)?;
     project.config.remote(old)?;
@@ -233,7 +236,7 @@ pub fn rename(project: &Project, old: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
-/// Says which remote counts where none is named.
+/// Sets the default remote.
 pub fn set_default(project: &Project, name: &str, level: Level) -> Result<()> {
     project.config.remote(name)?;
     writable(project, level)?;
@@ -241,7 +244,7 @@ pub fn set_default(project: &Project, name: &str, level: Level) -> Result<()> {
 }
 
 /// All remotes, sorted by name.
-pub fn list(project: &Project) -> Result<Vec<Shown>> {
+pub fn list(project: &Project) -> Result<Vec<RemoteSummary>> {
     let default = project.config.default_remote();
     let mut all = Vec::new();
     for name in project.config.remotes() {
@@ -251,7 +254,7 @@ pub fn list(project: &Project) -> Result<Vec<Shown>> {
                 if config::is_shown_option(option) { redact_text(&value.to_string()) } else { "***".to_string() };
             (option.clone(), value)
         };
-        all.push(Shown {
+        all.push(RemoteSummary {
             name: name.to_string(),
             url: remote.url.to_string(),
             is_default: default == Some(name),

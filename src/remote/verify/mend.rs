@@ -1,8 +1,8 @@
-//! Putting again at a remote what is damaged there and whole here.
+//! Repairs at a remote: sends again what is damaged there and intact in the store.
 //!
-//! The name of a pack is that of its rows, and its bytes follow from them: where all of its objects are here it is made
-//! again byte for byte, under its name, and no index has to change. Else what is here of those outputs that it hurts is
-//! pushed as if it were new.
+//! The name of a pack is derived from its rows, and its bytes follow from them: if the store has all of its objects,
+//! the pack is made again byte for byte under the same name, and no index has to change. Otherwise the local objects of
+//! the affected outputs are pushed as if they were new.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -10,46 +10,46 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::remote::backend::StreamError;
-use crate::remote::verify::{Inspected, There};
+use crate::remote::verify::{Inspection, RemoteFile};
 use crate::remote::{Remote, pack_path};
 use crate::store::pack::format::{HEADER, PackId, PackIndex, PackWriter, Row};
 use crate::store::{ObjectId, ObjectKind, ObjectRef, Store};
 
 impl Remote {
-    /// Puts one thing again; false if not all of it is here. `runs` are entries of the run cache, by the hash of their
-    /// bytes.
+    /// Sends one object again; false if the store does not have all of it. `runs` are entries of the run cache, by the
+    /// hash of their bytes.
     pub fn put_again(
         &self,
         store: &Store,
-        inspected: &Inspected,
-        what: &There,
+        inspected: &Inspection,
+        what: &RemoteFile,
         runs: &HashMap<ObjectId, Vec<u8>>,
     ) -> Result<bool> {
         self.must_be_writable()?;
         match what {
-            There::Marker => self.write_marker().map(|()| true),
-            There::Segment(name) => match self.memory.segment_bytes(name) {
-                Some(bytes) => self.place.put(&what.place(), bytes, true).map(|()| true),
+            RemoteFile::Marker => self.write_marker().map(|()| true),
+            RemoteFile::Segment(name) => match self.memory.segment_bytes(name) {
+                Some(bytes) => self.backend.put(&what.path(), bytes, true).map(|()| true),
                 None => Ok(false),
             },
-            There::Loose(id) => {
+            RemoteFile::Loose(id) => {
                 let Some(size) = store.size(id) else { return Ok(false) };
                 let object = ObjectRef { id: *id, kind: ObjectKind::Content, size };
-                here(self.send_large(store, &object, true, &|_| ()))
+                ignore_local_damage(self.send_large(store, &object, true, &|_| ()))
             }
-            There::Pack(id) | There::Packed(id, ..) => self.put_pack(store, inspected, id, runs),
+            RemoteFile::Pack(id) | RemoteFile::Packed(id, ..) => self.put_pack(store, inspected, id, runs),
         }
     }
 
     fn put_pack(
         &self,
         store: &Store,
-        inspected: &Inspected,
+        inspected: &Inspection,
         id: &PackId,
         runs: &HashMap<ObjectId, Vec<u8>>,
     ) -> Result<bool> {
         if let Some(pack) = store.all_packs().iter().find(|pack| pack.id == *id && pack.tombstoned.is_empty()) {
-            return here(self.send_pack(store, pack, true, &|_| ()));
+            return ignore_local_damage(self.send_pack(store, pack, true, &|_| ()));
         }
         let index = match self.memory.index(id) {
             Some(index) => index,
@@ -63,25 +63,25 @@ impl Remote {
         if !index.iter().all(|row| is_here(&row)) {
             return Ok(false);
         }
-        if Made::new(store, &index, runs).is_none() {
+        if RebuiltPack::new(store, &index, runs).is_none() {
             return Ok(false);
         }
-        let sent = self.place.patiently(|| {
-            let gone = || StreamError::Source(io::Error::other("its objects do not lie back to back"));
-            let mut made = Made::new(store, &index, runs).ok_or_else(gone)?;
-            self.place.put_stream(&pack_path(id), &mut made, index.file_length(), true, &|_| ())
+        let sent = self.backend.with_retries(|| {
+            let gone = || StreamError::Source(io::Error::other("its objects are not contiguous"));
+            let mut made = RebuiltPack::new(store, &index, runs).ok_or_else(gone)?;
+            self.backend.put_stream(&pack_path(id), &mut made, index.file_length(), true, &|_| ())
         });
         match sent {
             Ok(()) => Ok(true),
-            // What is damaged here is no help there.
+            // A damaged local object cannot repair the remote.
             Err(StreamError::Source(_)) => Ok(false),
             Err(StreamError::Remote(e) | StreamError::Again(e)) => Err(e),
         }
     }
 }
 
-/// That something is damaged here is no failure of the remote: it cannot be put again, that is all.
-fn here(sent: Result<()>) -> Result<bool> {
+/// Local damage is not an error of the remote: the object just cannot be sent again.
+fn ignore_local_damage(sent: Result<()>) -> Result<bool> {
     match sent {
         Ok(()) => Ok(true),
         Err(Error { kind: Kind::Missing, .. }) => Ok(false),
@@ -89,23 +89,23 @@ fn here(sent: Result<()>) -> Result<bool> {
     }
 }
 
-/// A pack that is made again from its index while it is read, an object at a time.
-struct Made<'m> {
+/// A pack that is rebuilt from its index while it is read, one object at a time.
+struct RebuiltPack<'m> {
     store: &'m Store,
     runs: &'m HashMap<ObjectId, Vec<u8>>,
     index: &'m PackIndex,
-    /// By offset, without gaps; the next one is at `next`.
+    /// Sorted by offset, without gaps; the next one is at `next`.
     rows: Vec<Row>,
     next: usize,
-    /// What is given next, and how much of it was.
+    /// The current object, and how much of it has been read.
     piece: Vec<u8>,
     given: usize,
     is_over: bool,
 }
 
-impl<'m> Made<'m> {
-    /// `None` for an index that nobody writes.
-    fn new(store: &'m Store, index: &'m PackIndex, runs: &'m HashMap<ObjectId, Vec<u8>>) -> Option<Made<'m>> {
+impl<'m> RebuiltPack<'m> {
+    /// `None` for an index that no version of lockstep writes.
+    fn new(store: &'m Store, index: &'m PackIndex, runs: &'m HashMap<ObjectId, Vec<u8>>) -> Option<RebuiltPack<'m>> {
         let mut rows: Vec<Row> = index.iter().collect();
         rows.sort_unstable_by_key(|row| (row.offset, row.length));
         let mut at = HEADER;
@@ -117,7 +117,7 @@ impl<'m> Made<'m> {
         }
         let mut piece = Vec::new();
         PackWriter::new(&mut piece).ok()?;
-        Some(Made { store, runs, index, rows, next: 0, piece, given: 0, is_over: false })
+        Some(RebuiltPack { store, runs, index, rows, next: 0, piece, given: 0, is_over: false })
     }
 
     fn object(&self, row: &Row) -> io::Result<Vec<u8>> {
@@ -130,7 +130,7 @@ impl<'m> Made<'m> {
     }
 }
 
-impl Read for Made<'_> {
+impl Read for RebuiltPack<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.given == self.piece.len() {
             self.piece = match self.rows.get(self.next) {

@@ -1,8 +1,8 @@
-//! Is all at a remote that its index names, and is it what was sent?
+//! Verifies that a remote has everything its index names, and that the bytes are right.
 //!
-//! One listing of `packs/` and one of `objects/` tell what is there and how long it is. A remote that cannot be listed is
-//! asked for the last byte of each thing. Whether the bytes are right shows by reading alone: a pack is read in windows
-//! and each of its objects hashed as it passes, so memory does not grow with what is read.
+//! One listing of `packs/` and one of `objects/` give presence and length. At a remote that cannot be listed, the last
+//! byte of each file is requested. Only reading verifies the bytes: a pack is read in windows and each of its objects
+//! is hashed on the way, so memory use does not depend on its size.
 
 pub(super) mod mend;
 
@@ -12,73 +12,74 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::event::{Activity, Event, Sink};
-use crate::remote::backend::Looked;
-use crate::remote::backend::transfer::each;
-use crate::remote::catalog::segment::{Location, Name, PackRow};
+use crate::remote::backend::ProbeResult;
+use crate::remote::backend::transfer::run_parallel;
+use crate::remote::catalog::segment::{Location, PackRow, SegmentName};
 use crate::remote::catalog::{self, Catalog};
-use crate::remote::fetch::pack_hasher::Passing;
+use crate::remote::fetch::pack_hasher::PackHasher;
 use crate::remote::{MARKER, Remote, object_path, pack_path};
 use crate::store::hash::Hasher;
 use crate::store::pack::format::{HEADER, PackId, PackIndex, Row, check_header};
 use crate::store::{ObjectId, ObjectKind};
 
-/// What is read at once.
+/// The bytes per request.
 const WINDOW: u64 = 8 << 20;
-/// So many windows are in memory at once.
+/// The number of windows in memory at once.
 const WINDOWS: usize = 8;
 
-/// Something at a remote that is not as it should be.
+/// A problem at a remote.
 #[derive(Clone, Debug)]
-pub struct Damaged {
-    pub what: There,
+pub struct RemoteDamage {
+    pub what: RemoteFile,
     /// A sentence without its subject.
     pub problem: String,
 }
 
+/// A file, or an object in a pack, at a remote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum There {
-    /// The file that says that this is a remote.
+pub enum RemoteFile {
+    /// The marker file of the remote.
     Marker,
-    Segment(Name),
+    Segment(SegmentName),
     Pack(PackId),
     /// One object of a pack.
     Packed(PackId, u64, ObjectId),
     Loose(ObjectId),
 }
 
-impl There {
-    /// Where it is, from the remote's root.
-    pub fn place(&self) -> String {
+impl RemoteFile {
+    /// Its path, relative to the remote's root.
+    pub fn path(&self) -> String {
         match self {
-            There::Marker => MARKER.into(),
-            There::Segment(name) => format!("index/{}", name.as_str()),
-            There::Pack(id) => pack_path(id),
-            There::Packed(pack, offset, _) => format!("{} at {offset}", pack_path(pack)),
-            There::Loose(id) => object_path(id),
+            RemoteFile::Marker => MARKER.into(),
+            RemoteFile::Segment(name) => format!("index/{}", name.as_str()),
+            RemoteFile::Pack(id) => pack_path(id),
+            RemoteFile::Packed(pack, offset, _) => format!("{} at {offset}", pack_path(pack)),
+            RemoteFile::Loose(id) => object_path(id),
         }
     }
 
     pub fn id(&self) -> Option<ObjectId> {
         match self {
-            There::Loose(id) | There::Packed(_, _, id) => Some(*id),
+            RemoteFile::Loose(id) | RemoteFile::Packed(_, _, id) => Some(*id),
             _ => None,
         }
     }
 
-    /// The pack that it is or lies in.
+    /// The pack that it is, or that contains it.
     pub fn pack(&self) -> Option<PackId> {
         match self {
-            There::Pack(id) | There::Packed(id, ..) => Some(*id),
+            RemoteFile::Pack(id) | RemoteFile::Packed(id, ..) => Some(*id),
             _ => None,
         }
     }
 }
 
-/// What a look at a remote came to.
+/// The result of a verification.
 #[derive(Default)]
-pub struct Inspected {
+pub struct Inspection {
     pub catalog: Arc<Catalog>,
-    pub damaged: Vec<Damaged>,
+    pub damaged: Vec<RemoteDamage>,
     pub packs: usize,
     /// Objects in files of their own.
     pub loose: usize,
@@ -87,8 +88,8 @@ pub struct Inspected {
     pub read: (usize, u64),
 }
 
-/// Picks from what may be read, by the names of files and their sizes.
-pub type Choice<'c> = &'c dyn Fn(&[(ObjectId, u64)]) -> Vec<usize>;
+/// Selects from the files that may be read, by their ids and sizes.
+pub type FileChoice<'c> = &'c dyn Fn(&[(ObjectId, u64)]) -> Vec<usize>;
 
 /// A file that the index names.
 #[derive(Clone, Copy)]
@@ -98,10 +99,10 @@ enum File {
 }
 
 impl File {
-    fn there(&self) -> There {
+    fn remote_file(&self) -> RemoteFile {
         match self {
-            File::Pack(id, _) => There::Pack(*id),
-            File::Loose(id, _) => There::Loose(*id),
+            File::Pack(id, _) => RemoteFile::Pack(*id),
+            File::Loose(id, _) => RemoteFile::Loose(*id),
         }
     }
 
@@ -121,46 +122,46 @@ impl File {
 }
 
 impl Remote {
-    /// Looks at all that the remote's index names; reads what was chosen.
-    pub fn inspect(&self, read: Option<Choice>, sink: &dyn Sink) -> Result<Inspected> {
+    /// Verifies everything that the remote's index names; reads the chosen files.
+    pub fn inspect(&self, read: Option<FileChoice>, sink: &dyn Sink) -> Result<Inspection> {
         self.refuse_absent()?;
-        let mut inspected = Inspected::default();
+        let mut inspected = Inspection::default();
         let damaged = Mutex::new(Vec::new());
-        let tell = |what: There, problem: String| {
-            damaged.lock().unwrap_or_else(|e| e.into_inner()).push(Damaged { what, problem });
+        let tell = |what: RemoteFile, problem: String| {
+            damaged.lock().unwrap_or_else(|e| e.into_inner()).push(RemoteDamage { what, problem });
         };
-        // What is remembered of it says nothing about what is there now.
-        let known = if !self.marker()? && self.place.lists() && !self.place.list("index")?.is_empty() {
-            tell(There::Marker, "it is gone, so that this counts as no remote".into());
-            Arc::new(catalog::read(&self.place, &self.memory, true)?)
+        // The cache does not show what the remote has now.
+        let known = if !self.marker()? && self.backend.can_list() && !self.backend.list("index")?.is_empty() {
+            tell(RemoteFile::Marker, "it is missing, so this is not recognised as a remote".into());
+            Arc::new(catalog::read(&self.backend, &self.memory, true)?)
         } else {
-            let known = self.look(true)?;
+            let known = self.load_catalog(true)?;
             if !known.has_marker {
-                return Err(self.unmarked()?);
+                return Err(self.missing_marker_error()?);
             }
             known
         };
         for (name, error) in &known.damaged {
-            tell(There::Segment(name.clone()), error.causes.first().unwrap_or(&error.message).clone());
+            tell(RemoteFile::Segment(name.clone()), error.causes.first().unwrap_or(&error.message).clone());
         }
         let files = named(&known);
         inspected.packs = files.iter().filter(|file| matches!(file, File::Pack(..))).count();
         inspected.loose = files.len() - inspected.packs;
         inspected.bytes = files.iter().map(File::size).sum();
-        self.must_be_there(&files, &tell)?;
-        let is_there: BTreeSet<There> = {
+        self.check_presence(&files, &tell)?;
+        let is_there: BTreeSet<RemoteFile> = {
             let damaged = damaged.lock().unwrap_or_else(|e| e.into_inner());
-            damaged.iter().map(|d: &Damaged| d.what.clone()).collect()
+            damaged.iter().map(|d: &RemoteDamage| d.what.clone()).collect()
         };
         if let Some(choose) = read {
-            let files: Vec<File> = files.into_iter().filter(|file| !is_there.contains(&file.there())).collect();
+            let files: Vec<File> = files.into_iter().filter(|file| !is_there.contains(&file.remote_file())).collect();
             let sizes: Vec<(ObjectId, u64)> = files.iter().map(|file| (file.id(), file.size())).collect();
             let chosen: Vec<File> = choose(&sizes).into_iter().map(|at| files[at]).collect();
             let bytes = chosen.iter().map(File::size).sum();
             sink.event(Event::WorkPlanned { doing: Activity::Verifying, bytes });
             let jobs = self.jobs.min(WINDOWS);
-            self.place.share(jobs);
-            each(jobs, &chosen, |file| match file {
+            self.backend.set_jobs(jobs);
+            run_parallel(jobs, &chosen, |file| match file {
                 File::Pack(id, row) => self.read_pack(id, row, &tell, sink),
                 File::Loose(id, size) => self.read_loose(id, *size, &tell, sink),
             })?;
@@ -172,34 +173,34 @@ impl Remote {
         Ok(inspected)
     }
 
-    /// Is everything there, and as long as the index says?
-    fn must_be_there(&self, files: &[File], tell: &(dyn Fn(There, String) + Sync)) -> Result<()> {
+    /// Checks the presence and length of each file.
+    fn check_presence(&self, files: &[File], tell: &(dyn Fn(RemoteFile, String) + Sync)) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
-        if !self.place.lists() {
-            return each(self.jobs, files, |file| {
+        if !self.backend.can_list() {
+            return run_parallel(self.jobs, files, |file| {
                 let end = file.size();
                 if end == 0 {
                     return Ok(());
                 }
-                match self.place.look(&file.there().place(), end - 1..end)? {
-                    Looked::Bytes(_) => {}
-                    Looked::Gone => tell(file.there(), "it is gone".into()),
-                    Looked::Broken(_) => tell(file.there(), format!("it is shorter than {end} bytes")),
+                match self.backend.probe(&file.remote_file().path(), end - 1..end)? {
+                    ProbeResult::Bytes(_) => {}
+                    ProbeResult::Gone => tell(file.remote_file(), "it is gone".into()),
+                    ProbeResult::Unreadable(_) => tell(file.remote_file(), format!("it is shorter than {end} bytes")),
                 }
                 Ok(())
             });
         }
         let mut there: HashMap<String, u64> = HashMap::new();
         for folder in ["packs", "objects"] {
-            there.extend(self.place.list_all(folder)?);
+            there.extend(self.backend.list_all(folder)?);
         }
         for file in files {
-            match there.get(&file.there().place()) {
-                None => tell(file.there(), "it is gone".into()),
+            match there.get(&file.remote_file().path()) {
+                None => tell(file.remote_file(), "it is gone".into()),
                 Some(size) if *size != file.size() => {
-                    tell(file.there(), format!("it has {size} bytes, and {} were sent", file.size()));
+                    tell(file.remote_file(), format!("it has {size} bytes, and {} were sent", file.size()));
                 }
                 Some(_) => {}
             }
@@ -211,14 +212,14 @@ impl Remote {
         &self,
         id: &ObjectId,
         size: u64,
-        tell: &(dyn Fn(There, String) + Sync),
+        tell: &(dyn Fn(RemoteFile, String) + Sync),
         sink: &dyn Sink,
     ) -> Result<()> {
         let mut hasher = Hasher::new(ObjectKind::Content);
         let problem = self.windows(&object_path(id), 0..size, sink, &mut |bytes| hasher.update(bytes))?;
         match problem {
-            Some(problem) => tell(There::Loose(*id), problem),
-            None if hasher.id() != *id => tell(There::Loose(*id), "its bytes do not fit its id".into()),
+            Some(problem) => tell(RemoteFile::Loose(*id), problem),
+            None if hasher.id() != *id => tell(RemoteFile::Loose(*id), "its bytes do not fit its id".into()),
             None => {}
         }
         Ok(())
@@ -228,10 +229,10 @@ impl Remote {
         &self,
         id: &PackId,
         row: &PackRow,
-        tell: &(dyn Fn(There, String) + Sync),
+        tell: &(dyn Fn(RemoteFile, String) + Sync),
         sink: &dyn Sink,
     ) -> Result<()> {
-        let whole = |problem: String| tell(There::Pack(*id), problem);
+        let whole = |problem: String| tell(RemoteFile::Pack(*id), problem);
         let index = match self.tail(id, row)? {
             Ok(index) => index,
             Err(problem) => {
@@ -242,7 +243,7 @@ impl Remote {
         };
         let mut rows: Vec<Row> = index.iter().collect();
         rows.sort_unstable_by_key(|row| (row.offset, row.length));
-        let mut passing = Passing::new(&rows);
+        let mut passing = PackHasher::new(&rows);
         let mut header = Vec::new();
         let problem = self.windows(&pack_path(id), 0..row.index, sink, &mut |bytes| {
             let missing = (HEADER as usize).saturating_sub(header.len()).min(bytes.len());
@@ -256,17 +257,17 @@ impl Remote {
             whole(e.to_string());
         }
         for bad in passing.finish() {
-            tell(There::Packed(*id, bad.offset, bad.id), "its bytes do not fit its id".into());
+            tell(RemoteFile::Packed(*id, bad.offset, bad.id), "its bytes do not fit its id".into());
         }
         Ok(())
     }
 
-    /// The index of a pack as it is there now; the inner error says what is wrong with it.
+    /// The index of a pack as it is at the remote now; the inner error describes its damage.
     pub(super) fn tail(&self, id: &PackId, row: &PackRow) -> Result<Result<PackIndex, String>> {
-        Ok(match self.place.look(&pack_path(id), row.index..row.length)? {
-            Looked::Gone => Err("it is gone".into()),
-            Looked::Broken(problem) => Err(problem),
-            Looked::Bytes(bytes) => match PackIndex::parse(bytes) {
+        Ok(match self.backend.probe(&pack_path(id), row.index..row.length)? {
+            ProbeResult::Gone => Err("it is gone".into()),
+            ProbeResult::Unreadable(problem) => Err(problem),
+            ProbeResult::Bytes(bytes) => match PackIndex::parse(bytes) {
                 Ok(index) if index.id() == *id => Ok(index),
                 Ok(_) => Err("its index is that of another pack".into()),
                 Err(e) => Err(e.to_string()),
@@ -274,7 +275,7 @@ impl Remote {
         })
     }
 
-    /// Reads a file window by window; what is wrong with it comes back.
+    /// Reads a file window by window; returns the description of its damage.
     fn windows(
         &self,
         path: &str,
@@ -285,10 +286,10 @@ impl Remote {
         let mut at = range.start;
         while at < range.end {
             let end = range.end.min(at + WINDOW);
-            match self.place.look(path, at..end)? {
-                Looked::Bytes(bytes) => take(&bytes),
-                Looked::Gone => return Ok(Some("it is gone".into())),
-                Looked::Broken(problem) => return Ok(Some(problem)),
+            match self.backend.probe(path, at..end)? {
+                ProbeResult::Bytes(bytes) => take(&bytes),
+                ProbeResult::Gone => return Ok(Some("it is gone".into())),
+                ProbeResult::Unreadable(problem) => return Ok(Some(problem)),
             }
             sink.event(Event::WorkDone { doing: Activity::Verifying, bytes: end - at });
             at = end;
@@ -296,14 +297,14 @@ impl Remote {
         Ok(None)
     }
 
-    /// What to say if this remote has nothing.
-    pub fn nothing_there(&self) -> Error {
+    /// The error for a remote without data.
+    pub fn no_data_error(&self) -> Error {
         Error::missing(format!("there is nothing yet at the remote {} ({})", self.name, self.url()))
             .hint(format!("lockstep push -r {}", self.name))
     }
 }
 
-/// All files that count: packs that outputs or results need, and large objects.
+/// All files that are in use: packs that outputs or results need, and large objects.
 fn named(catalog: &Catalog) -> Vec<File> {
     let all = &catalog.all;
     let mut packs = catalog::packs_of(all.roots.values());

@@ -1,7 +1,7 @@
-//! Who is hurt: from what is damaged up to the outputs that consist of it.
+//! Impact of damage: from damaged objects up to the outputs that contain them.
 //!
-//! Every tree that a pin leads to is read once, and remembered with what is bad below it. What is missing and what is
-//! damaged are kept apart: a clone that never fetched an output is whole.
+//! Every tree that a pin reaches is read once, and cached with the damage below it. Missing and damaged objects are
+//! kept apart: a clone that never fetched an output is intact.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -12,32 +12,33 @@ use crate::store::pack::format::Row;
 use crate::store::verify::{CopyLocation, Damage, DamageKind, Inventory, QuarantinedObject};
 use crate::store::{ObjectId, Pin, Store};
 
-/// What is wrong below a pin.
+/// The damage below a pin.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Under {
+pub struct DamageBelow {
     pub bad: BTreeSet<ObjectId>,
-    /// Something is not here that was never found damaged.
+    /// Whether an object is missing that was never found damaged.
     pub lacks: bool,
 }
 
-pub struct Judge<'s> {
+/// Computes the damage below pins.
+pub struct ImpactAnalysis<'s> {
     store: &'s Store,
-    /// Sizes of what is here.
+    /// The sizes of stored objects.
     here: HashMap<ObjectId, u64>,
-    /// Objects of which there is no good copy, though there was one.
+    /// Objects without a good copy that had one before.
     bad: HashSet<ObjectId>,
     aside: HashMap<ObjectId, QuarantinedObject>,
-    known: HashMap<ObjectId, Rc<Under>>,
-    /// Objects that are not here, and were never found damaged.
+    known: HashMap<ObjectId, Rc<DamageBelow>>,
+    /// Missing objects that were never found damaged.
     pub lacking: HashSet<ObjectId>,
-    /// Found on the way.
+    /// Damage that was found on the way.
     pub found: Vec<Damage>,
-    /// Objects that are missed, and lie in a pack that was set aside.
+    /// Missing objects that are in a quarantined pack.
     in_packs: BTreeMap<PathBuf, Vec<Row>>,
 }
 
-impl<'s> Judge<'s> {
-    pub fn new(store: &'s Store, survey: &Inventory, damaged: &[Damage]) -> Judge<'s> {
+impl<'s> ImpactAnalysis<'s> {
+    pub fn new(store: &'s Store, survey: &Inventory, damaged: &[Damage]) -> ImpactAnalysis<'s> {
         let mut copies: HashMap<ObjectId, usize> = HashMap::new();
         let mut here = HashMap::with_capacity(survey.copies.len());
         for copy in &survey.copies {
@@ -61,39 +62,40 @@ impl<'s> Judge<'s> {
             }
         }
         let (known, lacking, found, in_packs) = Default::default();
-        Judge { store, here, bad, aside, known, lacking, found, in_packs }
+        ImpactAnalysis { store, here, bad, aside, known, lacking, found, in_packs }
     }
 
+    /// Returns true if there is no good copy of a damaged object.
     pub fn is_bad(&self, id: &ObjectId) -> bool {
         self.bad.contains(id)
     }
 
-    /// What is wrong below a pin.
-    pub fn under(&mut self, pin: &Pin) -> Result<Rc<Under>> {
+    /// The damage below a pin.
+    pub fn damage_below(&mut self, pin: &Pin) -> Result<Rc<DamageBelow>> {
         if pin.is_dir() { self.tree(&pin.id, 0) } else { self.content(&pin.id, pin.size).map(Rc::new) }
     }
 
-    fn content(&mut self, id: &ObjectId, size: u64) -> Result<Under> {
+    fn content(&mut self, id: &ObjectId, size: u64) -> Result<DamageBelow> {
         if !self.bad.contains(id) {
             let found = self.here.get(id).copied();
             if found == Some(size) || self.store.size(id) == Some(size) {
-                return Ok(Under::default());
+                return Ok(DamageBelow::default());
             }
-            // One of another size is damaged, unless it is the lock that does not say what is so.
+            // An object of another size is damaged, unless the lock is wrong.
             if found.is_none() || !self.is_damaged(id)? {
                 return Ok(self.absent(id));
             }
         }
-        Ok(Under { bad: BTreeSet::from([*id]), lacks: false })
+        Ok(DamageBelow { bad: BTreeSet::from([*id]), lacks: false })
     }
 
-    fn tree(&mut self, id: &ObjectId, level: usize) -> Result<Rc<Under>> {
+    fn tree(&mut self, id: &ObjectId, level: usize) -> Result<Rc<DamageBelow>> {
         if let Some(known) = self.known.get(id) {
             return Ok(known.clone());
         }
-        let mut under = Under::default();
+        let mut damage = DamageBelow::default();
         if self.bad.contains(id) {
-            under.bad.insert(*id);
+            damage.bad.insert(*id);
         } else {
             match self.store.read_tree(id, level) {
                 Ok(tree) => {
@@ -104,26 +106,26 @@ impl<'s> Judge<'s> {
                         } else {
                             self.content(&pin.id, pin.size)?.into()
                         };
-                        under.bad.extend(&below.bad);
-                        under.lacks |= below.lacks;
+                        damage.bad.extend(&below.bad);
+                        damage.lacks |= below.lacks;
                     }
                 }
                 Err(e) if e.kind == Kind::Missing => {
                     if self.is_damaged(id)? {
-                        under.bad.insert(*id);
+                        damage.bad.insert(*id);
                     } else {
-                        under = self.absent(id);
+                        damage = self.absent(id);
                     }
                 }
                 Err(e) => return Err(e),
             }
         }
-        let under = Rc::new(under);
-        self.known.insert(*id, under.clone());
-        Ok(under)
+        let damage = Rc::new(damage);
+        self.known.insert(*id, damage.clone());
+        Ok(damage)
     }
 
-    /// Reads an object of which something seems to be wrong.
+    /// Reads a suspicious object.
     fn is_damaged(&mut self, id: &ObjectId) -> Result<bool> {
         let (mut bad, mut good) = (0, 0);
         for copy in self.store.copies(id) {
@@ -142,27 +144,27 @@ impl<'s> Judge<'s> {
         Ok(is_bad)
     }
 
-    /// Not here: never was, or was found damaged earlier.
-    fn absent(&mut self, id: &ObjectId) -> Under {
+    /// The object is missing: it was never stored, or was found damaged earlier.
+    fn absent(&mut self, id: &ObjectId) -> DamageBelow {
         let Some(kept) = self.aside.get(id) else {
             self.lacking.insert(*id);
-            return Under { lacks: true, ..Under::default() };
+            return DamageBelow { lacks: true, ..DamageBelow::default() };
         };
         if self.bad.insert(*id) {
             match kept.row {
                 Some(row) => self.in_packs.entry(kept.path.clone()).or_default().push(row),
                 None => {
-                    let problem = "it was found damaged earlier, and nothing took its place".to_string();
+                    let problem = "it was found damaged earlier, and was not replaced".to_string();
                     self.found.push(Damage { what: DamageKind::Quarantined(*id, kept.path.clone()), problem });
                 }
             }
         }
-        Under { bad: BTreeSet::from([*id]), lacks: false }
+        DamageBelow { bad: BTreeSet::from([*id]), lacks: false }
     }
 
     /// All damage that was found on the way.
     pub fn finish(&mut self) -> Vec<Damage> {
-        let problem = || "its index was found broken earlier, and nothing took its place".to_string();
+        let problem = || "its index was found broken earlier, and was not replaced".to_string();
         let packs = std::mem::take(&mut self.in_packs).into_iter();
         let packs =
             packs.map(|(path, rows)| Damage { what: DamageKind::QuarantinedPack(path, rows), problem: problem() });
@@ -170,7 +172,7 @@ impl<'s> Judge<'s> {
     }
 }
 
-/// Damage in the order of its places, each once.
+/// Sorts damage by location and removes duplicates.
 pub fn sorted(store: &Store, mut damaged: Vec<Damage>) -> Vec<Damage> {
     let key = |damage: &Damage| {
         let offset = match &damage.what {

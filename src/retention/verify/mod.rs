@@ -1,16 +1,16 @@
-//! `verify`: is all that was stored still what it was, and if not, who is hurt?
+//! `verify`: checks that everything stored is intact, and if not, which outputs are affected.
 //!
-//! Without more, everything is looked at that can be without reading gigabytes: names and sizes, the indexes of packs, the
-//! run cache, every tree that any lock of any commit leads to, and those objects whose files were written to since they
-//! were verified (a broken seal). Silent damage, which no time stamp tells of, shows only by reading: `part` says of how
-//! much.
+//! By default it checks everything that does not require reading gigabytes: names and sizes, the indexes of packs, the
+//! run cache, every tree that is reachable from any lock of any commit, and those objects whose files were written to
+//! since they were verified (a broken seal). Silent damage, which leaves no time stamp, is found by reading only:
+//! `part` says how much to read.
 //!
-//! What is not here is no damage: a clone fetches what it needs. Where there is no remote to fetch it from, what the
-//! workspace pins is lost all the same.
+//! A missing object is not damage: a clone fetches what it needs. But what the workspace pins and neither the store nor
+//! a remote has is reported as lost.
 //!
-//! Nothing is touched unless asked (`repair`). Then what is damaged goes into quarantine, and is taken again from where
-//! it can be had: out of a pack of which only the index is broken, from the workspace, from the remotes in order. A
-//! result of the run cache that leads to what is lost for good goes, too.
+//! Nothing is changed without `repair`. A repair moves damaged files into quarantine and restores them from where they
+//! are available: from a pack with only a broken index, from the workspace, from the remotes in order. A result of the
+//! run cache with an output that is lost is dropped, too.
 
 mod impact;
 mod pins;
@@ -22,9 +22,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
-pub use pins::{Claimed, Everybody};
+pub use pins::{PinIndex, PinnedBy};
 pub use remote::verify_remote;
-pub use subset::Part;
+pub use subset::ReadSubset;
 
 use crate::error::{Error, Result};
 use crate::event::Sink;
@@ -33,67 +33,70 @@ use crate::project::Project;
 use crate::retention::scope;
 use crate::store::verify::{Damage, DamageKind, Inventory, ObjectCopy, RunFile, read, take_inventory};
 use crate::store::{ObjectId, Pin, Store};
-use impact::{Judge, Under, sorted};
-use pins::Entry;
+use impact::{DamageBelow, ImpactAnalysis, sorted};
+use pins::RunCacheEntry;
 
+/// The options of `verify`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Read this of the objects.
-    pub part: Option<Part>,
-    /// What chance goes by, if another time shall be the same; else the clock.
+pub struct VerifyOptions {
+    /// Which part of the objects to read.
+    pub part: Option<ReadSubset>,
+    /// The seed of the random choice, to repeat an earlier one; otherwise the clock is used.
     pub seed: Option<u64>,
     pub repair: bool,
 }
 
-/// What became of something damaged.
+/// The result of a repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cure {
-    /// Out of the way; there is another copy, or nobody needs it.
-    Aside,
-    /// Here again, from there.
-    Again(BTreeSet<Source>),
-    /// Nowhere to be had.
+pub enum RepairResult {
+    /// Moved to quarantine; there is another copy, or nothing needs it.
+    Quarantined,
+    /// Restored from these sources.
+    Restored(BTreeSet<RepairSource>),
+    /// No source has it.
     Lost,
-    /// It cannot be repaired by a program.
-    Left,
+    /// Cannot be repaired automatically.
+    Unrepairable,
 }
 
+/// Where an object was restored from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// A pack of which only the index was broken.
+pub enum RepairSource {
+    /// A pack with only a broken index.
     Pack,
     Workspace,
     Remote(String),
-    /// The store, if it is a remote that was repaired.
+    /// The local store, if a remote was repaired.
     Store,
 }
 
-/// Something damaged.
+/// A damaged file or object.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub id: Option<ObjectId>,
-    /// Where, from the folder of the store, or at the remote.
+    /// The path in the store or at the remote.
     pub place: String,
     pub problem: String,
-    /// Whom it hurts: places in [`Everybody::claimed`].
-    pub hurts: Vec<usize>,
-    /// Was it found earlier, or never here?
+    /// The affected outputs: indexes into [`PinIndex::paths`].
+    pub affected: Vec<usize>,
+    /// Whether an earlier run found it, or it was never stored.
     pub is_old: bool,
-    /// `None` if nobody asked for a repair.
-    pub cure: Option<Cure>,
+    /// `None` if no repair was requested.
+    pub outcome: Option<RepairResult>,
 }
 
 impl Finding {
-    pub fn is_cured(&self) -> bool {
-        matches!(self.cure, Some(Cure::Aside | Cure::Again(_)))
+    pub fn is_repaired(&self) -> bool {
+        matches!(self.outcome, Some(RepairResult::Quarantined | RepairResult::Restored(_)))
     }
 }
 
+/// The result of `verify`.
 #[derive(Debug, Default)]
-pub struct Report {
-    pub everybody: Everybody,
+pub struct VerifyReport {
+    pub pins: PinIndex,
     pub findings: Vec<Finding>,
-    /// Outputs that are not here, whole or in part: places in [`Everybody::claimed`].
+    /// Outputs that are partly or completely missing in the store: indexes into [`PinIndex::paths`].
     pub missing: Vec<usize>,
     /// Files that hold an object.
     pub objects: usize,
@@ -102,24 +105,24 @@ pub struct Report {
     pub bytes: u64,
     /// Objects that were read, and their bytes.
     pub read: (usize, u64),
-    /// What chance went by.
+    /// The seed of the random choice.
     pub seed: Option<u64>,
-    /// Files of a later format.
+    /// Files of a newer format.
     pub newer: usize,
     /// Results of the run cache that were dropped.
     pub dropped: usize,
-    /// Remotes that could not help, and why something could not be put again.
+    /// The errors of remotes that could not help, and of objects that could not be sent again.
     pub unasked: Vec<Error>,
-    /// The remote that was looked at, instead of the store.
+    /// The remote that was verified instead of the store.
     pub remote: Option<String>,
 }
 
-impl Report {
-    pub fn is_fine(&self) -> bool {
-        self.findings.iter().all(Finding::is_cured)
+impl VerifyReport {
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(Finding::is_repaired)
     }
 
-    /// Remembers why a remote could not help, once.
+    /// Records the error of a remote, once.
     fn could_not(&mut self, error: Error) {
         if self.unasked.iter().all(|known| known.message != error.message) {
             self.unasked.push(error);
@@ -127,80 +130,86 @@ impl Report {
     }
 }
 
-/// Looks at the store, and repairs it if asked.
-pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Report> {
+/// Verifies the store, and repairs it if requested.
+pub fn verify(project: &Project, options: &VerifyOptions, sink: &dyn Sink) -> Result<VerifyReport> {
     let store = &project.store().read_only();
     if !store.dir().is_dir() {
         return Err(Error::missing(format!("there is no store yet at {}: nothing to verify", store.dir().display()))
             .hint("lockstep repro fills it, and so does lockstep pull"));
     }
-    // Who needs what is asked first: what it names was there before it was named.
-    let mut everybody = Everybody::gather(project);
-    let mut survey = take_inventory(store)?;
+    // The pins are read first: their objects were stored before they were pinned.
+    let mut pins = PinIndex::gather(project);
+    let mut inventory = take_inventory(store)?;
     let (notes, of_commit) = scope::notes(project)?;
     if let Err(e) = store.projects(&notes) {
-        survey.damaged.push(Damage { what: DamageKind::Projects, problem: e.message });
+        inventory.damaged.push(Damage { what: DamageKind::Projects, problem: e.message });
     }
     let ignored = |note: &RepoPath| {
-        Error::usage(format!("{note} came with a commit, and tells of no project that uses the store"))
+        Error::usage(format!("{note} came with a commit, and does not name a project that uses the store"))
     };
-    everybody.unreadable.extend(of_commit.iter().map(ignored));
-    let (runs, mut damaged, newer) = entries(store, &survey, &mut everybody);
+    pins.unreadable.extend(of_commit.iter().map(ignored));
+    let (runs, mut damaged, newer) = entries(store, &inventory, &mut pins);
     let seed =
         options.seed.unwrap_or_else(|| (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()));
-    let done = read(store, &chosen(&survey, options.part, seed), sink)?;
-    damaged.extend(survey.damaged.iter().cloned());
+    let done = read(store, &chosen(&inventory, options.part, seed), sink)?;
+    damaged.extend(inventory.damaged.iter().cloned());
     damaged.extend(done.damaged);
-    let mut judge = Judge::new(store, &survey, &damaged);
-    let under: Vec<Rc<Under>> =
-        everybody.claimed.iter().map(|claimed| judge.under(&claimed.claim.pin)).collect::<Result<_>>()?;
-    damaged.extend(judge.finish());
-    let is_kept = |at: usize| everybody.claimed[at].claim.cache && !everybody.is_of_run(&everybody.claimed[at]);
-    let lacking: Vec<usize> = (0..under.len()).filter(|at| under[*at].lacks && is_kept(*at)).collect();
+    let mut impact = ImpactAnalysis::new(store, &inventory, &damaged);
+    let below: Vec<Rc<DamageBelow>> =
+        pins.paths.iter().map(|item| impact.damage_below(&item.pinned.pin)).collect::<Result<_>>()?;
+    damaged.extend(impact.finish());
+    let is_kept = |at: usize| pins.paths[at].pinned.cache && !pins.is_of_run(&pins.paths[at]);
+    let lacking: Vec<usize> = (0..below.len()).filter(|at| below[*at].lacks && is_kept(*at)).collect();
     let no_remote = project.config.remotes().is_empty();
     let (lost, missing): (Vec<usize>, Vec<usize>) =
-        lacking.into_iter().partition(|at| no_remote && everybody.is_in_workspace(&everybody.claimed[*at]));
+        lacking.into_iter().partition(|at| no_remote && pins.is_in_workspace(&pins.paths[*at]));
     let damaged = sorted(store, damaged);
-    let mut findings = findings(store, &judge, &damaged, &under);
-    let told: HashSet<usize> = findings.iter().flat_map(|finding| finding.hurts.iter().copied()).collect();
+    let mut findings = findings(store, &impact, &damaged, &below);
+    let told: HashSet<usize> = findings.iter().flat_map(|finding| finding.affected.iter().copied()).collect();
     let lost: Vec<usize> = lost.into_iter().filter(|at| !told.contains(at)).collect();
-    findings.extend(lost.iter().map(|at| missed(&everybody.claimed[*at], *at)));
-    let mut report = Report {
+    findings.extend(lost.iter().map(|at| lost_finding(&pins.paths[*at], *at)));
+    let mut report = VerifyReport {
         findings,
         missing,
-        objects: survey.copies.len(),
-        packs: survey.packs.len(),
-        runs: survey.runs.len(),
-        bytes: survey.bytes,
+        objects: inventory.copies.len(),
+        packs: inventory.packs.len(),
+        runs: inventory.runs.len(),
+        bytes: inventory.bytes,
         read: (done.objects, done.bytes),
-        seed: options.part.filter(Part::is_random).map(|_| seed),
+        seed: options.part.filter(ReadSubset::is_random).map(|_| seed),
         newer,
-        everybody,
-        ..Report::default()
+        pins,
+        ..VerifyReport::default()
     };
     if options.repair {
-        let case = repair::Case { damaged: &damaged, under: &under, lacking: &judge.lacking, lost: &lost, runs: &runs };
-        repair::repair(project, &case, &mut report, sink)?;
+        let input = repair::RepairInput {
+            damaged: &damaged,
+            below: &below,
+            lacking: &impact.lacking,
+            lost: &lost,
+            runs: &runs,
+        };
+        repair::repair(project, &input, &mut report, sink)?;
     }
     Ok(report)
 }
 
-/// An entry of the run cache, with the outputs that it leads to.
+/// An entry of the run cache with its outputs.
 type RunOuts = (RunFile, Vec<Pin>);
 
-/// The entries of the run cache: those that can be read, and what is damaged. How many files are of a later format.
-fn entries(store: &Store, survey: &Inventory, everybody: &mut Everybody) -> (Vec<RunOuts>, Vec<Damage>, usize) {
-    let (mut runs, mut damaged, mut newer) = (Vec::new(), Vec::new(), survey.newer);
-    let mut pinned = everybody.pinned();
-    for run in &survey.runs {
-        match pins::entry(store, run) {
-            Entry::Good(key, entry) => {
-                everybody.add_run(&key, &entry, &mut pinned);
+/// The entries of the run cache: the readable ones, the damaged ones, and the number of files of a newer format.
+fn entries(store: &Store, inventory: &Inventory, pins: &mut PinIndex) -> (Vec<RunOuts>, Vec<Damage>, usize) {
+    let (mut runs, mut damaged, mut newer) = (Vec::new(), Vec::new(), inventory.newer);
+    let mut by_pin = pins.by_pin();
+    for run in &inventory.runs {
+        match pins::read_entry(store, run) {
+            RunCacheEntry::Good(key, entry) => {
+                pins.add_run(&key, &entry, &mut by_pin);
                 runs.push((run.clone(), entry.outs.values().map(|out| out.pin).collect()));
             }
-            Entry::Newer => newer += 1,
-            Entry::Gone => {}
-            Entry::Broken(why) => {
+            RunCacheEntry::Newer => newer += 1,
+            RunCacheEntry::Gone => {}
+            RunCacheEntry::Broken(why) => {
                 let what = DamageKind::Run { key: run.key.clone(), path: run.path.clone() };
                 damaged.push(Damage { what, problem: why.to_string() });
             }
@@ -209,52 +218,52 @@ fn entries(store: &Store, survey: &Inventory, everybody: &mut Everybody) -> (Vec
     (runs, damaged, newer)
 }
 
-/// What is read: what was asked for, and all that somebody wrote to since it was verified.
-fn chosen(survey: &Inventory, part: Option<Part>, seed: u64) -> Vec<&ObjectCopy> {
-    let all: Vec<(ObjectId, u64)> = survey.copies.iter().map(|copy| (copy.id, copy.size)).collect();
+/// The copies to read: the requested part, and all that were written to since they were verified.
+fn chosen(inventory: &Inventory, part: Option<ReadSubset>, seed: u64) -> Vec<&ObjectCopy> {
+    let all: Vec<(ObjectId, u64)> = inventory.copies.iter().map(|copy| (copy.id, copy.size)).collect();
     let asked: HashSet<usize> = part.map(|part| part.choose(&all, seed)).unwrap_or_default().into_iter().collect();
     let is_chosen = |(at, copy): &(usize, &ObjectCopy)| asked.contains(at) || !copy.sealed;
-    survey.copies.iter().enumerate().filter(is_chosen).map(|(_, copy)| copy).collect()
+    inventory.copies.iter().enumerate().filter(is_chosen).map(|(_, copy)| copy).collect()
 }
 
-fn findings(store: &Store, judge: &Judge, damaged: &[Damage], under: &[Rc<Under>]) -> Vec<Finding> {
-    let mut hurt: HashMap<ObjectId, Vec<usize>> = HashMap::new();
-    for (at, under) in under.iter().enumerate() {
-        under.bad.iter().for_each(|id| hurt.entry(*id).or_default().push(at));
+fn findings(store: &Store, impact: &ImpactAnalysis, damaged: &[Damage], below: &[Rc<DamageBelow>]) -> Vec<Finding> {
+    let mut affected_by: HashMap<ObjectId, Vec<usize>> = HashMap::new();
+    for (at, below) in below.iter().enumerate() {
+        below.bad.iter().for_each(|id| affected_by.entry(*id).or_default().push(at));
     }
     let one = |damage: &Damage| {
-        let mut hurts: Vec<usize> = match &damage.what {
-            // What it held nobody knows: whoever misses something may miss it because of that.
+        let mut affected: Vec<usize> = match &damage.what {
+            // The content of the pack is not known, so every missing object may have been in it.
             DamageKind::Pack { rows, .. } if rows.is_empty() => {
-                (0..under.len()).filter(|at| under[*at].lacks).collect()
+                (0..below.len()).filter(|at| below[*at].lacks).collect()
             }
             what => {
-                let ids = what.ids().into_iter().filter(|id| judge.is_bad(id));
-                ids.flat_map(|id| hurt.get(&id).into_iter().flatten().copied()).collect()
+                let ids = what.ids().into_iter().filter(|id| impact.is_bad(id));
+                ids.flat_map(|id| affected_by.get(&id).into_iter().flatten().copied()).collect()
             }
         };
-        hurts.sort_unstable();
-        hurts.dedup();
+        affected.sort_unstable();
+        affected.dedup();
         Finding {
             id: damage.what.id(),
             place: damage.what.place(store),
             problem: damage.problem.clone(),
-            hurts,
+            affected,
             is_old: matches!(damage.what, DamageKind::Quarantined(..) | DamageKind::QuarantinedPack(..)),
-            cure: None,
+            outcome: None,
         }
     };
     damaged.iter().map(one).collect()
 }
 
-/// Something that the workspace pins, and that nobody has.
-fn missed(claimed: &Claimed, at: usize) -> Finding {
+/// A finding for an object that the workspace pins and that no source has.
+fn lost_finding(item: &PinnedBy, at: usize) -> Finding {
     Finding {
-        id: Some(claimed.claim.pin.id),
+        id: Some(item.pinned.pin.id),
         place: "nowhere".into(),
         problem: "it is not in the store, and there is no remote that may have it".into(),
-        hurts: vec![at],
+        affected: vec![at],
         is_old: true,
-        cure: None,
+        outcome: None,
     }
 }

@@ -1,116 +1,123 @@
-//! Repairing the store: what is damaged is put aside, and taken again from where it can be had.
+//! Repair of the store: damaged files are quarantined and restored from other sources.
 //!
-//! All of it is done under the store's lock, held as by anybody who stores. Whatever is taken is verified on its way, so
-//! a repair that was cut off leaves a store that is better than before, and the next one goes on.
+//! All of it runs under the store's shared lock, like any other write. Everything restored is verified on the way, so
+//! an interrupted repair leaves a store that is better than before, and the next one continues.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::{Cure, Everybody, Finding, Report, RunOuts, Source};
+use super::{Finding, PinIndex, RepairResult, RepairSource, RunOuts, VerifyReport};
 use crate::error::Result;
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::plan::facts::IgnoreRules;
 use crate::project::Project;
 use crate::remote::{Remote, Wanted};
-use crate::retention::verify::impact::Under;
+use crate::retention::verify::impact::DamageBelow;
 use crate::store::verify::{Damage, DamageKind};
 use crate::store::{ObjectId, Pin, Store, TrackedPath};
 
-/// What is to be repaired.
-pub struct Case<'c> {
+/// The input of a repair.
+pub struct RepairInput<'c> {
     pub damaged: &'c [Damage],
-    /// What is wrong below each claim.
-    pub under: &'c [Rc<Under>],
-    /// Objects that are not here: some of them may lie in a broken pack.
+    /// The damage below each pin.
+    pub below: &'c [Rc<DamageBelow>],
+    /// Missing objects: some of them may be in a broken pack.
     pub lacking: &'c HashSet<ObjectId>,
-    /// Claims of the workspace of which something is nowhere.
+    /// Pins of the workspace with an object that no source has.
     pub lost: &'c [usize],
     /// Entries of the run cache, with their outputs.
     pub runs: &'c [RunOuts],
 }
 
-/// What is looked for.
-struct Sought {
+/// What the repair looks for.
+struct RepairTargets {
     /// Objects that were damaged.
     bad: BTreeSet<ObjectId>,
-    /// Claims that may have lain in a pack of which nobody knows what was in it.
+    /// Pins with missing objects that may have been in a pack with unknown content.
     unknown: Vec<usize>,
-    /// All claims that miss something.
+    /// All pins with missing objects.
     asked: Vec<usize>,
 }
 
-/// What came back, and from where.
+/// What was restored, and from where.
 #[derive(Default)]
-struct Back {
-    sources: HashMap<ObjectId, Source>,
-    /// Claims that nobody can say more of than that something is missing, and that a remote has.
-    elsewhere: HashMap<usize, Source>,
+struct RestoredObjects {
+    sources: HashMap<ObjectId, RepairSource>,
+    /// Pins with missing objects that a remote has, where the damaged objects are not known.
+    elsewhere: HashMap<usize, RepairSource>,
 }
 
-impl Back {
-    fn took(&mut self, ids: HashSet<ObjectId>, source: &Source) {
+impl RestoredObjects {
+    fn record(&mut self, ids: HashSet<ObjectId>, source: &RepairSource) {
         for id in ids {
             self.sources.entry(id).or_insert_with(|| source.clone());
         }
     }
 }
 
-pub fn repair(project: &Project, case: &Case, report: &mut Report, sink: &dyn Sink) -> Result<()> {
+/// Repairs the damage, and sets the result of each finding.
+pub fn repair(project: &Project, input: &RepairInput, report: &mut VerifyReport, sink: &dyn Sink) -> Result<()> {
     let store = project.store();
     let _hold = store.lock_shared(sink)?;
-    let broken = store.quarantine_damaged(case.damaged)?;
-    let bad: BTreeSet<ObjectId> = case.under.iter().flat_map(|under| under.bad.iter().copied()).collect();
-    let mut back = Back::default();
-    back.took(salvage(store, case, report, &broken)?, &Source::Pack);
-    let unknown = unknown(store, case, report);
-    let sought = Sought { asked: asked(case, &unknown), unknown, bad };
-    if !sought.asked.is_empty() {
-        back.took(from_workspace(project, &sought, report, sink)?, &Source::Workspace);
-        from_remotes(project, case, &sought, report, &mut back, sink);
+    let broken = store.quarantine_damaged(input.damaged)?;
+    let bad: BTreeSet<ObjectId> = input.below.iter().flat_map(|below| below.bad.iter().copied()).collect();
+    let mut restored = RestoredObjects::default();
+    restored.record(salvage(store, input, report, &broken)?, &RepairSource::Pack);
+    let unknown = unknown(store, input, report);
+    let targets = RepairTargets { asked: asked(input, &unknown), unknown, bad };
+    if !targets.asked.is_empty() {
+        restored.record(from_workspace(project, &targets, report, sink)?, &RepairSource::Workspace);
+        from_remotes(project, input, &targets, report, &mut restored, sink);
     }
-    let lost = store.filter_missing(&sought.bad);
-    let still: HashSet<usize> = (0..case.under.len()).filter(|at| is_hurt(store, case, report, *at, &lost)).collect();
-    report.dropped = drop_runs(store, case, report, &still)?;
-    for (at, damage) in case.damaged.iter().enumerate() {
-        let cure = match &damage.what {
-            DamageKind::Projects => Cure::Left,
+    let lost = store.filter_missing(&targets.bad);
+    let still: HashSet<usize> =
+        (0..input.below.len()).filter(|at| is_affected(store, input, report, *at, &lost)).collect();
+    report.dropped = drop_runs(store, input, report, &still)?;
+    for (at, damage) in input.damaged.iter().enumerate() {
+        let outcome = match &damage.what {
+            DamageKind::Projects => RepairResult::Unrepairable,
             DamageKind::Pack { rows, .. } if rows.is_empty() => {
-                cure_of_unknown(store, &report.findings[at], report, &back)
+                outcome_of_unknown(store, &report.findings[at], report, &restored)
             }
-            _ => cure(store, damage, (&report.findings[at], &report.everybody), (&lost, &still), &back),
+            _ => outcome(store, damage, (&report.findings[at], &report.pins), (&lost, &still), &restored),
         };
-        report.findings[at].cure = Some(cure);
+        report.findings[at].outcome = Some(outcome);
     }
-    for (claim, finding) in case.lost.iter().zip(&mut report.findings[case.damaged.len()..]) {
-        let is_whole = store.contains(&report.everybody.claimed[*claim].claim.pin);
-        finding.cure = Some(if is_whole { Cure::Again(BTreeSet::from([Source::Workspace])) } else { Cure::Lost });
+    for (pinned, finding) in input.lost.iter().zip(&mut report.findings[input.damaged.len()..]) {
+        let is_whole = store.contains(&report.pins.paths[*pinned].pinned.pin);
+        finding.outcome = Some(if is_whole {
+            RepairResult::Restored(BTreeSet::from([RepairSource::Workspace]))
+        } else {
+            RepairResult::Lost
+        });
     }
     Ok(())
 }
 
-/// Is an output hurt still? Below a folder that was damaged nobody knew what was missed, so all of it has to be here.
-fn is_hurt(store: &Store, case: &Case, report: &Report, at: usize, left: &HashSet<ObjectId>) -> bool {
-    let under = &case.under[at];
-    match (under.bad.is_empty(), under.lacks) {
+/// Returns true if an output is still affected. The missing objects below a damaged folder are not known, so all of it
+/// has to be in the store.
+fn is_affected(store: &Store, input: &RepairInput, report: &VerifyReport, at: usize, left: &HashSet<ObjectId>) -> bool {
+    let below = &input.below[at];
+    match (below.bad.is_empty(), below.lacks) {
         (true, _) => false,
-        (false, true) => under.bad.iter().any(|id| left.contains(id)),
-        (false, false) => !store.contains(&report.everybody.claimed[at].claim.pin),
+        (false, true) => below.bad.iter().any(|id| left.contains(id)),
+        (false, false) => !store.contains(&report.pins.paths[at].pinned.pin),
     }
 }
 
-/// Takes what is whole out of broken packs. A folder that comes back tells what else is missed, so this goes on while
-/// something comes.
-fn salvage(store: &Store, case: &Case, report: &Report, broken: &[PathBuf]) -> Result<HashSet<ObjectId>> {
+/// Takes intact objects out of broken packs. A restored folder may reveal more missing objects, so this repeats until
+/// nothing more is found.
+fn salvage(store: &Store, input: &RepairInput, report: &VerifyReport, broken: &[PathBuf]) -> Result<HashSet<ObjectId>> {
     if broken.is_empty() {
         return Ok(HashSet::new());
     }
     let mut saved = store.salvage(broken, &HashSet::new())?;
     loop {
-        let mut missed = case.lacking.clone();
-        for (at, _) in case.under.iter().enumerate().filter(|(_, under)| !under.bad.is_empty()) {
-            let lacking = store.missing_objects(&report.everybody.claimed[at].claim.pin)?;
+        let mut missed = input.lacking.clone();
+        for (at, _) in input.below.iter().enumerate().filter(|(_, below)| !below.bad.is_empty()) {
+            let lacking = store.missing_objects(&report.pins.paths[at].pinned.pin)?;
             missed.extend(lacking.trees);
             missed.extend(lacking.contents.iter().map(|object| object.id));
         }
@@ -122,62 +129,67 @@ fn salvage(store: &Store, case: &Case, report: &Report, broken: &[PathBuf]) -> R
     }
 }
 
-/// The claims that may have lain in a pack of which nobody knows what was in it.
-fn unknown(store: &Store, case: &Case, report: &Report) -> Vec<usize> {
+/// The pins with missing objects that may have been in a pack with unknown content.
+fn unknown(store: &Store, input: &RepairInput, report: &VerifyReport) -> Vec<usize> {
     let is_unknown = |damage: &Damage| matches!(&damage.what, DamageKind::Pack { rows, .. } if rows.is_empty());
-    let of = case.damaged.iter().zip(&report.findings).filter(|(damage, _)| is_unknown(damage));
-    let hurts: BTreeSet<usize> = of.flat_map(|(_, finding)| finding.hurts.iter().copied()).collect();
-    hurts.into_iter().filter(|at| !store.contains(&report.everybody.claimed[*at].claim.pin)).collect()
+    let of = input.damaged.iter().zip(&report.findings).filter(|(damage, _)| is_unknown(damage));
+    let affected: BTreeSet<usize> = of.flat_map(|(_, finding)| finding.affected.iter().copied()).collect();
+    affected.into_iter().filter(|at| !store.contains(&report.pins.paths[*at].pinned.pin)).collect()
 }
 
-/// The claims that are hurt, those first of which nothing else is missing.
-fn asked(case: &Case, unknown: &[usize]) -> Vec<usize> {
-    let mut asked: Vec<usize> = (0..case.under.len()).filter(|at| !case.under[*at].bad.is_empty()).collect();
-    asked.sort_by_key(|at| (case.under[*at].lacks, *at));
-    asked.extend(unknown.iter().chain(case.lost));
+/// The affected pins; those without other missing objects come first.
+fn asked(input: &RepairInput, unknown: &[usize]) -> Vec<usize> {
+    let mut asked: Vec<usize> = (0..input.below.len()).filter(|at| !input.below[*at].bad.is_empty()).collect();
+    asked.sort_by_key(|at| (input.below[*at].lacks, *at));
+    asked.extend(unknown.iter().chain(input.lost));
     asked
 }
 
-/// Whatever the workspace has at the paths that are hurt, if it is the very same.
-fn from_workspace(project: &Project, sought: &Sought, report: &Report, sink: &dyn Sink) -> Result<HashSet<ObjectId>> {
-    let Sought { bad, asked, .. } = sought;
+/// Restores from the workspace: files at the affected paths with exactly the pinned content.
+fn from_workspace(
+    project: &Project,
+    targets: &RepairTargets,
+    report: &VerifyReport,
+    sink: &dyn Sink,
+) -> Result<HashSet<ObjectId>> {
+    let RepairTargets { bad, asked, .. } = targets;
     let Ok(definitions) = project.definitions_without_graph() else { return Ok(HashSet::new()) };
     let paths: BTreeSet<RepoPath> = asked
         .iter()
-        .filter_map(|at| RepoPath::root().join(&report.everybody.claimed[*at].claim.path))
+        .filter_map(|at| RepoPath::root().join(&report.pins.paths[*at].pinned.path))
         .filter(|path| project.writable(path).is_ok_and(|path| path.exists()))
         .collect();
     let places: Vec<TrackedPath> = paths.iter().map(TrackedPath::from).collect();
     let pins = project.index().scan(&places, &IgnoreRules(&definitions.rules), sink);
-    let pinned: HashSet<ObjectId> = asked.iter().map(|at| report.everybody.claimed[*at].claim.pin.id).collect();
+    let pinned_ids: HashSet<ObjectId> = asked.iter().map(|at| report.pins.paths[*at].pinned.pin.id).collect();
     let mut taken = HashSet::new();
     for (place, pin) in places.iter().zip(pins) {
         let Ok(Some(pin)) = pin else { continue };
-        // Of a damaged folder nobody knows what it holds: all of it may be missed.
-        let is_pinned = pinned.contains(&pin.id);
+        // The content of a damaged folder is not known: all of it may be missing.
+        let is_pinned = pinned_ids.contains(&pin.id);
         let wanted = |id: &ObjectId| is_pinned || bad.contains(id);
         taken.extend(project.store().store_from_workspace(project.index(), place, &pin, &wanted, sink)?);
     }
     Ok(taken)
 }
 
-/// Asks the remotes in their order for what is missed still.
+/// Asks the remotes in order for what is still missing.
 fn from_remotes(
     project: &Project,
-    case: &Case,
-    sought: &Sought,
-    report: &mut Report,
-    back: &mut Back,
+    input: &RepairInput,
+    targets: &RepairTargets,
+    report: &mut VerifyReport,
+    restored: &mut RestoredObjects,
     sink: &dyn Sink,
 ) {
     let store = project.store();
-    let Sought { bad, unknown, asked } = sought;
+    let RepairTargets { bad, unknown, asked } = targets;
     let missed = || store.filter_missing(bad);
     for name in project.config.remotes() {
         let mut left = missed();
-        let source = Source::Remote(name.to_string());
-        let is_whole = asked.iter().all(|at| !is_hurt(store, case, report, *at, &left));
-        if is_whole && unknown.iter().all(|at| back.elsewhere.contains_key(at)) {
+        let source = RepairSource::Remote(name.to_string());
+        let is_whole = asked.iter().all(|at| !is_affected(store, input, report, *at, &left));
+        if is_whole && unknown.iter().all(|at| restored.elsewhere.contains_key(at)) {
             return;
         }
         let opened = Remote::open(project, Some(name), None).and_then(|remote| Ok((remote.contents()?, remote)));
@@ -188,37 +200,37 @@ fn from_remotes(
                 continue;
             }
         };
-        // Each missed object for the sake of one that misses it, first of those that are whole but for that. Of what
-        // was in a pack nobody knows, what the workspace needs is brought; the rest is there for whoever wants it.
+        // Each missing object is fetched for one pin that needs it, first for pins without other missing objects. From
+        // a pack with unknown content, only what the workspace needs is fetched; the rest stays at the remote.
         for at in asked {
-            let claimed = &report.everybody.claimed[*at];
-            let pin = claimed.claim.pin;
-            let is_missed = is_hurt(store, case, report, *at, &left);
+            let item = &report.pins.paths[*at];
+            let pin = item.pinned.pin;
+            let is_missed = is_affected(store, input, report, *at, &left);
             let is_unknown = unknown.contains(at) && catalog.root(&pin).is_some();
             if is_unknown {
-                back.elsewhere.entry(*at).or_insert_with(|| source.clone());
+                restored.elsewhere.entry(*at).or_insert_with(|| source.clone());
             }
-            let is_wanted = is_missed || is_unknown && report.everybody.is_in_workspace(claimed);
+            let is_wanted = is_missed || is_unknown && report.pins.is_in_workspace(item);
             if !is_wanted {
                 continue;
             }
-            let wanted = Wanted { name: claimed.claim.path.clone(), pin };
+            let wanted = Wanted { name: item.pinned.path.clone(), pin };
             match remote.fetch(store, &[wanted], sink) {
                 Ok(fetched) => fetched.lost.into_iter().for_each(|loss| report.could_not(loss.error)),
                 Err(e) => report.could_not(e),
             }
             let now = missed();
-            back.took(left.difference(&now).copied().collect(), &source);
+            restored.record(left.difference(&now).copied().collect(), &source);
             left = now;
         }
     }
 }
 
-/// Results that lead to what is lost would be hits that fail.
-fn drop_runs(store: &Store, case: &Case, report: &Report, still: &HashSet<usize>) -> Result<usize> {
-    let pinned = report.everybody.pinned();
-    let leads = |pin: &Pin| pinned.get(pin).is_some_and(|at| still.contains(at));
-    let runs = case.runs.iter().filter(|(_, pins)| pins.iter().any(leads));
+/// Drops results with lost outputs, since they would be hits that fail.
+fn drop_runs(store: &Store, input: &RepairInput, report: &VerifyReport, still: &HashSet<usize>) -> Result<usize> {
+    let by_pin = report.pins.by_pin();
+    let leads = |pin: &Pin| by_pin.get(pin).is_some_and(|at| still.contains(at));
+    let runs = input.runs.iter().filter(|(_, pins)| pins.iter().any(leads));
     let going: Vec<Damage> = runs
         .map(|(run, _)| Damage {
             what: DamageKind::Run { key: run.key.clone(), path: run.path.clone() },
@@ -229,15 +241,15 @@ fn drop_runs(store: &Store, case: &Case, report: &Report, still: &HashSet<usize>
     Ok(going.len())
 }
 
-fn cure(
+fn outcome(
     store: &Store,
     damage: &Damage,
-    (finding, everybody): (&Finding, &Everybody),
+    (finding, pins): (&Finding, &PinIndex),
     (lost, still): (&HashSet<ObjectId>, &HashSet<usize>),
-    back: &Back,
-) -> Cure {
-    // What nothing but results of the run cache led to went with them.
-    let needed = || finding.hurts.iter().filter(|at| !everybody.is_of_run(&everybody.claimed[**at]));
+    restored: &RestoredObjects,
+) -> RepairResult {
+    // Objects that only results of the run cache referred to were removed with them.
+    let needed = || finding.affected.iter().filter(|at| !pins.is_of_run(&pins.paths[**at]));
     let ids = damage.what.ids();
     let may_hold_more = match &damage.what {
         DamageKind::Object(copy) => store.is_tree(&copy.id, copy.size),
@@ -245,25 +257,30 @@ fn cure(
     };
     let is_lost = needed().count() > 0 && ids.iter().any(|id| lost.contains(id))
         || may_hold_more && needed().any(|at| still.contains(at));
-    let from: BTreeSet<Source> = ids.iter().filter_map(|id| back.sources.get(id).cloned()).collect();
+    let from: BTreeSet<RepairSource> = ids.iter().filter_map(|id| restored.sources.get(id).cloned()).collect();
     match (is_lost, from.is_empty()) {
-        (true, _) => Cure::Lost,
-        (false, false) => Cure::Again(from),
-        (false, true) => Cure::Aside,
+        (true, _) => RepairResult::Lost,
+        (false, false) => RepairResult::Restored(from),
+        (false, true) => RepairResult::Quarantined,
     }
 }
 
-/// A pack of which nobody knows what was in it: are those whole that miss something, or can they be?
-fn cure_of_unknown(store: &Store, finding: &Finding, report: &Report, back: &Back) -> Cure {
-    let is_had =
-        |at: &usize| back.elsewhere.contains_key(at) || store.contains(&report.everybody.claimed[*at].claim.pin);
-    if !finding.hurts.iter().all(is_had) {
-        return Cure::Lost;
+/// The result for a pack with unknown content: whether the pins with missing objects are complete now, or can be.
+fn outcome_of_unknown(
+    store: &Store,
+    finding: &Finding,
+    report: &VerifyReport,
+    restored: &RestoredObjects,
+) -> RepairResult {
+    let is_had = |at: &usize| restored.elsewhere.contains_key(at) || store.contains(&report.pins.paths[*at].pinned.pin);
+    if !finding.affected.iter().all(is_had) {
+        return RepairResult::Lost;
     }
-    let from: BTreeSet<Source> = finding.hurts.iter().filter_map(|at| back.elsewhere.get(at).cloned()).collect();
-    match (from.is_empty(), finding.hurts.is_empty()) {
-        (_, true) => Cure::Aside,
-        (true, _) => Cure::Again(BTreeSet::from([Source::Workspace])),
-        (false, _) => Cure::Again(from),
+    let from: BTreeSet<RepairSource> =
+        finding.affected.iter().filter_map(|at| restored.elsewhere.get(at).cloned()).collect();
+    match (from.is_empty(), finding.affected.is_empty()) {
+        (_, true) => RepairResult::Quarantined,
+        (true, _) => RepairResult::Restored(BTreeSet::from([RepairSource::Workspace])),
+        (false, _) => RepairResult::Restored(from),
     }
 }

@@ -1,10 +1,10 @@
-//! Reading the literals of a Python file, without running it.
+//! Reads the literals of a Python file, without running it.
 //!
-//! What counts is what DVC takes: `NAME = literal` and `NAME: type = literal` at the top and in class bodies (a class is
-//! a map), and `self.NAME = literal` in an `__init__`. Anything else is passed over, what cannot be Python is told with
-//! its line. This is no full parser: a file that Python would refuse may be read if its assignments are well formed.
+//! It reads what DVC reads: `NAME = literal` and `NAME: type = literal` at the top and in class bodies (a class is a
+//! map), and `self.NAME = literal` in an `__init__`. Other statements are skipped; invalid Python is an error with its
+//! line. This is not a full parser: a file that Python would refuse may be accepted if its assignments are well formed.
 //!
-//! A file is cut into logical lines of tokens first; indentation then says which body a line belongs to.
+//! A file is split into logical lines of tokens first; indentation then determines the body of a line.
 
 use std::collections::HashMap;
 
@@ -13,6 +13,7 @@ use super::{Fault, Mark, Value, scalar};
 mod token;
 use token::{Line, Token, lines};
 
+/// Parses the assignments of a Python file into a map.
 pub fn parse(text: &str) -> Result<Value, Fault> {
     let lines = lines(text)?;
     let mut at = 0;
@@ -69,7 +70,7 @@ fn body(
     Ok(out.entries)
 }
 
-/// Values by name: the last assignment wins, where the first stands.
+/// Values by name: the last assignment wins, at the position of the first.
 #[derive(Default)]
 struct Names {
     entries: Vec<(String, Value)>,
@@ -88,7 +89,7 @@ impl Names {
     }
 }
 
-/// Behind the colon of a `class` line.
+/// The index after the colon of a `class` line.
 fn header_end(tokens: &[(Token, Mark)]) -> usize {
     let mut level = 0i32;
     for (n, (token, _)) in tokens.iter().enumerate() {
@@ -102,7 +103,7 @@ fn header_end(tokens: &[(Token, Mark)]) -> usize {
     tokens.len()
 }
 
-/// The assignments of one line: statements with `;` between them.
+/// The assignments of one line: statements separated by `;`.
 fn statements(tokens: &[(Token, Mark)], only_self: bool) -> Result<Vec<(String, Value)>, Fault> {
     let mut out = Names::default();
     for statement in tokens.split(|(t, _)| *t == Token::Op(";")) {
@@ -153,7 +154,7 @@ fn assignment(tokens: &[(Token, Mark)], only_self: bool) -> Result<Option<(Strin
     adjacent(&tokens[first + 1..]).map(|()| None)
 }
 
-/// Two operands without anything between them are no expression.
+/// Two adjacent operands are a syntax error.
 fn adjacent(tokens: &[(Token, Mark)]) -> Result<(), Fault> {
     for pair in tokens.windows(2) {
         let number_first = matches!(pair[0].0, Token::Number(_));
@@ -164,13 +165,13 @@ fn adjacent(tokens: &[(Token, Mark)]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Evaluates a literal; `Err(())` and `None` stand for "this is none".
+/// Evaluates a literal; `Err(())` and `None` mean that it is not one.
 struct Literal<'t> {
     tokens: &'t [(Token, Mark)],
     at: usize,
-    /// Of the value that is read.
+    /// The keys of the current value.
     keys: Vec<String>,
-    /// The first number that cannot be kept. It counts if all of the value is a literal.
+    /// The first number that is out of range. It is an error if the whole value is a literal.
     too_large: Option<Fault>,
 }
 
@@ -179,7 +180,7 @@ impl Literal<'_> {
         self.tokens.get(self.at).map(|(t, _)| t)
     }
 
-    fn eat(&mut self, op: &str) -> bool {
+    fn consume(&mut self, op: &str) -> bool {
         let found = matches!(self.peek(), Some(Token::Op(o)) if *o == op);
         self.at += usize::from(found);
         found
@@ -199,7 +200,7 @@ impl Literal<'_> {
         let (mut items, mut commas) = (Vec::new(), 0);
         while self.at < self.tokens.len() && !matches!(self.peek(), Some(Token::Op(o)) if ends.contains(o)) {
             items.push(self.value(depth)?);
-            if !self.eat(",") {
+            if !self.consume(",") {
                 break;
             }
             commas += 1;
@@ -211,28 +212,28 @@ impl Literal<'_> {
         if depth > 100 {
             return Err(());
         }
-        if self.eat("-") {
+        if self.consume("-") {
             return match self.value(depth + 1)? {
                 Value::Int(n) => Ok(Value::Int(-n)),
                 Value::Float(f) => Ok(Value::Float(-f)),
                 _ => Err(()),
             };
         }
-        if self.eat("+") {
+        if self.consume("+") {
             return self.value(depth + 1).and_then(|v| match v {
                 Value::Int(_) | Value::Float(_) => Ok(v),
                 _ => Err(()),
             });
         }
-        if self.eat("(") {
+        if self.consume("(") {
             let value = self.tuple(&[")"], depth + 1)?.unwrap_or(Value::List(Vec::new()));
-            return if self.eat(")") { Ok(value) } else { Err(()) };
+            return if self.consume(")") { Ok(value) } else { Err(()) };
         }
-        if self.eat("[") {
+        if self.consume("[") {
             let (items, _) = self.items(&["]"], depth + 1)?;
-            return if self.eat("]") { Ok(Value::List(items)) } else { Err(()) };
+            return if self.consume("]") { Ok(Value::List(items)) } else { Err(()) };
         }
-        if self.eat("{") {
+        if self.consume("{") {
             return self.braces(depth + 1);
         }
         let token = self.peek().cloned();
@@ -258,25 +259,25 @@ impl Literal<'_> {
                 "None" => Ok(Value::Null),
                 "True" => Ok(Value::Bool(true)),
                 "False" => Ok(Value::Bool(false)),
-                "set" if self.eat("(") && self.eat(")") => Ok(Value::List(Vec::new())),
+                "set" if self.consume("(") && self.consume(")") => Ok(Value::List(Vec::new())),
                 _ => Err(()),
             },
             _ => Err(()),
         }
     }
 
-    /// A dict, or a set: each value once, in one order, since a set has none.
+    /// A dict, or a set: each value once, sorted, since a set is unordered.
     fn braces(&mut self, depth: usize) -> Result<Value, ()> {
-        if self.eat("}") {
+        if self.consume("}") {
             return Ok(Value::Map(Vec::new()));
         }
         let first = self.value(depth)?;
-        if !self.eat(":") {
+        if !self.consume(":") {
             let mut items = vec![first];
-            if self.eat(",") {
+            if self.consume(",") {
                 items.extend(self.items(&["}"], depth)?.0);
             }
-            if !self.eat("}") {
+            if !self.consume("}") {
                 return Err(());
             }
             let rank = |v: &Value| match v {
@@ -297,24 +298,24 @@ impl Literal<'_> {
             let value = self.value(depth)?;
             self.keys.pop();
             entries.put(key.to_python_text(), value);
-            if self.eat("}") {
+            if self.consume("}") {
                 return Ok(Value::Map(entries.entries));
             }
-            if !self.eat(",") {
+            if !self.consume(",") {
                 return Err(());
             }
-            if self.eat("}") {
+            if self.consume("}") {
                 return Ok(Value::Map(entries.entries));
             }
             key = self.value(depth)?;
-            if !self.eat(":") {
+            if !self.consume(":") {
                 return Err(());
             }
         }
     }
 }
 
-/// `1e400` is how Python itself spells infinity.
+/// Python itself writes infinity as `1e400`.
 fn number(text: &str) -> Option<Result<Value, scalar::TooLarge>> {
     let lower = text.to_ascii_lowercase();
     if lower.ends_with('j') && !lower.starts_with("0x") {

@@ -188,7 +188,7 @@ fn a_push_waits_for_who_removes() {
     sandbox.write("n", "4");
     fine(&sandbox.run(&["repro", "-q"]));
     let out = sandbox.run(&["push", "-q"]);
-    assert!(out.code == 5 && out.stderr.contains("removes things") && out.stderr.contains("59 minutes"), "{out}");
+    assert!(out.code == 5 && out.stderr.contains("is removing data") && out.stderr.contains("59 minutes"), "{out}");
     clean(&sandbox, &["-w"]);
     let out = sandbox.run(&[&AT_ONCE[..], &["-w"]].concat());
     assert!(out.code == 5, "{out}");

@@ -104,7 +104,7 @@ fn targets_of_a_comparison_have_to_exist() {
     run(&sandbox, &["repro"], 0);
     for typo in ["typo", "p/y", "p/x/z", "pipeline.yaml", "d/x"] {
         let out = run(&sandbox, &["diff", "--targets", typo], 3);
-        assert!(out.stderr.contains(&format!("`{typo}` is no output and no data of HEAD or workspace")), "{out}");
+        assert!(out.stderr.contains(&format!("`{typo}` is neither an output nor data of HEAD or workspace")), "{out}");
     }
     for known in ["p/x", "p", ".", "o", "d"] {
         let out = run(&sandbox, &["diff", "--targets", known], 0);

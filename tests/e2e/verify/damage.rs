@@ -148,7 +148,7 @@ fn entries_of_the_run_cache() {
     exit 1
     --- stdout
     runs/6e/[HASH]/0000000000-[N]: its checksum is wrong
-    runs/ab/[HASH]/0000000000-[N]: it is no result of its stage key
+    runs/ab/[HASH]/0000000000-[N]: it is not a result of its stage key
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 2 damaged
     hint: restore it from the workspace or a remote: lockstep store verify --repair

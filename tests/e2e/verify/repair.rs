@@ -115,7 +115,7 @@ fn nowhere_to_take_it_from() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify"])), @r"
     exit 1
     --- stdout
-    quarantine/[HASH].[N]: it was found damaged earlier, and nothing took its place
+    quarantine/[HASH].[N]: it was found damaged earlier, and was not replaced
       needed by large of use: v1 ([v1])
     --- stderr
     128 objects (565.9 kB), 2 packs, 3 results: 1 damaged

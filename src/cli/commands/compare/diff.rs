@@ -8,8 +8,8 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::table::Table;
 use crate::cli::text;
-use crate::compare::data::{Change, Differences, Node, What};
-use crate::compare::sides::{Asked, differences};
+use crate::compare::data::{Change, ChangeKind, Differences, Node};
+use crate::compare::sides::{SnapshotPair, differences};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::project::{Project, Rev};
@@ -57,14 +57,14 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     advice::warn_broken_pipelines_of(&new, out);
     let targets = args.targets.iter().map(|t| target(project, t)).collect::<Result<Vec<_>>>()?;
     let progress = Progress::new(out, false);
-    let asked = Asked { old: &old, new: &new, targets: &targets };
+    let asked = SnapshotPair { old: &old, new: &new, targets: &targets };
     let found = differences(&asked, &progress);
     progress.finish();
     let (mut found, mut absent) = found?;
     let name = |path: &str| self::name(project, path);
     for change in &mut found.changes {
         change.path = name(&change.path);
-        if let What::Renamed { from, .. } = &mut change.what {
+        if let ChangeKind::Renamed { from, .. } = &mut change.what {
             *from = name(from);
         }
     }
@@ -110,37 +110,39 @@ fn name(project: &Project, path: &str) -> String {
 const GROUPS: [(&str, Style); 4] =
     [("added", Style::Green), ("deleted", Style::Red), ("modified", Style::Yellow), ("renamed", Style::Cyan)];
 
-fn group(what: &What) -> usize {
+fn group(what: &ChangeKind) -> usize {
     match what {
-        What::Added(_) => 0,
-        What::Deleted(_) => 1,
-        What::Modified { .. } => 2,
-        What::Renamed { .. } => 3,
+        ChangeKind::Added(_) => 0,
+        ChangeKind::Deleted(_) => 1,
+        ChangeKind::Modified { .. } => 2,
+        ChangeKind::Renamed { .. } => 3,
     }
 }
 
-fn sizes(what: &What) -> String {
+fn sizes(what: &ChangeKind) -> String {
     match what {
-        What::Added(node) | What::Deleted(node) | What::Renamed { node, .. } => text::bytes(node.size),
-        What::Modified { old, new } if old.id == new.id => {
+        ChangeKind::Added(node) | ChangeKind::Deleted(node) | ChangeKind::Renamed { node, .. } => {
+            text::bytes(node.size)
+        }
+        ChangeKind::Modified { old, new } if old.id == new.id => {
             if new.kind == EntryKind::Executable { "now executable" } else { "no longer executable" }.into()
         }
-        What::Modified { old, new } if old.size == new.size => text::bytes(new.size),
-        What::Modified { old, new } => format!("{} → {}", text::bytes(old.size), text::bytes(new.size)),
+        ChangeKind::Modified { old, new } if old.size == new.size => text::bytes(new.size),
+        ChangeKind::Modified { old, new } => format!("{} → {}", text::bytes(old.size), text::bytes(new.size)),
     }
 }
 
-fn hashes(what: &What) -> String {
+fn hashes(what: &ChangeKind) -> String {
     let short = |node: &Node| node.id.hex()[..12].to_string();
     match what {
-        What::Added(node) | What::Deleted(node) | What::Renamed { node, .. } => short(node),
-        What::Modified { old, new } => format!("{} → {}", short(old), short(new)),
+        ChangeKind::Added(node) | ChangeKind::Deleted(node) | ChangeKind::Renamed { node, .. } => short(node),
+        ChangeKind::Modified { old, new } => format!("{} → {}", short(old), short(new)),
     }
 }
 
 fn path(change: &Change) -> String {
     match &change.what {
-        What::Renamed { from, .. } => format!("{from} → {}", change.path),
+        ChangeKind::Renamed { from, .. } => format!("{from} → {}", change.path),
         _ => change.path.clone(),
     }
 }
@@ -190,15 +192,15 @@ fn to_json(found: &Differences, absent: &[String]) -> Json {
     let mut groups: BTreeMap<usize, Vec<Json>> = BTreeMap::new();
     for change in &found.changes {
         let entry = match &change.what {
-            What::Added(node) | What::Deleted(node) => {
+            ChangeKind::Added(node) | ChangeKind::Deleted(node) => {
                 json!({"path": change.path, "hash": node.id.hex(), "size": node.size})
             }
-            What::Modified { old, new } => json!({
+            ChangeKind::Modified { old, new } => json!({
                 "path": change.path,
                 "hash": {"old": old.id.hex(), "new": new.id.hex()},
                 "size": {"old": old.size, "new": new.size},
             }),
-            What::Renamed { from, node } => {
+            ChangeKind::Renamed { from, node } => {
                 json!({"path": {"old": from, "new": change.path}, "hash": node.id.hex(), "size": node.size})
             }
         };

@@ -7,7 +7,7 @@ use crate::cli::advice;
 use crate::cli::args::Format;
 use crate::cli::output::{Output, Style};
 use crate::cli::table::{Cell, Table, rounded};
-use crate::compare::values::{Row, Side, compare, directions};
+use crate::compare::values::{Side, ValueRow, compare, directions};
 use crate::error::{Kind, Result};
 use crate::path::RepoPath;
 use crate::project::values::{self, ParsedFiles};
@@ -123,7 +123,7 @@ fn name(project: &Project, file: &str) -> String {
     RepoPath::root().join(file).map_or(file.to_string(), |path| path.relative_to(&project.cwd))
 }
 
-fn to_json(rows: &[Row], metrics: bool) -> Value {
+fn to_json(rows: &[ValueRow], metrics: bool) -> Value {
     let mut files: Vec<(String, Vec<(String, Value)>)> = Vec::new();
     for row in rows {
         let value = |v: &Option<Value>| v.clone().unwrap_or(Value::Null);
@@ -147,7 +147,7 @@ fn to_json(rows: &[Row], metrics: bool) -> Value {
     Value::Map(files.into_iter().map(|(file, keys)| (file, Value::Map(keys))).collect())
 }
 
-fn table(rows: &[Row], args: &Args, old: &str, new: &str, metrics: bool) -> Table {
+fn table(rows: &[ValueRow], args: &Args, old: &str, new: &str, metrics: bool) -> Table {
     let head = ["file", if metrics { "metric" } else { "param" }, old, new];
     let mut table = Table::new(head.into_iter().chain(metrics.then_some("change")));
     // Params are inputs, so they are not rounded.
@@ -171,7 +171,7 @@ fn table(rows: &[Row], args: &Args, old: &str, new: &str, metrics: bool) -> Tabl
     table
 }
 
-fn change(row: &Row, precision: usize) -> String {
+fn change(row: &ValueRow, precision: usize) -> String {
     let Some(change) = row.change else {
         return match (&row.old, &row.new) {
             (None, _) => "new".into(),

@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::remote::Wanted;
-use crate::remote::fetch::Fetched;
-use crate::remote::fetch::losses::{Loss, told_as_one};
-use crate::remote::scope::{At, Scope};
+use crate::remote::fetch::FetchResult;
+use crate::remote::fetch::losses::{Loss, join_losses};
+use crate::remote::scope::{RemoteResult, Scope};
 
 /// Download outputs and data into the store
 ///
@@ -68,8 +68,8 @@ fn report_listings(count: usize, missing: &[RepoPath], project: &Project, out: &
 }
 
 /// The errors: outputs and data that are damaged, lost or absent at the remotes.
-pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted], scope: &Scope) -> Vec<Error> {
-    let mut errors: Vec<Error> = told_as_one(fetched.iter().flat_map(|at| &at.done.0.lost)).into_iter().collect();
+pub(super) fn failures(fetched: &[RemoteResult<(FetchResult, usize)>], absent: &[Wanted], scope: &Scope) -> Vec<Error> {
+    let mut errors: Vec<Error> = join_losses(fetched.iter().flat_map(|at| &at.done.0.lost)).into_iter().collect();
     errors.extend(fetched.iter().flat_map(|at| at.done.0.runs_lost.clone()));
     if !absent.is_empty() {
         errors.push(transfer::nowhere(absent, scope));
@@ -77,8 +77,8 @@ pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted], scop
     errors
 }
 
-pub(super) fn json(fetched: &[At<(Fetched, usize)>]) -> Vec<Json> {
-    let one = |at: &At<(Fetched, usize)>| {
+pub(super) fn json(fetched: &[RemoteResult<(FetchResult, usize)>]) -> Vec<Json> {
+    let one = |at: &RemoteResult<(FetchResult, usize)>| {
         let (done, runs) = &at.done;
         json!({
             "remote": at.remote, "url": at.url, "fetched": transfer::list(&done.fetched),
@@ -96,7 +96,7 @@ fn lost(losses: &[Loss]) -> Vec<Json> {
 
 /// Prints what was fetched, and returns the outputs that are at no remote.
 pub(super) fn print_fetched(
-    fetched: &[At<(Fetched, usize)>],
+    fetched: &[RemoteResult<(FetchResult, usize)>],
     is_whole: bool,
     aloud: bool,
     out: &Output,

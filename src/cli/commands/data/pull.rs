@@ -83,7 +83,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let mut errors = failures;
     let missing = done.missing.iter().map(|path| path.relative_to(&project.cwd));
-    let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.stays(name));
+    let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.is_never_pushed(name));
     if lost.is_empty() && args.transfer.targets.is_empty() {
         if !stay.is_empty() {
             let (data, outs): (Vec<&str>, Vec<&str>) = stay.iter().map(String::as_str).partition(|n| scope.is_data(n));

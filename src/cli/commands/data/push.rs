@@ -35,7 +35,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     progress.finish();
     let pushed = pushed?;
     if args.transfer.json {
-        let one = |at: &crate::remote::scope::At<crate::remote::push::Pushed>| {
+        let one = |at: &crate::remote::scope::RemoteResult<crate::remote::push::PushResult>| {
             json!({
                 "remote": at.remote, "url": at.url, "pushed": transfer::list(&at.done.pushed),
                 "absent": transfer::list(&at.done.absent), "runs": at.done.runs, "objects": at.done.objects,

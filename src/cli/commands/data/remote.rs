@@ -10,7 +10,7 @@ use crate::git::program::clone::folder;
 use crate::project::Project;
 use crate::remote::catalog::lost;
 use crate::remote::settings::grant;
-use crate::remote::settings::grant::Edit;
+use crate::remote::settings::grant::SettingEdit;
 use crate::remote::settings::setup::{self, Level};
 use crate::remote::{Remote, check};
 use crate::shell::word;
@@ -148,7 +148,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Sub::Add { name, url, default, local, force } => {
             let url = Url::from(url.as_str());
             let mut written = String::new();
-            grant::keep(project, name, Edit::Set, || {
+            grant::change_trusted(project, name, SettingEdit::Set, || {
                 written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
                 Ok("url".to_string())
             })?;
@@ -175,7 +175,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                     ))
                 })?,
             };
-            let option = grant::keep(project, name, Edit::Set, || setup::modify(project, name, option, &value, level))?;
+            let option = grant::change_trusted(project, name, SettingEdit::Set, || {
+                setup::modify(project, name, option, &value, level)
+            })?;
             let shown = match option.as_str() {
                 "url" => Url::from(value).to_string(),
                 option if !config::is_shown_option(option) => "***".into(),
@@ -184,8 +186,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.status(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
         }
         Sub::Modify { name, option, local, .. } => {
-            let option =
-                grant::keep(project, name, Edit::Unset, || setup::unset(project, name, option, level(*local)))?;
+            let option = grant::change_trusted(project, name, SettingEdit::Unset, || {
+                setup::unset(project, name, option, level(*local))
+            })?;
             out.status(format!("removed {option} of {name} from {}", setup::file(project, level(*local)).display()));
         }
         Sub::List { json } => list(project, *json, out)?,
@@ -235,7 +238,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 fn list(project: &Project, json: bool, out: &Output) -> Result<()> {
     let all = setup::list(project)?;
     if json {
-        let one = |remote: &setup::Shown| {
+        let one = |remote: &setup::RemoteSummary| {
             let options: Map<_, _> = remote.options.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
             json!({"name": remote.name, "url": remote.url, "default": remote.is_default, "options": options})
         };

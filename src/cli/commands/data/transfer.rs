@@ -13,8 +13,8 @@ use crate::git::CommitSelection;
 use crate::plan::facts::FactsReader;
 use crate::plan::select::{Scope as StageScope, Selection};
 use crate::project::{Definitions, Project, Rev};
-use crate::remote::scope::{At, Compared, Options, Scope};
-use crate::remote::{Spent, Wanted};
+use crate::remote::scope::{Options, RemoteComparison, RemoteResult, Scope};
+use crate::remote::{TransferCost, Wanted};
 use crate::workspace::checkout::wanted;
 use crate::workspace::recover::overlay;
 
@@ -148,7 +148,7 @@ impl TransferArgs {
 }
 
 /// Prints `3 requests, 104.9 MB sent`, with `-v`.
-pub fn print_cost(remote: &str, spent: &Spent, out: &Output) {
+pub fn print_cost(remote: &str, spent: &TransferCost, out: &Output) {
     if out.verbose > 0 {
         let (requests, sent, received) = (spent.requests, spent.sent, spent.received);
         let moved = [(sent, "sent"), (received, "received")].map(|(n, how)| match n {
@@ -163,7 +163,7 @@ pub fn list(all: &[Wanted]) -> Json {
     all.iter().map(|w| json!({"path": w.name, "id": w.pin.id.hex(), "size": w.pin.size})).collect::<Vec<_>>().into()
 }
 
-pub fn cost(spent: &Spent) -> Json {
+pub fn cost(spent: &TransferCost) -> Json {
     json!({"requests": spent.requests, "sent": spent.sent, "received": spent.received})
 }
 
@@ -219,12 +219,12 @@ pub fn compare(args: &TransferArgs, project: &Project, out: &Output) -> Result<u
     progress.finish();
     let compared = compared?;
     // A place that is no remote does not tell where missing objects are.
-    let is_asked = |at: &&At<Compared>| !at.done.nowhere.is_empty();
+    let is_asked = |at: &&RemoteResult<RemoteComparison>| !at.done.nowhere.is_empty();
     if let Some(error) = compared.iter().filter(is_asked).find_map(|at| at.done.unmarked.clone()) {
         return Err(error);
     }
     if args.json {
-        let one = |at: &At<Compared>| {
+        let one = |at: &RemoteResult<RemoteComparison>| {
             json!({
                 "remote": at.remote, "url": at.url, "not_there": list(&at.done.not_there),
                 "not_here": list(&at.done.not_here), "nowhere": list(&at.done.nowhere), "both": at.done.both,

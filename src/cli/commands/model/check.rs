@@ -8,9 +8,9 @@ use crate::cli::output::{Output, Style};
 use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::model::artifact::{self, Artifact};
-use crate::model::checks::Judged;
+use crate::model::checks::CheckOutcome;
 use crate::model::registry::Registry;
-use crate::model::registry::gate::{Gates, Meant};
+use crate::model::registry::gate::{GateScope, Gates};
 use crate::model::registry::signed;
 use crate::project::{Project, Rev, Snapshot};
 use crate::tag::{self, ModelName};
@@ -53,9 +53,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     advice::refuse_dvc_only(&snapshot.definitions)?;
     advice::warn_broken_pipelines_of(&snapshot, out);
     let mut gates = Gates::new(&snapshots, &registry);
-    let mut judged: Vec<Judged> = Vec::new();
+    let mut judged: Vec<CheckOutcome> = Vec::new();
     if args.targets.is_empty() {
-        judged = gates.judge(&snapshot, Meant::All);
+        judged = gates.evaluate(&snapshot, GateScope::All);
     }
     let artifacts = artifact::all(&snapshot);
     let mut asked: Vec<&Artifact> = if args.targets.is_empty() { artifacts.iter().collect() } else { Vec::new() };
@@ -65,13 +65,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let definitions = &snapshot.definitions;
         let files = &definitions.pipelines.files;
         if let Some(file) = files.iter().find(|file| Some(&file.path) == path.as_ref()) {
-            judged.extend(gates.judge(&snapshot, Meant::Pipeline(&file.path)));
+            judged.extend(gates.evaluate(&snapshot, GateScope::Pipeline(&file.path)));
             asked.extend(artifacts.iter().filter(|a| definitions.pipelines.file(a.file).path == file.path));
             continue;
         }
         let name: ModelName = target.parse().map_err(Error::usage)?;
-        let artifact = artifact::declared(&snapshot, &tag::meant(&name, &known, &project.cwd)?)?;
-        judged.extend(gates.judge(&snapshot, Meant::Artifact(&artifact)));
+        let artifact = artifact::declared(&snapshot, &tag::resolve_name(&name, &known, &project.cwd)?)?;
+        judged.extend(gates.evaluate(&snapshot, GateScope::Artifact(&artifact)));
         asked.extend(artifacts.iter().filter(|a| a.name == artifact.name));
     }
     if !judged.is_empty() {
@@ -114,17 +114,14 @@ fn signed(snapshot: &Snapshot<'_>, registry: &Registry, artifacts: &[&Artifact])
             continue;
         }
         let pipeline = &snapshot.definitions.pipelines.file(artifact.file).path;
-        checks.extend(signed::judge(&snapshot.project.repo, model).into_iter().map(|(name, error)| SignedCheck {
-            name,
-            artifact: artifact.name.short().to_string(),
-            pipeline: pipeline.to_string(),
-            error,
+        checks.extend(signed::unsigned_answers(&snapshot.project.repo, model).into_iter().map(|(name, error)| {
+            SignedCheck { name, artifact: artifact.name.short().to_string(), pipeline: pipeline.to_string(), error }
         }));
     }
     Ok(checks)
 }
 
-fn shapes(judged: &[Judged], signed: &[SignedCheck]) -> Value {
+fn shapes(judged: &[CheckOutcome], signed: &[SignedCheck]) -> Value {
     let mut shapes = checks(judged);
     let signed = signed.iter().map(|one| {
         json!({
@@ -151,7 +148,7 @@ fn print_signed(one: &SignedCheck, out: &Output) {
     error.hints.iter().for_each(|hint| out.hint(hint));
 }
 
-fn print(judged: &[Judged], project: &Project, out: &Output) {
+fn print(judged: &[CheckOutcome], project: &Project, out: &Output) {
     let mut last = None;
     for one in judged {
         let head = (&one.pipeline, &one.check.artifact);

@@ -13,7 +13,7 @@ use crate::model::registry::tag_write::rfc3339;
 use crate::model::registry::{Event, Registry};
 use crate::project::{Project, Rev, Snapshot};
 use crate::store::Pin;
-use crate::tag::{self, Asked, Label, ModelName};
+use crate::tag::{self, Label, ModelName, ModelRequest};
 
 pub struct Context<'p> {
     pub project: &'p Project,
@@ -31,7 +31,7 @@ impl<'p> Context<'p> {
                 out.status(format!("the tag {} is not a tag of the registry", tag));
             }
         }
-        for (tag, remote) in publish::unsettled(&project.repo) {
+        for (tag, remote) in publish::pending_tags(&project.repo) {
             out.warn(format!(
                 "{tag} may not be at {remote}: the command that made it did not end; the next one with --push settles it"
             ));
@@ -49,7 +49,7 @@ impl<'p> Context<'p> {
     }
 
     fn meant(&self, typed: &ModelName) -> Result<ModelName> {
-        let name = tag::meant(typed, &self.known, &self.project.cwd)?;
+        let name = tag::resolve_name(typed, &self.known, &self.project.cwd)?;
         // An artifact may be declared under a name that no tag can have.
         match artifact::unusable(&self.now, typed.short()) {
             Some(error) if !self.known.contains(&name) => Err(error),
@@ -58,10 +58,10 @@ impl<'p> Context<'p> {
     }
 
     /// `digits`, `digits@v1.2.0`, `digits#prod`.
-    pub fn asked(&self, typed: &str) -> Result<Asked> {
-        let asked: Asked = typed.parse().map_err(|why| self.unusable(typed, why))?;
+    pub fn asked(&self, typed: &str) -> Result<ModelRequest> {
+        let asked: ModelRequest = typed.parse().map_err(|why| self.unusable(typed, why))?;
         let name = self.meant(&asked.name)?;
-        Ok(Asked { name, ..asked })
+        Ok(ModelRequest { name, ..asked })
     }
 
     /// The error for a name that cannot be in a tag, with the place of its declaration.

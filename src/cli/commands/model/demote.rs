@@ -41,5 +41,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     let said = format!("{name}{of} is no longer {}{rest}", args.label);
     let shape = json!({"version": version, "label": args.label.to_string(), "also": also});
-    args.how.perform(plan.acts, &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(plan.new_tags, &said, shape, publisher.as_ref(), project, out)
 }

@@ -42,5 +42,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let labels: Vec<String> = plan.labels.iter().map(|(label, _)| label.to_string()).collect();
     let shape = json!({"version": version, "labels": labels});
-    args.how.perform(plan.acts, &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(plan.new_tags, &said, shape, publisher.as_ref(), project, out)
 }

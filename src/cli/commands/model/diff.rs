@@ -7,7 +7,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
 use crate::escape;
-use crate::model::diff::{self, Change, Difference, Facts, Movement, RestChange, Row, Values};
+use crate::model::diff::{self, Change, Difference, Movement, OtherContentChange, TensorRow, TensorType, Values};
 use crate::model::tensor::Shape;
 
 /// Compare two models: added, removed and changed tensors, and how far their values moved
@@ -57,7 +57,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
 }
 
 fn print(args: &Args, difference: &Difference, out: &Output) {
-    let rows: Vec<&Row> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
+    let rows: Vec<&TensorRow> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
     let head = ["tensor", "change", "max |Δ|", "rel. L2", "cosine", "note"].map(str::to_string);
     let mut cells: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row))).collect();
     if args.format.md {
@@ -93,9 +93,9 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
         out.status(format!("metadata {key}: {} → {}", value(old), value(new)));
     }
     match difference.rest {
-        Some(RestChange::Changed) => out.status("settings or other values beside the tensors differ"),
-        Some(RestChange::Unread) => out.status("settings and other values beside the tensors are not compared"),
-        Some(RestChange::Same) | None => {}
+        Some(OtherContentChange::Changed) => out.status("settings or other values beside the tensors differ"),
+        Some(OtherContentChange::Unread) => out.status("settings and other values beside the tensors are not compared"),
+        Some(OtherContentChange::Same) | None => {}
     }
     for (name, notes) in [(&args.old, &difference.notes.0), (&args.new, &difference.notes.1)] {
         notes.iter().for_each(|note| out.status(format!("note: {name}: {note}")));
@@ -103,10 +103,10 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
     out.status(summary(difference));
 }
 
-fn cells(row: &Row) -> [String; 6] {
+fn cells(row: &TensorRow) -> [String; 6] {
     let change = row.change();
     let mut note = String::new();
-    let facts = |f: &Facts| format!("{} {}", f.dtype, Shape(&f.shape));
+    let facts = |f: &TensorType| format!("{} {}", f.dtype, Shape(&f.shape));
     match (change, &row.old, &row.new) {
         (Change::Added, _, Some(new)) => note = facts(new),
         (Change::Removed, Some(old), _) => note = facts(old),
@@ -188,8 +188,8 @@ fn summary(difference: &Difference) -> String {
 }
 
 fn as_json(args: &Args, difference: &Difference) -> Json {
-    let facts = |f: &Facts| json!({"dtype": f.dtype.name(), "shape": f.shape, "parameters": f.elements});
-    let row = |row: &Row| {
+    let facts = |f: &TensorType| json!({"dtype": f.dtype.name(), "shape": f.shape, "parameters": f.elements});
+    let row = |row: &TensorRow| {
         let mut o = Map::new();
         o.insert("name".into(), json!(row.name));
         o.insert("change".into(), json!(word(row.change())));
@@ -226,9 +226,9 @@ fn as_json(args: &Args, difference: &Difference) -> Json {
         "tensors": difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).map(row).collect::<Vec<_>>(),
         "metadata": difference.metadata.iter().map(metadata).collect::<Map<_, _>>(),
         "rest": difference.rest.map(|rest| match rest {
-            RestChange::Same => "same",
-            RestChange::Changed => "changed",
-            RestChange::Unread => "unread",
+            OtherContentChange::Same => "same",
+            OtherContentChange::Changed => "changed",
+            OtherContentChange::Unread => "unread",
         }),
         "notes": {"old": difference.notes.0, "new": difference.notes.1},
     })

@@ -7,8 +7,8 @@ use crate::cli::table::Table;
 use crate::cli::text;
 use crate::error::Result;
 use crate::git::Repo;
-use crate::model::artifact::{self, Artifact, Unfit};
-use crate::model::registry::{Event, Given, Model};
+use crate::model::artifact::{self, Artifact, InvalidArtifact};
+use crate::model::registry::{Event, LabelAssignment, Model};
 use crate::project::Project;
 use crate::tag::{Label, ModelName, Version};
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         // Tags of other tools may look like a label on a commit.
         .filter(|(_, model, artifact)| args.all || artifact.is_some() || model.is_none_or(|m| !m.versions.is_empty()))
         .collect();
-    let unfit = if args.names.is_empty() { artifact::unfit(&context.now) } else { Vec::new() };
+    let unfit = if args.names.is_empty() { artifact::invalid_artifacts(&context.now) } else { Vec::new() };
     if args.json {
         let event = |event: &Event| match args.verify {
             true => context::verified(event, &event.signature(&project.repo)),
@@ -84,11 +84,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(code)
 }
 
-fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Unfit], out: &Output) {
+fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[InvalidArtifact], out: &Output) {
     let mut table = Table::new(["model", "latest", "labels", "path", "registered"]);
     for (name, model, artifact) in rows {
         let latest = model.and_then(|m| m.latest());
-        let label = |(label, given): (&Label, &Given)| match &given.version {
+        let label = |(label, given): (&Label, &LabelAssignment)| match &given.version {
             Some(version) => format!("{label} {version}"),
             None => label.to_string(),
         };
@@ -145,7 +145,7 @@ fn labels_of(model: &Model, version: &Version) -> String {
 }
 
 /// A declared artifact that cannot be a model, and the reason.
-fn unfit_shape(artifact: &Unfit) -> Json {
+fn unfit_shape(artifact: &InvalidArtifact) -> Json {
     json!({
         "name": artifact.name,
         "declared": true,

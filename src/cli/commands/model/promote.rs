@@ -49,7 +49,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         };
         if args.how.json() {
             out.json(&json!({"event": null, "name": name.to_string(), "version": version.to_string(),
-                "label": label.to_string(), "commit": plan.act.commit.hex(), "pushed": pushed.map(Url::to_string)}));
+                "label": label.to_string(), "commit": plan.new_tag.commit.hex(), "pushed": pushed.map(Url::to_string)}));
         }
         return Ok(0);
     }
@@ -72,7 +72,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         "label": label.to_string(),
         "before": plan.before.as_ref().map(|v| v.to_string()),
         "checks": checks(&plan.checks),
-        "forced": plan.act.note.forced,
+        "forced": plan.new_tag.note.forced,
     });
-    args.how.perform(vec![plan.act], &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(vec![plan.new_tag], &said, shape, publisher.as_ref(), project, out)
 }

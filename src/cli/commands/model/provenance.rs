@@ -35,9 +35,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let asked = context.asked(&args.version)?;
     if project.repo.require_signed {
         let (model, event, _) = context.registry.find(&asked)?;
-        signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
+        signed::require(&project.repo, model, Some(&asked.which), model.index_of(event))?;
     }
-    let trace = Trace::of(project, &context.registry, &asked)?;
+    let trace = Trace::load(project, &context.registry, &asked)?;
     let statement = statement(&trace)?;
     match &args.output {
         None => out.values(&statement),

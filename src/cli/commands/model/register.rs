@@ -6,7 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
-use crate::model::registry::register::{Number, Plan};
+use crate::model::registry::register::{RegistrationPlan, VersionNumber};
 use crate::project::Project;
 use crate::tag::{Bump, Version};
 use crate::value::Value;
@@ -56,13 +56,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let name = context.name(&args.name)?;
     args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
     let number = match (&args.version, args.bump) {
-        (Some(version), _) => Number::This(version.clone()),
-        (None, Some(VersionPart::Major)) => Number::Next(Bump::Major),
-        (None, Some(VersionPart::Minor)) => Number::Next(Bump::Minor),
-        (None, _) => Number::Next(Bump::Patch),
+        (Some(version), _) => VersionNumber::This(version.clone()),
+        (None, Some(VersionPart::Major)) => VersionNumber::Next(Bump::Major),
+        (None, Some(VersionPart::Minor)) => VersionNumber::Next(Bump::Minor),
+        (None, _) => VersionNumber::Next(Bump::Patch),
     };
     let progress = Progress::new(out, false);
-    let plan = Plan::make(project, &context.registry, &name, &number, args.rev.as_deref(), &progress);
+    let plan = RegistrationPlan::make(project, &context.registry, &name, &number, args.rev.as_deref(), &progress);
     progress.finish();
     let mut plan = plan?;
     if let Some(refusal) = plan.refusal() {
@@ -84,7 +84,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         plan.origin.path,
         &found.id.hex()[..12],
         text::bytes(found.size),
-        plan.act.commit.short(),
+        plan.new_tag.commit.short(),
         &text::cut(&plan.about.subject, 50),
     );
     let shape = json!({
@@ -93,9 +93,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         "pin": pin(&found),
         "checks": [],
         "warnings": plan.warnings,
-        "forced": plan.act.note.forced,
+        "forced": plan.new_tag.note.forced,
     });
     let mut shape = Value::from(shape);
     shape.set(&["checks"], checks(&plan.checks));
-    args.how.perform(vec![plan.act], &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(vec![plan.new_tag], &said, shape, publisher.as_ref(), project, out)
 }

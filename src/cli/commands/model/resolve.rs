@@ -7,7 +7,7 @@ use crate::model::registry::signed;
 use crate::model::registry::{Event, Model};
 use crate::model::trace::Trace;
 use crate::project::Project;
-use crate::tag::{Action, Asked, Label, ModelTag, Version, Which};
+use crate::tag::{Action, Label, ModelRequest, ModelTag, Version, Which};
 
 /// Show what a tag, a version or a label refers to
 ///
@@ -45,7 +45,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let version = model.version_of(at).filter(|_| about_version);
     let trace = version.as_ref().map(|version| {
         let which = Which::Version(version.clone());
-        Trace::of(project, &context.registry, &Asked { name: model.name.clone(), which })
+        Trace::load(project, &context.registry, &ModelRequest { name: model.name.clone(), which })
     });
     let trace = trace.transpose()?;
     let current = model.holds(at);
@@ -102,10 +102,10 @@ fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<ResolvedVersion<'d>
     };
     // A tag may have the name of a label. The argument means the label then.
     let full = typed.strip_prefix("refs/tags/");
-    if typed.parse::<Asked>().is_ok() && full.is_none() {
+    if typed.parse::<ModelRequest>().is_ok() && full.is_none() {
         let asked = context.asked(typed)?;
         let (model, event, _) = context.registry.find(&asked)?;
-        return Ok(ResolvedVersion { model, at: model.place(event), label: label(event), which: Some(asked.which) });
+        return Ok(ResolvedVersion { model, at: model.index_of(event), label: label(event), which: Some(asked.which) });
     }
     let tag = full.unwrap_or(typed);
     if let Ok(parsed) = tag.parse::<ModelTag>() {
@@ -118,5 +118,5 @@ fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<ResolvedVersion<'d>
     }
     let asked = context.asked(tag)?;
     let (model, event, _) = context.registry.find(&asked)?;
-    Ok(ResolvedVersion { model, at: model.place(event), label: label(event), which: Some(asked.which) })
+    Ok(ResolvedVersion { model, at: model.index_of(event), label: label(event), which: Some(asked.which) })
 }

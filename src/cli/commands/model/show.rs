@@ -33,7 +33,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let context = Context::open(project, out)?;
-    let trace = Trace::of(project, &context.registry, &context.asked(&args.version)?)?;
+    let trace = Trace::load(project, &context.registry, &context.asked(&args.version)?)?;
     if args.json {
         out.values(&shape(&trace, &project.repo));
     } else {

@@ -5,10 +5,10 @@ use serde_json::json;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::error::{Error, Result};
-use crate::model::checks::Judged;
+use crate::model::checks::CheckOutcome;
 use crate::model::registry::Registry;
 use crate::model::registry::publish::{Publisher, push_command};
-use crate::model::registry::tag_write::{self, Act, Manner};
+use crate::model::registry::tag_write::{self, PlannedTag, TagOptions};
 use crate::project::Project;
 use crate::tag::ModelName;
 use crate::value::Value;
@@ -73,7 +73,7 @@ impl TagArgs {
     /// Creates the tags, and prints `said`, or with --json `shape` with the common fields of tags.
     pub fn perform(
         &self,
-        acts: Vec<Act>,
+        acts: Vec<PlannedTag>,
         said: &str,
         shape: impl Into<Value>,
         publisher: Option<&Publisher>,
@@ -98,7 +98,7 @@ impl TagArgs {
             let push = if self.push { " and pushed" } else { "" };
             out.status(format!("would be created{push}; --dry changes nothing"));
         } else {
-            let manner = Manner { words: self.message.clone(), sign: self.sign };
+            let manner = TagOptions { words: self.message.clone(), sign: self.sign };
             let done = tag_write::perform(project, acts, &manner, publisher)?;
             done.remarks.iter().for_each(|remark| out.warn(remark));
             out.status(said);
@@ -123,8 +123,8 @@ impl TagArgs {
 }
 
 /// The JSON of conditions, as in `model check --json`.
-pub fn checks(judged: &[Judged]) -> Value {
-    let one = |j: &Judged| {
+pub fn checks(judged: &[CheckOutcome]) -> Value {
+    let one = |j: &CheckOutcome| {
         let mut shape = Value::from(json!({
             "check": j.check.text,
             "artifact": j.check.artifact,

@@ -106,7 +106,7 @@ impl Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if !args.dry {
-        LastRun::forget(project);
+        LastRun::delete(project);
     }
     let definitions = project.definitions()?;
     advice::refuse_dvc_only(&definitions)?;

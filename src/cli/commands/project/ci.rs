@@ -13,12 +13,12 @@ use crate::cli::surroundings::{open, surroundings};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::project::Project;
-use crate::report::collect::{Against, LARGEST, Report, collect};
-use crate::report::comment::{self, Put};
+use crate::report::collect::{CompareWith, LARGEST, Report, collect};
+use crate::report::comment::{self, CommentChange};
 use crate::report::key::cache_key;
-use crate::report::last::StageWord;
+use crate::report::last::StageStatus;
 use crate::report::markdown::{markdown, marker};
-use crate::report::provider::{Job, Provider, Pull, Target, annotation, detect};
+use crate::report::provider::{Job, Provider, PullRequest, Target, annotation, detect};
 
 /// Report on a run in CI, and print a cache key
 #[derive(clap::Args, Debug)]
@@ -103,8 +103,8 @@ fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
         }
         None => {
             let against = match &args.base {
-                Some(rev) => Against::Rev(rev.clone()),
-                None => Against::FirstOf(job.bases.clone()),
+                Some(rev) => CompareWith::Rev(rev.clone()),
+                None => CompareWith::FirstOf(job.bases.clone()),
             };
             collect(&open(global, out)?, &against)?
         }
@@ -133,7 +133,7 @@ fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
         let target = target(args, &job)?;
         let token = token(&target, env)?;
         let (number, put) = comment::put(&target, token, &marker(&report), &text)?;
-        let what = if put == Put::Created { "created" } else { "updated" };
+        let what = if put == CommentChange::Created { "created" } else { "updated" };
         out.status(format!("{what} the comment on pull request {number}"));
     }
     Ok(0)
@@ -148,11 +148,11 @@ fn append(file: &Path, text: &str) -> Result<()> {
 fn annotate(report: &Report, out: &Output) {
     for stage in report.run.iter().flat_map(|run| &run.stages) {
         match stage.result {
-            StageWord::Failed => {
+            StageStatus::Failed => {
                 let message = stage.error.clone().unwrap_or_else(|| "failed".into());
                 out.ci_command(&annotation(&stage.file, stage.line, &format!("{} failed", stage.address), &message));
             }
-            StageWord::Stale => {
+            StageStatus::Stale => {
                 let title = format!("{} is stale", stage.address);
                 out.ci_command(&annotation(&stage.file, stage.line, &title, &stage.reasons.join("\n")));
             }
@@ -167,7 +167,7 @@ fn target(args: &ReportArgs, job: &Job) -> Result<Target> {
             .hint("`lockstep ci report > FILE` writes the Markdown; post it with your system's own tools")
     })?;
     if let Some(number) = args.pr {
-        target.pull = Pull::Number(number);
+        target.pull = PullRequest::Number(number);
     }
     Ok(target)
 }

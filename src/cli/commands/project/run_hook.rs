@@ -13,7 +13,7 @@ use crate::plan::facts::FactsReader;
 use crate::plan::reasons::{PathState, Reason};
 use crate::project::Project;
 use crate::remote::Wanted;
-use crate::remote::unpushed::{Left, Update, unpushed};
+use crate::remote::unpushed::{RefUpdate, UnpushedData, unpushed};
 use crate::run::data;
 use crate::workspace::status::status;
 
@@ -65,7 +65,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 fn pre_push(project: &Project, out: &Output) -> Result<u8> {
     let env = |name: &str| project.around.env.get(name).filter(|value| !value.is_empty());
     let updates = match env("PRE_COMMIT_TO_REF") {
-        Some(to) => vec![Update { to: to.clone(), from: env("PRE_COMMIT_FROM_REF").cloned() }],
+        Some(to) => vec![RefUpdate { to: to.clone(), from: env("PRE_COMMIT_FROM_REF").cloned() }],
         None => {
             let mut lines = String::new();
             let read = std::io::stdin().read_to_string(&mut lines);
@@ -88,19 +88,19 @@ fn pre_push(project: &Project, out: &Output) -> Result<u8> {
 }
 
 /// Parses lines `local-ref local-commit remote-ref remote-commit`. Skips deleted refs.
-fn updates(lines: &str) -> Vec<Update> {
+fn updates(lines: &str) -> Vec<RefUpdate> {
     let is_none = |id: &str| id.bytes().all(|b| b == b'0');
     lines
         .lines()
         .filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let [_, to, _, from] = words[..] else { return None };
-            (!is_none(to)).then(|| Update { to: to.into(), from: (!is_none(from)).then(|| from.into()) })
+            (!is_none(to)).then(|| RefUpdate { to: to.into(), from: (!is_none(from)).then(|| from.into()) })
         })
         .collect()
 }
 
-fn refusal(left: &Left, is_head: bool) -> Error {
+fn refusal(left: &UnpushedData, is_head: bool) -> Error {
     let named = |all: &[Wanted]| {
         let names: Vec<&str> = all.iter().take(5).map(|wanted| wanted.name.as_str()).collect();
         let more =
@@ -157,7 +157,7 @@ mod tests {
     fn refs_are_read() {
         let zero = "0".repeat(40);
         let lines = format!("refs/heads/a aaa refs/heads/a {zero}\n\n(delete) {zero} refs/heads/b bbb\nx ccc y ddd\n");
-        let update = |to: &str, from: Option<&str>| Update { to: to.into(), from: from.map(str::to_string) };
+        let update = |to: &str, from: Option<&str>| RefUpdate { to: to.into(), from: from.map(str::to_string) };
         assert_eq!(updates(&lines), [update("aaa", None), update("ccc", Some("ddd"))]);
     }
 }

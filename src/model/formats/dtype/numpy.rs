@@ -6,9 +6,10 @@ use crate::model::formats::literal::Literal;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Layout, Shape, shown, strides_of};
 
-/// Pieces of an element between which there is padding.
+/// The maximum number of ranges of an element between padding.
 const RANGES: u64 = 10_000;
-/// Bytes of the name of a structured type. A pickle may use one type in many others, whose names repeat its own.
+/// The maximum length of the name of a structured type. A pickle may use one type in many others, whose names contain
+/// its own.
 const NAME: usize = 1 << 20;
 
 /// A type as a header describes it.
@@ -18,10 +19,11 @@ pub struct Descr {
     pub big_endian: bool,
     /// Of a field that is an array itself.
     pub dims: Vec<u64>,
-    /// Some of it are Python objects.
+    /// Whether some of it are Python objects.
     pub objects: bool,
 }
 
+/// The dimensions in a header.
 pub fn dims(literal: &Literal) -> Option<Vec<u64>> {
     let int = |item: &Literal| if let Literal::Int(n) = item { Some(*n) } else { None };
     match literal {
@@ -107,7 +109,7 @@ pub fn structured(fields: &[(String, Descr)]) -> Option<Descr> {
     Some(Descr { dtype: Dtype::Struct(Arc::new(layout)), big_endian: false, dims: Vec::new(), objects })
 }
 
-/// How many ranges so many elements in a row have: the last of one and the first of the next may touch.
+/// The number of ranges of `count` adjacent elements: the last of one and the first of the next may touch.
 fn ranges(inner: &Layout, count: u64) -> u64 {
     let is_joined = inner.values.first().is_some_and(|range| range.0 == 0)
         && inner.values.last().is_some_and(|range| range.1 as u64 == inner.bytes);
@@ -196,7 +198,7 @@ mod tests {
         let Dtype::Struct(layout) = &wide.dtype else { panic!() };
         assert_eq!((layout.values.len(), layout.bytes), (10_000, 20_001));
         assert!(field(&wide, 10_000).is_none() && field(&wide, 2).is_none());
-        // Elements that touch are joined.
+        // Adjacent elements are joined.
         let joined = structured(&[
             (String::new(), byte.clone()),
             (String::new(), described(&Literal::Text("V1".into())).unwrap()),

@@ -33,7 +33,7 @@ pub fn dtype_of(name: &str) -> Dtype {
     }
 }
 
-/// Is this the name of an element type?
+/// Returns true if this is the name of an element type.
 pub fn is_type(name: &str) -> bool {
     !matches!(dtype_of(name), Dtype::Other { bytes: 0, .. })
 }

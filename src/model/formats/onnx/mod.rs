@@ -1,6 +1,6 @@
-//! ONNX: a protocol buffer that holds the graph and, as a rule, the weights. Field numbers as in `onnx.proto3`.
+//! ONNX: a protocol buffer with the graph and, as a rule, the weights. Field numbers as in `onnx.proto3`.
 //!
-//! [`graph`] finds the weights wherever they stand, [`tensor`] reads one, [`numbers`] reads lists of numbers.
+//! [`graph`] finds the weights, [`tensor`] reads one, [`numbers`] reads lists of numbers.
 
 mod graph;
 mod numbers;
@@ -16,7 +16,7 @@ use crate::model::tensor::shown;
 use graph::Graphs;
 use tensor::dtype_of;
 
-/// More dimensions, metadata or inputs than this are not listed.
+/// The maximum number of listed dimensions, metadata entries or inputs.
 const MANY: usize = 1000;
 const FUNCTIONS: usize = 100_000;
 
@@ -38,12 +38,12 @@ pub fn read(source: &Source) -> Result<Contents> {
     let mut model = fields(source);
     while let Some((number, value)) = model.field()? {
         match (number, &value) {
-            (1, Value::Number(n)) => contents.say("IR version", n),
+            (1, Value::Number(n)) => contents.add_metadata("IR version", n),
             (2, _) => producer = shown(&value.text()?),
             (3, _) => version = shown(&value.text()?),
-            (4, _) => say(&mut contents, "domain", &value.text()?),
-            (5, Value::Number(n)) if *n != 0 => contents.say("model version", n),
-            (6, _) => say(&mut contents, "description", &value.text()?),
+            (4, _) => add_metadata(&mut contents, "domain", &value.text()?),
+            (5, Value::Number(n)) if *n != 0 => contents.add_metadata("model version", n),
+            (6, _) => add_metadata(&mut contents, "description", &value.text()?),
             (7, Value::Bytes(part)) if graphs.len() < MANY => graphs.push(part.clone()),
             (20, Value::Bytes(part)) if training.len() < MANY => training.push(part.clone()),
             (25, Value::Bytes(part)) if functions.len() < FUNCTIONS => functions.push(part.clone()),
@@ -51,18 +51,18 @@ pub fn read(source: &Source) -> Result<Contents> {
             (8, Value::Bytes(part)) if opsets.len() < MANY => opsets.push(opset(part)?),
             (14, Value::Bytes(part)) if contents.metadata.len() < MANY => {
                 let (key, value) = pair(part)?;
-                contents.say(&key, shown(&value));
+                contents.add_metadata(&key, shown(&value));
             }
             _ => {}
         }
     }
-    say(&mut contents, "producer", format!("{producer} {version}").trim());
-    say(&mut contents, "opset", &opsets.join(", "));
+    add_metadata(&mut contents, "producer", format!("{producer} {version}").trim());
+    add_metadata(&mut contents, "opset", &opsets.join(", "));
     if graphs.is_empty() {
         return Err(source.refuse("it has no graph"));
     }
     let mut read = Graphs::new(source, &mut contents);
-    // Of a message that stands several times the parts are one, as protocol buffers have it.
+    // Repeated occurrences of a message are merged, as protocol buffers require.
     let mut ports = Ports::default();
     for graph in &graphs {
         read.main(graph, &mut ports)?;
@@ -74,7 +74,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         read.training(info)?;
     }
     read.finish();
-    ports.tell(&mut contents);
+    ports.add_to(&mut contents);
     Ok(contents)
 }
 
@@ -87,20 +87,20 @@ struct Ports {
 
 impl Ports {
     /// Old models list their weights among the inputs.
-    fn tell(mut self, contents: &mut Contents) {
+    fn add_to(mut self, contents: &mut Contents) {
         let weights: HashSet<&str> = contents.tensors.iter().map(|t| t.name.as_str()).collect();
         self.inputs.retain(|(name, _)| !weights.contains(name.as_str()));
         for (key, values) in [("input", self.inputs), ("output", self.outputs)] {
             for (name, kind) in values {
-                contents.say(key, format!("{name} {kind}").trim());
+                contents.add_metadata(key, format!("{name} {kind}").trim());
             }
         }
     }
 }
 
-fn say(contents: &mut Contents, key: &str, value: &str) {
+fn add_metadata(contents: &mut Contents, key: &str, value: &str) {
     if !value.is_empty() {
-        contents.say(key, shown(value));
+        contents.add_metadata(key, shown(value));
     }
 }
 
@@ -131,7 +131,7 @@ fn pair(part: &Source) -> Result<(String, String)> {
     Ok((key, text))
 }
 
-/// An input or an output: its name, element type and shape, in which a dimension may have a name instead of a size.
+/// An input or an output: its name, element type and shape; a dimension may have a name instead of a size.
 fn value(info: &Source) -> Result<(String, String)> {
     let (mut name, mut kind) = (String::new(), String::new());
     let mut parts = fields(info);
@@ -178,7 +178,7 @@ fn shape_of(part: &Source) -> Result<Vec<String>> {
             let mut inner = fields(&dim);
             while let Some((number, value)) = inner.field()? {
                 match (number, &value) {
-                    // A size of -1 is one that is not known yet.
+                    // A size of -1 is unknown.
                     (1, Value::Number(n)) => shown_as = (*n as i64).to_string(),
                     (2, _) => shown_as = shown(&value.text()?),
                     _ => {}

@@ -1,21 +1,21 @@
 //! One NumPy array of a zip archive.
 
-use super::{Archive, Entry};
+use super::{Archive, ZipEntry};
 use crate::error::Result;
-use crate::model::formats::{Contents, Rest, npy, pickled};
+use crate::model::formats::{Contents, OtherContent, npy, pickled};
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Tensor};
 
-/// What is inflated into memory of one archive: pickles, and arrays in Fortran order.
+/// The maximum number of bytes inflated into memory per archive: pickles, and arrays in Fortran order.
 pub const INFLATED: u64 = 16 << 20;
 /// Enough of a compressed entry for any header that is read.
 const HEAD: u64 = 70_000;
 
-/// One array of an archive. One whose type is not known, or that is compressed in a way that is not known, is noted.
-/// `left` is how many bytes may still be inflated into memory.
+/// Reads one array of an archive. An unknown type or compression is noted. `left` is the number of bytes that may still
+/// be inflated into memory.
 pub fn array(
     source: &Source,
-    (archive, entry): (&Archive, &Entry),
+    (archive, entry): (&Archive, &ZipEntry),
     name: &str,
     left: &mut u64,
     contents: &mut Contents,
@@ -29,7 +29,7 @@ pub fn array(
         Some(content) => content,
         None if archive.deflated(entry)?.is_none() => {
             contents.note(format!("the array `{name}` is not read: it is compressed in a way that is not known"));
-            contents.rest = Rest::Unread;
+            contents.rest = OtherContent::Unread;
             return Ok(());
         }
         None => Source::of_bytes(archive.head(entry, HEAD)?, source.name()),
@@ -38,7 +38,7 @@ pub fn array(
         Ok(header) => header,
         Err(e) if content.head(npy::MAGIC.len() as u64)? == npy::MAGIC && entry.size > content.len().min(HEAD) / 2 => {
             contents.note(format!("the array `{name}` is not read: {}", e.causes.join(", ")));
-            contents.rest = Rest::Unread;
+            contents.rest = OtherContent::Unread;
             return Ok(());
         }
         Err(e) => return Err(e),

@@ -1,9 +1,9 @@
-//! The directory of a zip archive, read strictly: PyTorch, NumPy and Keras keep their arrays in one.
+//! Reads the directory of a zip archive strictly: PyTorch, NumPy and Keras store their arrays in one.
 //!
-//! Written here rather than taken from a crate, because what matters is what is *not* done: nothing is allocated by a
-//! count that the file claims, no two entries share bytes (the trick of most zip bombs), an entry is inflated only as
-//! far as was asked for, and where a stored entry lies is told, so that its values can be read in place.
-//! Format: PKWARE's APPNOTE 6.3, with zip64; encrypted, split and prefixed archives are refused.
+//! Written here instead of taken from a crate because of what it does *not* do: it allocates nothing by a count from
+//! the file, no two entries share bytes (the trick of most zip bombs), and it inflates an entry only as far as
+//! requested. It also returns the location of stored entries, so that their values can be read in place. Format:
+//! PKWARE's APPNOTE 6.3, with zip64; encrypted, split and prefixed archives are refused.
 
 pub mod array;
 
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
 
-/// A directory of more bytes than this is no model's.
+/// The maximum size of the directory of a model.
 const DIRECTORY: u64 = 32 << 20;
 /// The longest comment, and the record before it.
 const TAIL: u64 = 65_535 + END;
@@ -26,16 +26,18 @@ const LOCATOR64: u64 = 20;
 const LOCAL: u64 = 30;
 const CENTRAL: usize = 46;
 
+/// The directory of an archive.
 pub struct Archive {
     source: Source,
-    /// In the order of their places.
-    pub entries: Vec<Entry>,
+    /// In the order of their offsets.
+    pub entries: Vec<ZipEntry>,
     by_name: HashMap<String, usize>,
-    /// Where the directory begins: the end of all content.
+    /// The offset of the directory: the end of all content.
     end: u64,
 }
 
-pub struct Entry {
+/// A file in an archive.
+pub struct ZipEntry {
     pub name: String,
     /// Uncompressed, as the directory claims.
     pub size: u64,
@@ -52,6 +54,7 @@ enum Method {
 }
 
 impl Archive {
+    /// Reads and checks the directory. Errors: it is damaged, or of an unsupported form.
     pub fn read(source: &Source) -> Result<Archive> {
         let end = directory(source)?;
         let bytes = source.part(end.offset, end.length)?.all(DIRECTORY, "the directory of the archive")?;
@@ -63,8 +66,8 @@ impl Archive {
             rest = after;
         }
         entries.sort_by_key(|e| e.offset);
-        // The shortest that each can be: its local header may have more in it.
-        let least = |e: &Entry| e.offset.checked_add(LOCAL + e.name.len() as u64)?.checked_add(e.compressed);
+        // The minimum length of each entry: its local header may be longer.
+        let least = |e: &ZipEntry| e.offset.checked_add(LOCAL + e.name.len() as u64)?.checked_add(e.compressed);
         let ends = entries.iter().skip(1).map(|e| e.offset).chain([end.offset]);
         if entries.iter().zip(ends).any(|(entry, next)| least(entry).is_none_or(|end| end > next)) {
             return Err(source.refuse("entries of the archive overlap, as in a zip bomb"));
@@ -72,18 +75,18 @@ impl Archive {
         let mut by_name = HashMap::new();
         for (at, entry) in entries.iter().enumerate() {
             if by_name.insert(entry.name.clone(), at).is_some() {
-                return Err(source.refuse(format!("`{}` stands twice in the archive", shown(&entry.name))));
+                return Err(source.refuse(format!("`{}` occurs twice in the archive", shown(&entry.name))));
             }
         }
         Ok(Archive { source: source.clone(), entries, by_name, end: end.offset })
     }
 
-    pub fn find(&self, name: &str) -> Option<&Entry> {
+    pub fn find(&self, name: &str) -> Option<&ZipEntry> {
         self.by_name.get(name).map(|at| &self.entries[*at])
     }
 
-    /// The bytes of an entry as they lie in the archive.
-    fn raw(&self, entry: &Entry) -> Result<Source> {
+    /// The bytes of an entry in the archive.
+    fn raw(&self, entry: &ZipEntry) -> Result<Source> {
         let local = self.source.read(entry.offset, LOCAL)?;
         let start = entry.offset + LOCAL + short(&local[26..]) + short(&local[28..]);
         if local[..4] != *b"PK\x03\x04" || start.checked_add(entry.compressed).is_none_or(|end| end > self.end) {
@@ -92,8 +95,8 @@ impl Archive {
         self.source.part(start, entry.compressed)
     }
 
-    /// The content of an entry in place, if it is stored as it is.
-    pub fn stored(&self, entry: &Entry) -> Result<Option<Source>> {
+    /// The content of an entry in place, if it is stored uncompressed.
+    pub fn stored(&self, entry: &ZipEntry) -> Result<Option<Source>> {
         match entry.method {
             Method::Stored if entry.compressed == entry.size => Ok(Some(self.raw(entry)?)),
             _ => Ok(None),
@@ -101,12 +104,12 @@ impl Archive {
     }
 
     /// The deflated bytes of an entry.
-    pub fn deflated(&self, entry: &Entry) -> Result<Option<Source>> {
+    pub fn deflated(&self, entry: &ZipEntry) -> Result<Option<Source>> {
         if entry.method == Method::Deflated { Ok(Some(self.raw(entry)?)) } else { Ok(None) }
     }
 
-    /// The first bytes of an entry, inflated if need be.
-    pub fn head(&self, entry: &Entry, most: u64) -> Result<Vec<u8>> {
+    /// The first bytes of an entry, inflated if necessary.
+    pub fn head(&self, entry: &ZipEntry, most: u64) -> Result<Vec<u8>> {
         if let Some(stored) = self.stored(entry)? {
             return stored.head(most);
         }
@@ -122,8 +125,8 @@ impl Archive {
         }
     }
 
-    /// A whole entry; in place where it is stored, else inflated into memory if it is no larger than `most`.
-    pub fn content(&self, entry: &Entry, most: u64) -> Result<Source> {
+    /// A whole entry: in place if it is stored, otherwise inflated into memory if it has at most `most` bytes.
+    pub fn content(&self, entry: &ZipEntry, most: u64) -> Result<Source> {
         if let Some(stored) = self.stored(entry)? {
             return Ok(stored);
         }
@@ -137,7 +140,7 @@ impl Archive {
     }
 }
 
-/// Where the directory lies.
+/// The location of the directory.
 struct Directory {
     entries: u64,
     offset: u64,
@@ -176,12 +179,12 @@ fn directory(source: &Source) -> Result<Directory> {
     }
     match end.offset.checked_add(end.length) {
         Some(after) if after <= end_at => Ok(end),
-        _ => Err(source.refuse("the directory of the archive lies outside of it")),
+        _ => Err(source.refuse("the directory is outside of the archive")),
     }
 }
 
 /// One entry of the directory, and what follows it.
-fn entry(bytes: &[u8]) -> Option<(Entry, &[u8])> {
+fn entry(bytes: &[u8]) -> Option<(ZipEntry, &[u8])> {
     let head = bytes.get(..CENTRAL).filter(|head| head.starts_with(b"PK\x01\x02"))?;
     let (name, extra, comment) =
         (short(&head[28..]) as usize, short(&head[30..]) as usize, short(&head[32..]) as usize);
@@ -209,7 +212,7 @@ fn entry(bytes: &[u8]) -> Option<(Entry, &[u8])> {
         _ => Method::Other,
     };
     let name = String::from_utf8_lossy(name_bytes).into_owned();
-    Some((Entry { name, size, compressed, method, offset }, after))
+    Some((ZipEntry { name, size, compressed, method, offset }, after))
 }
 
 fn short(bytes: &[u8]) -> u64 {

@@ -1,11 +1,12 @@
-//! One fetch: from pins to objects in the store.
+//! A fetch session: from pins to objects in the store.
 //!
-//! Packs of which most is wanted come whole and are adopted as they are; of others the wanted ranges are read, those
-//! that nearly touch in one request. Large objects come alone and resume after an interruption. Contents become visible
+//! Packs of which most is wanted are fetched whole and adopted; of other packs the wanted ranges are read, nearby ones
+//! in one request. Large objects are fetched one by one and resume after an interruption. Contents become visible
 //! before the trees that name them.
 //!
-//! What turns out damaged or gone is noted (`loss`), and everything else still comes: of a pack with a bad object, the
-//! good ones. A tree may so be here without all that it names, which `Store::contains` sees.
+//! Damaged or missing objects are recorded in `losses`, and everything else is still fetched: of a pack with a bad
+//! object, the good ones. So a tree may be in the store without all the objects that it names; `Store::contains` checks
+//! for that.
 
 mod adopt;
 
@@ -17,12 +18,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event, Sink};
-use crate::remote::backend::transfer::each;
+use crate::remote::backend::transfer::run_parallel;
 use crate::remote::catalog::Catalog;
 use crate::remote::catalog::segment::{Location, PackRow, Slice};
-use crate::remote::fetch::losses::{Losses, Lost};
-use crate::remote::fetch::ranges::{Piece, piece, stretches};
-use crate::remote::fetch::resume::bring;
+use crate::remote::fetch::losses::{Losses, LostObject};
+use crate::remote::fetch::ranges::{PackEntry, coalesce, entry};
+use crate::remote::fetch::resume::download;
 use crate::remote::{Remote, Wanted, is_large, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
 use crate::store::pack::table::Table;
@@ -30,54 +31,57 @@ use crate::store::trees::Tree;
 use crate::store::{DEEPEST, LARGEST_READ, ObjectId, ObjectKind, ObjectRef, Pin, Store};
 use adopt::read_tail;
 
-/// Packs of this size and less come whole: a second request would cost more.
+/// Packs up to this size are fetched whole: a second request would cost more.
 const SMALL_PACK: u64 = 4 << 20;
 
-/// One fetch, as far as it got.
-pub struct Getting<'a> {
+/// The state of a fetch.
+pub struct FetchSession<'a> {
     remote: &'a Remote,
     store: &'a Store,
     catalog: Arc<Catalog>,
     sink: &'a dyn Sink,
-    /// What the packs hold that are looked into, and those that lie whole in `tmp/`.
+    /// The indexes of the packs in use, including those that are whole in `tmp/`.
     indexes: Vec<Arc<PackIndex>>,
-    /// Over the indexes.
+    /// A lookup table over the indexes.
     table: Table,
-    whole: BTreeMap<PackId, Whole>,
+    whole: BTreeMap<PackId, WholePack>,
     /// Trees that are not in the store yet, encoded.
     trees: HashMap<ObjectId, Vec<u8>>,
-    pub moved: Moved,
+    pub moved: SessionTotals,
     pub losses: Losses,
 }
 
-/// A pack that lies whole in `tmp/`, not yet taken in: its trees become visible after the large objects that they name.
-/// It is closed meanwhile, since there may be any number of them.
-struct Whole {
+/// A whole pack in `tmp/` that is not adopted yet: its trees become visible after the large objects that they name. The
+/// file is closed until then, since there may be any number of packs.
+struct WholePack {
     path: PathBuf,
-    /// Some of it is of an earlier attempt.
+    /// Whether some bytes are from an earlier attempt.
     is_resumed: bool,
 }
 
+/// The number of objects and bytes of a session.
 #[derive(Default)]
-pub struct Moved {
+pub struct SessionTotals {
     pub objects: usize,
     pub bytes: u64,
 }
 
-impl<'a> Getting<'a> {
-    pub fn new(remote: &'a Remote, store: &'a Store, catalog: Arc<Catalog>, sink: &'a dyn Sink) -> Getting<'a> {
+impl<'a> FetchSession<'a> {
+    pub fn new(remote: &'a Remote, store: &'a Store, catalog: Arc<Catalog>, sink: &'a dyn Sink) -> FetchSession<'a> {
         let (indexes, table, whole, trees, moved, losses) = Default::default();
-        Getting { remote, store, catalog, sink, indexes, table, whole, trees, moved, losses }
+        FetchSession { remote, store, catalog, sink, indexes, table, whole, trees, moved, losses }
     }
 
-    /// Brings what of the wanted is there, as far as it can be had. Where each is that was found at all.
+    /// Fetches what the remote has of the wanted outputs, as far as possible. Returns the locations that were found.
     pub fn get(&mut self, lacking: &[&Wanted]) -> Result<HashMap<ObjectId, Location>> {
         let catalog = Arc::clone(&self.catalog);
-        let (mut pieces, mut large, mut roots) = (Vec::new(), BTreeMap::new(), Vec::new());
-        // Folders that were not pushed as a whole, whose listings are here: a merge joined them. Their files may be there.
+        let (mut entries, mut large, mut roots) = (Vec::new(), BTreeMap::new(), Vec::new());
+        // Folders that were not pushed as a whole, whose trees are in the store: a merge joined them. The remote may
+        // have their files.
         let mut parts = Vec::new();
         let mut there = HashMap::new();
-        let elsewhere = self.within(lacking.iter().map(|wanted| &wanted.pin).filter(|pin| catalog.root(pin).is_none()));
+        let elsewhere =
+            self.locate_in_packs(lacking.iter().map(|wanted| &wanted.pin).filter(|pin| catalog.root(pin).is_none()));
         for wanted in lacking {
             let pin = &wanted.pin;
             let location = catalog.root(pin).map(|root| &root.location).or_else(|| elsewhere.get(&pin.id));
@@ -90,7 +94,7 @@ impl<'a> Getting<'a> {
             match &location {
                 Location::Loose => drop(large.insert(pin.id, pin.size)),
                 Location::Packed(slice) => {
-                    pieces.push(Piece { id: pin.id, kind: ObjectKind::Content, slice: *slice });
+                    entries.push(PackEntry { id: pin.id, kind: ObjectKind::Content, slice: *slice });
                 }
                 Location::Tree(packs) => roots.push((*pin, packs.clone())),
             }
@@ -102,7 +106,7 @@ impl<'a> Getting<'a> {
             let packs: Vec<PackId> = catalog.all.packs.keys().filter(|id| !known.contains(id)).copied().collect();
             self.open_packs(&parts.iter().map(|pin| (*pin, packs.clone())).collect::<Vec<_>>())?;
         }
-        pieces.retain(|piece| !self.find(&piece.id).is_some_and(|(pack, _)| self.whole.contains_key(&pack)));
+        entries.retain(|entry| !self.find(&entry.id).is_some_and(|(pack, _)| self.whole.contains_key(&pack)));
         let mut wanted = HashSet::new();
         let pins = roots.iter().map(|(pin, _)| (pin, true)).chain(parts.iter().map(|pin| (pin, false)));
         for (pin, is_whole) in pins {
@@ -115,19 +119,19 @@ impl<'a> Getting<'a> {
                 } else {
                     match self.find(&object.id) {
                         Some((pack, _)) if self.whole.contains_key(&pack) => {}
-                        Some((pack, row)) if row.length == object.size => pieces.push(piece(pack, &row)),
-                        Some((pack, row)) => self.losses.note(Lost::Object(object.id), self.unfit(&pack, &row)),
-                        None if is_whole => self.losses.unknown(object.id, || self.lost(&object.id)),
+                        Some((pack, row)) if row.length == object.size => entries.push(entry(pack, &row)),
+                        Some((pack, row)) => self.losses.note(LostObject::Object(object.id), self.unfit(&pack, &row)),
+                        None if is_whole => self.losses.note_unlocated(object.id, || self.lost_error(&object.id)),
                         None => {}
                     }
                 }
             }
         }
-        self.bring(pieces, large)?;
+        self.transfer(entries, large)?;
         Ok(there)
     }
 
-    /// Brings the listings of a folder, its trees, and nothing of what they name.
+    /// Fetches the trees of a folder, and no contents.
     pub fn list(&mut self, pin: &Pin) -> Result<()> {
         let catalog = Arc::clone(&self.catalog);
         let Some(Location::Tree(packs)) = catalog.root(pin).map(|root| &root.location) else { return Ok(()) };
@@ -135,16 +139,17 @@ impl<'a> Getting<'a> {
             let Some(row) = catalog.all.packs.get(id) else { continue };
             let index = match self.remote.memory.index(id) {
                 Some(index) => Some(index),
-                None => self.losses.unless(Lost::Pack(*id), self.remote.index(id, row)?),
+                None => self.losses.or_record(LostObject::Pack(*id), self.remote.index(id, row)?),
             };
-            index.into_iter().for_each(|index| self.know(index));
+            index.into_iter().for_each(|index| self.add_index(index));
         }
         self.walk(pin)?;
-        self.bring(Vec::new(), BTreeMap::new())
+        self.transfer(Vec::new(), BTreeMap::new())
     }
 
-    /// Where files are that nobody pushed by themselves: perhaps within something else. Each index is read once.
-    fn within<'p>(&self, pins: impl Iterator<Item = &'p Pin>) -> HashMap<ObjectId, Location> {
+    /// The locations of files that were not pushed as outputs of their own but may be part of another one. Each index
+    /// is read once.
+    fn locate_in_packs<'p>(&self, pins: impl Iterator<Item = &'p Pin>) -> HashMap<ObjectId, Location> {
         let all = &self.catalog.all;
         let (large, small): (Vec<&Pin>, Vec<&Pin>) =
             pins.filter(|pin| !pin.is_dir()).partition(|pin| is_large(ObjectKind::Content, pin.size));
@@ -170,7 +175,8 @@ impl<'a> Getting<'a> {
         found
     }
 
-    /// Decides for every pack of some folders whether it is fetched whole, and fetches those; of the others the index.
+    /// Decides for each pack of some folders whether to fetch it whole, and fetches those packs; of the others only the
+    /// index.
     fn open_packs(&mut self, roots: &[(Pin, Vec<PackId>)]) -> Result<()> {
         let here: HashSet<PackId> =
             self.store.all_packs().iter().filter(|pack| pack.tombstoned.is_empty()).map(|pack| pack.id).collect();
@@ -178,20 +184,20 @@ impl<'a> Getting<'a> {
             roots.iter().flat_map(|(_, packs)| packs).filter(|id| !here.contains(id)).copied().collect();
         let row = |id: &PackId| {
             let row = self.catalog.all.packs.get(id).copied();
-            row.ok_or_else(|| Error::new(Kind::Bug, format!("no segment tells of the pack {id}")))
+            row.ok_or_else(|| Error::new(Kind::Bug, format!("no segment lists the pack {id}")))
         };
         let rows: Vec<(PackId, PackRow)> = ids.iter().map(|id| Ok((*id, row(id)?))).collect::<Result<_>>()?;
         let total = sum(rows.iter().map(|(_, row)| row.length));
         let wanted = sum(roots.iter().map(|(pin, _)| pin.size));
-        // Else these packs hold much that is nobody's concern.
+        // Otherwise these packs hold too many objects that are not wanted.
         let is_fair = total <= wanted.saturating_mul(2).saturating_add(SMALL_PACK);
         let known = Mutex::new(Vec::new());
-        self.remote.place.share(1);
-        each(self.remote.jobs, &rows, |(id, row)| {
+        self.remote.backend.set_jobs(1);
+        run_parallel(self.remote.jobs, &rows, |(id, row)| {
             let index = match self.remote.memory.index(id) {
                 None if row.length <= SMALL_PACK && is_fair => None,
                 Some(index) => Some(index),
-                None => match self.losses.unless(Lost::Pack(*id), self.remote.index(id, row)?) {
+                None => match self.losses.or_record(LostObject::Pack(*id), self.remote.index(id, row)?) {
                     None => return Ok(()),
                     index => index,
                 },
@@ -210,39 +216,40 @@ impl<'a> Getting<'a> {
             if missing >= row.index / 2 && missing > 0 {
                 whole.push((id, row));
             } else {
-                self.know(index);
+                self.add_index(index);
             }
         }
         let bytes = sum(whole.iter().map(|(_, row)| row.length));
         self.sink.event(Event::WorkPlanned { doing: Activity::Fetching, bytes });
         let arrived = Mutex::new(Vec::new());
-        self.remote.place.share(self.remote.jobs.min(whole.len()));
-        each(self.remote.jobs, &whole, |(id, row)| {
+        self.remote.backend.set_jobs(self.remote.jobs.min(whole.len()));
+        run_parallel(self.remote.jobs, &whole, |(id, row)| {
             let path = pack_path(id);
             let take = |_: &Path, file: &File| read_tail(file, id, row);
-            let got = bring(self.remote, self.store, (&path, &id.to_string(), row.length), &self.done(), take)?;
-            let got = self.losses.unless(Lost::Pack(*id), got);
-            let got = got.map(|(partial, index)| (Whole { path: partial.path, is_resumed: partial.is_resumed }, index));
+            let got = download(self.remote, self.store, (&path, &id.to_string(), row.length), &self.done(), take)?;
+            let got = self.losses.or_record(LostObject::Pack(*id), got);
+            let got =
+                got.map(|(partial, index)| (WholePack { path: partial.path, is_resumed: partial.is_resumed }, index));
             arrived.lock().unwrap_or_else(|e| e.into_inner()).extend(got);
             Ok(())
         })?;
         for (whole, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
-            self.remote.memory.keep_index(&index);
+            self.remote.memory.cache_index(&index);
             let runs = &self.catalog.all.runs;
             self.moved.objects += index.iter().filter(|row| !runs.contains_key(&row.id)).count();
             self.moved.bytes += index.file_length();
             self.whole.insert(index.id(), whole);
-            self.know(Arc::new(index));
+            self.add_index(Arc::new(index));
         }
         Ok(())
     }
 
-    fn know(&mut self, index: Arc<PackIndex>) {
+    fn add_index(&mut self, index: Arc<PackIndex>) {
         self.table.add(self.indexes.len(), &index);
         self.indexes.push(index);
     }
 
-    /// Where in the packs an object is: in one that comes whole, if there is one.
+    /// The location of an object in the packs, preferably in one that is fetched whole.
     fn find(&self, id: &ObjectId) -> Option<(PackId, Row)> {
         let rows = self.table.find(id).filter_map(|(at, row)| {
             let index = self.indexes.get(at)?;
@@ -262,7 +269,7 @@ impl<'a> Getting<'a> {
         |bytes| self.sink.event(Event::WorkDone { doing: Activity::Fetching, bytes })
     }
 
-    /// All contents below a folder that are not here.
+    /// All contents below a folder that the store lacks.
     fn walk(&mut self, root: &Pin) -> Result<Vec<ObjectRef>> {
         let mut missing = Vec::new();
         let mut seen = HashSet::from([root.id]);
@@ -273,7 +280,7 @@ impl<'a> Getting<'a> {
             depth += 1;
             if depth > 2 * DEEPEST {
                 let error = Error::new(Kind::Remote, format!("the folder {} is nested too deeply", root.id));
-                self.losses.note(Lost::Object(root.id), error);
+                self.losses.note(LostObject::Object(root.id), error);
                 break;
             }
             let mut next = Vec::new();
@@ -286,7 +293,7 @@ impl<'a> Getting<'a> {
                         continue;
                     }
                     Err(lost) => {
-                        self.losses.note(Lost::Object(id), lost);
+                        self.losses.note(LostObject::Object(id), lost);
                         continue;
                     }
                 };
@@ -311,7 +318,7 @@ impl<'a> Getting<'a> {
         Ok(missing)
     }
 
-    /// A tree, if it is here already. The inner error is about this tree alone.
+    /// A tree, if it has been fetched or stored. The inner error concerns this tree alone.
     fn tree(&self, id: &ObjectId) -> Result<Result<Option<Tree>>> {
         let malformed = |e| Error::new(Kind::Remote, format!("the folder {id} at the remote cannot be used: {e}"));
         if let Some(bytes) = self.trees.get(id) {
@@ -319,7 +326,7 @@ impl<'a> Getting<'a> {
         }
         if let Some((pack, row)) = self.find(id).filter(|(_, row)| row.kind == ObjectKind::Tree)
             && let Some(whole) = self.whole.get(&pack)
-            // Another process that fetches the same may have taken the file in.
+            // Another process that fetches the same pack may have adopted the file.
             && let Ok(file) = File::open(&whole.path)
         {
             if row.length > LARGEST_READ {
@@ -344,17 +351,17 @@ impl<'a> Getting<'a> {
         self.remote.damaged(&pack_path(pack), Error::missing(why))
     }
 
-    /// Reads these trees, and with them all others of their packs, which will be asked for next.
+    /// Reads these trees and all others of their packs, which are needed next.
     fn fetch_trees(&mut self, ids: &[ObjectId]) -> Result<()> {
         let mut packs = BTreeSet::new();
         for id in ids {
             match self.find(id) {
                 Some((pack, _)) => drop(packs.insert(pack)),
-                None => self.losses.unknown(*id, || self.lost(id)),
+                None => self.losses.note_unlocated(*id, || self.lost_error(id)),
             }
         }
         let ids: HashSet<&ObjectId> = ids.iter().collect();
-        let pieces: Vec<Piece> = self
+        let entries: Vec<PackEntry> = self
             .indexes
             .iter()
             .filter(|index| packs.contains(&index.id()))
@@ -364,34 +371,34 @@ impl<'a> Getting<'a> {
             .filter(|(pack, row)| {
                 let is_sane = row.length <= LARGEST_READ;
                 if !is_sane && ids.contains(&row.id) {
-                    self.losses.note(Lost::Object(row.id), self.unfit(pack, row));
+                    self.losses.note(LostObject::Object(row.id), self.unfit(pack, row));
                 }
                 is_sane
             })
-            .map(|(pack, row)| piece(pack, &row))
+            .map(|(pack, row)| entry(pack, &row))
             .collect();
-        for (piece, bytes) in self.read(&pieces)? {
-            self.trees.insert(piece.id, bytes);
+        for (entry, bytes) in self.read(&entries)? {
+            self.trees.insert(entry.id, bytes);
         }
         Ok(())
     }
 
-    fn lost(&self, id: &ObjectId) -> Error {
+    fn lost_error(&self, id: &ObjectId) -> Error {
         let remote = self.remote;
         Error::missing(format!("the object {id} is not at the remote {} ({})", remote.name, remote.url()))
-            .because("an index there says that it is complete")
-            .hint(remote.again())
+            .because("an index at the remote lists it as complete")
+            .hint(remote.push_again_hint())
     }
 
-    fn read(&mut self, pieces: &[Piece]) -> Result<Vec<(Piece, Vec<u8>)>> {
-        let stretches = stretches(pieces.to_vec());
-        let bytes = sum(stretches.iter().map(|stretch| stretch.range.end - stretch.range.start));
+    fn read(&mut self, entries: &[PackEntry]) -> Result<Vec<(PackEntry, Vec<u8>)>> {
+        let ranges = coalesce(entries.to_vec());
+        let bytes = sum(ranges.iter().map(|range| range.bytes.end - range.bytes.start));
         self.sink.event(Event::WorkPlanned { doing: Activity::Fetching, bytes });
-        let read: Mutex<Vec<(Piece, Vec<u8>)>> = Mutex::default();
-        self.remote.place.share(self.remote.jobs.min(stretches.len()));
-        each(self.remote.jobs, &stretches, |stretch| {
-            let objects = self.remote.read_stretch(stretch, &|what, error| self.losses.note(what, error))?;
-            self.done()(stretch.range.end - stretch.range.start);
+        let read: Mutex<Vec<(PackEntry, Vec<u8>)>> = Mutex::default();
+        self.remote.backend.set_jobs(self.remote.jobs.min(ranges.len()));
+        run_parallel(self.remote.jobs, &ranges, |range| {
+            let objects = self.remote.read_range(range, &|what, error| self.losses.note(what, error))?;
+            self.done()(range.bytes.end - range.bytes.start);
             read.lock().unwrap_or_else(|e| e.into_inner()).extend(objects);
             Ok(())
         })?;
@@ -402,7 +409,7 @@ impl<'a> Getting<'a> {
     }
 }
 
-/// Numbers from a remote may be as large as they like.
+/// Saturating, since numbers from a remote may have any size.
 fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }

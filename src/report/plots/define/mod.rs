@@ -1,4 +1,4 @@
-//! What is to be plotted: the `plots:` of stages and of pipeline files, as DVC reads them. Pure.
+//! Definitions of plots: the `plots:` of stages and of pipeline files, as DVC reads them. Pure.
 //!
 //! A plot of a stage is a file, or a folder of files, that the stage makes. A plot at the top of a pipeline file is
 //! either such a path, too, or, if its `y` is a map of files, a name for columns of several files:
@@ -15,67 +15,70 @@
 //!     y: [tpr, chance]
 //! - images/                        # a folder
 //! ```
-//! `x` may name one column for all of `y`, or as many as `y` has, one for each. Where a file has a plot of its own at
-//! the top, that of its stage is not shown besides.
+//! `x` may name one column for all of `y`, or as many as `y` has, one for each. If a file has a plot of its own at
+//! the top, that of its stage is not shown.
 
 use std::collections::BTreeSet;
 
 use super::template::Template;
-use super::vega::Called;
+use super::vega::TemplateRef;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{PipelineFile, Pipelines, Plot};
 use crate::value::Value;
 
-/// One plot that somebody asked for.
+/// One plot that was requested.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
-    /// As it is named on the command line: a path from the current folder, or the name at the top of its file (with
-    /// the file in front, `sub/pipeline.yaml:loss`, where that is in another folder).
+    /// Its name on the command line: a path relative to the current folder, or the name at the top of its file
+    /// (preceded by the file, `sub/pipeline.yaml:loss`, if that is in another folder).
     pub id: String,
     pub data: Data,
     pub template: Template,
-    /// A template of the project's own, which comes before the other.
-    pub own: Option<Called>,
+    /// A template of the project, which overrides the built-in one.
+    pub own: Option<TemplateRef>,
     pub title: Option<String>,
     pub x_label: Option<String>,
     pub y_label: Option<String>,
-    /// Does the first line of a CSV or TSV file name the columns? Else they are called 0, 1, ….
+    /// Whether the first line of a CSV or TSV file names the columns. Otherwise they are called 0, 1, ….
     pub header: bool,
     /// Names of the stage that makes it: its address, and that of its group.
     pub stages: Vec<String>,
 }
 
+/// The data of a plot.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
-    /// A file or a folder of files, pictures or columns. No `x`: rows are counted. No `y`: the last column.
+    /// A file or a folder of files, pictures or columns. Without `x`, rows are numbered. Without `y`, the last column.
     Path { path: RepoPath, x: Option<String>, y: Vec<String> },
     /// Columns of several files.
     Columns(Vec<Pair>),
 }
 
+/// The columns of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     pub y: Field,
     pub x: Option<Field>,
 }
 
+/// A column of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     pub file: RepoPath,
     pub column: String,
 }
 
-/// All plots, with what is wrong in some of them.
+/// All plots, with the errors of invalid ones.
 #[derive(Debug, Default)]
-pub struct Defined {
+pub struct DefinedPlots {
     pub plots: Vec<Definition>,
     pub errors: Vec<Error>,
 }
 
-/// The plots of all pipeline files, named as from the folder `cwd`: those at the top first, then those of stages.
-pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> Defined {
-    let mut defined = Defined::default();
+/// The plots of all pipeline files, named relative to the folder `cwd`: those at the top first, then those of stages.
+pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> DefinedPlots {
+    let mut defined = DefinedPlots::default();
     let mut taken = BTreeSet::new();
     let outs = pipelines.stages.iter().flat_map(|stage| &stage.outs);
     let has_style = |plot: &Plot| !plot.0.is_empty();
@@ -86,7 +89,7 @@ pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> Defined {
             match at_the_top(file, name, value, cwd) {
                 Ok(plot) => {
                     if let Data::Path { path, .. } = &plot.data {
-                        // A path and no more says that it is a plot; how it looks, its stage may say.
+                        // A bare path declares a plot; its stage may define the style.
                         let is_bare = !matches!(value, Value::Map(entries) if !entries.is_empty());
                         if is_bare && styled.contains(path) {
                             continue;
@@ -119,7 +122,7 @@ pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> Defined {
     defined
 }
 
-/// A file, or a folder, of which nothing else is said.
+/// A file or a folder without further properties.
 pub fn of_file(path: &RepoPath, cwd: &RepoPath) -> Definition {
     Definition {
         id: path.relative_to(cwd),
@@ -186,7 +189,7 @@ fn at_the_top(file: &PipelineFile, name: &str, value: &Value, cwd: &RepoPath) ->
     Ok(plot)
 }
 
-/// `{file: column, file: [column, column]}`; `None` where it is something else.
+/// `{file: column, file: [column, column]}`; `None` for anything else.
 fn fields(files: &[(String, Value)], place: &dyn Fn(&str) -> Result<RepoPath>) -> Option<Result<Vec<Field>>> {
     let mut found = Vec::new();
     for (file, columns) in files {
@@ -221,7 +224,7 @@ fn property(properties: &[(String, Value)], key: &str) -> Option<String> {
     properties.iter().find(|(k, _)| k == key).map(|(_, v)| v.to_text())
 }
 
-/// Everything but the columns; `folder` is that of the pipeline file.
+/// Everything except the columns; `folder` is that of the pipeline file.
 fn style(plot: &mut Definition, properties: &[(String, Value)], folder: &RepoPath) {
     plot.title = property(properties, "title");
     plot.x_label = property(properties, "x_label");
@@ -233,11 +236,11 @@ fn style(plot: &mut Definition, properties: &[(String, Value)], folder: &RepoPat
 }
 
 impl Definition {
-    /// A name that is not built in is that of a template of the project.
+    /// A name that is not built in is a template of the project.
     pub fn draw_with(&mut self, name: &str, folder: &RepoPath) {
         let known = Template::named(name);
         self.template = known.unwrap_or_default();
-        self.own = known.is_none().then(|| Called { name: name.to_string(), folder: folder.clone() });
+        self.own = known.is_none().then(|| TemplateRef { name: name.to_string(), folder: folder.clone() });
     }
 }
 

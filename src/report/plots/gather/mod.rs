@@ -1,28 +1,29 @@
 //! From definitions to data: reads the files of each plot at each revision.
 //!
-//! What cannot be read, or makes no sense, is an error in the report; the other plots are gathered nevertheless. With
-//! several revisions a file that one of them lacks is no error, since files come and go.
+//! An unreadable or invalid plot is an error in the report; the others are gathered nevertheless. With several
+//! revisions, a file that one of them lacks is not an error, since files are added and removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
 use super::define::{Data, Definition, Field, Pair};
-use super::source::{Entry, Source};
-use super::table::{Table, Want, is_table};
+use super::source::{PathContent, PlotSource};
+use super::table::{ColumnKind, Table, is_table};
 use super::template::Template;
-use super::vega::{self, Called, Drawing, Filling, Names};
-use super::{Chart, Column, Content, Image, ImageKind, Plot, Report, Series};
+use super::vega::{self, Names, TemplateRef, TemplateValues, VegaSpec};
+use super::{Chart, Column, Content, Image, ImageKind, Plot, PlotReport, Series};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
-/// A confusion matrix of more classes cannot be read by anybody.
+/// A confusion matrix with more classes is not readable.
 const MOST_CLASSES: usize = 100;
 
-/// The data of `definitions` at each of `sources`. Files are named as from the folder `cwd`.
-pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPath) -> Report {
+/// The data of `definitions` at each of `sources`. Files are named relative to the folder `cwd`.
+pub fn gather(definitions: &[Definition], sources: &[&dyn PlotSource], cwd: &RepoPath) -> PlotReport {
     let revisions = sources.iter().map(|source| source.label().to_string()).collect();
-    let mut work = Gather { sources, cwd, report: Report { revisions, ..Report::default() }, missing: Vec::new() };
+    let mut work =
+        Gather { sources, cwd, report: PlotReport { revisions, ..PlotReport::default() }, missing: Vec::new() };
     for definition in definitions {
         match &definition.data {
             Data::Path { path, x, y } => work.path(definition, path, x.as_deref(), y, false),
@@ -33,22 +34,22 @@ pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPat
 }
 
 struct Gather<'a> {
-    sources: &'a [&'a dyn Source],
+    sources: &'a [&'a dyn PlotSource],
     cwd: &'a RepoPath,
-    report: Report,
-    /// What was said to be missing, by source: what lies inside of it is not said again.
+    report: PlotReport,
+    /// Reported missing folders, by source: files inside them are not reported again.
     missing: Vec<(usize, RepoPath)>,
 }
 
 /// The content of some files at one revision.
 type Files = BTreeMap<RepoPath, Vec<u8>>;
 
-/// The same files, taken apart.
+/// The same files, parsed.
 type Tables<'a> = BTreeMap<&'a RepoPath, Result<Table<'a>>>;
 
 impl Gather<'_> {
-    /// A plot that is a file, or each file of a folder. Within a folder, a folder can only be a link, perhaps in a circle:
-    /// it is passed over.
+    /// A plot of a file, or of each file of a folder. Within a folder, a folder can only be a link, possibly a cycle:
+    /// it is skipped.
     fn path(&mut self, definition: &Definition, path: &RepoPath, x: Option<&str>, y: &[String], within: bool) {
         let mut inside = BTreeSet::new();
         let mut found: Vec<Files> = Vec::new();
@@ -56,17 +57,17 @@ impl Gather<'_> {
         for (n, source) in self.sources.iter().enumerate() {
             let mut files = Files::new();
             match source.read(path) {
-                Ok(Entry::File(bytes)) => {
+                Ok(PathContent::File(bytes)) => {
                     files.insert(path.clone(), bytes);
                 }
-                Ok(Entry::Folder(_)) if within => {}
-                Ok(Entry::Folder(all)) => inside.extend(all.into_iter().filter(|file| is_plot(file.as_str()))),
-                Ok(Entry::Missing) => missing.push(n),
+                Ok(PathContent::Folder(_)) if within => {}
+                Ok(PathContent::Folder(all)) => inside.extend(all.into_iter().filter(|file| is_plot(file.as_str()))),
+                Ok(PathContent::Missing) => missing.push(n),
                 Err(error) => self.fail(error),
             }
             found.push(files);
         }
-        self.tell_missing(path, &missing);
+        self.report_missing(path, &missing);
         for file in inside {
             let one = Definition { id: file.relative_to(self.cwd), title: None, ..definition.clone() };
             self.path(&one, &file, x, y, true);
@@ -95,24 +96,24 @@ impl Gather<'_> {
             let mut missing = Vec::new();
             for (n, source) in self.sources.iter().enumerate() {
                 match source.read(path) {
-                    Ok(Entry::File(bytes)) => {
+                    Ok(PathContent::File(bytes)) => {
                         found[n].insert(path.clone(), bytes);
                     }
-                    Ok(Entry::Missing) => missing.push(n),
-                    Ok(Entry::Folder(_)) => {
+                    Ok(PathContent::Missing) => missing.push(n),
+                    Ok(PathContent::Folder(_)) => {
                         let message = format!("plot `{}`: {path} is a folder, not a file with columns", definition.id);
                         self.fail(Error::usage(message));
                     }
                     Err(error) => self.fail(error),
                 }
             }
-            self.tell_missing(path, &missing);
+            self.report_missing(path, &missing);
         }
         self.chart(definition, pairs, &found);
     }
 
-    /// An error if nobody has it, a note if one of several lacks it.
-    fn tell_missing(&mut self, path: &RepoPath, missing: &[usize]) {
+    /// An error if all revisions lack it, a note if one of several does.
+    fn report_missing(&mut self, path: &RepoPath, missing: &[usize]) {
         let name = path.relative_to(self.cwd);
         if missing.len() == self.sources.len() {
             let error = match self.sources {
@@ -137,7 +138,7 @@ impl Gather<'_> {
         }
     }
 
-    /// One mistake may be in the way of several plots.
+    /// One error may affect several plots.
     fn fail(&mut self, error: Error) {
         if !self.report.errors.iter().any(|known| known.message == error.message) {
             self.report.errors.push(error);
@@ -149,7 +150,7 @@ impl Gather<'_> {
         self.report.plots.push(Plot { id: definition.id.clone(), title, content });
     }
 
-    /// The columns of one file: those named, else the last one, with `x` beside it.
+    /// The columns of one file: the named ones, otherwise the last one, with `x` beside it.
     fn default_pairs(
         &self,
         definition: &Definition,
@@ -166,7 +167,7 @@ impl Gather<'_> {
             let name = path.relative_to(self.cwd);
             let table = Table::open(&name, bytes, definition.header)?;
             if definition.template.is_horizontal() {
-                // The bars are as long as the last column, and named by the first.
+                // The last column has the lengths of the bars, and the first one their names.
                 x = Some(x.map_or_else(|| table.last(), Ok)?);
                 y.push(table.first()?);
             } else {
@@ -179,15 +180,16 @@ impl Gather<'_> {
     fn chart(&mut self, definition: &Definition, pairs: &[Pair], found: &[Files]) {
         let mut series = Vec::new();
         let names = names(pairs, self.cwd);
-        let own = self.own(definition);
-        let wants = if own.is_some() { (Want::Either, Want::Either) } else { wants(definition.template) };
+        let own = self.own_template(definition);
+        let wants =
+            if own.is_some() { (ColumnKind::Either, ColumnKind::Either) } else { column_kinds(definition.template) };
         let fields = Names::of(
             &pairs.iter().map(|pair| pair.x.as_ref().map_or("step", |x| &x.column)).collect::<Vec<_>>(),
             &pairs.iter().map(|pair| pair.y.column.as_str()).collect::<Vec<_>>(),
         );
         let mut rows = Vec::new();
         for (revision, files) in found.iter().enumerate() {
-            // Each file is taken apart once, however many columns are wanted of it.
+            // Each file is parsed once for all of its columns.
             let spelled: Vec<String> = files.keys().map(|path| path.relative_to(self.cwd)).collect();
             let mut tables = Tables::new();
             for (name, (path, bytes)) in spelled.iter().zip(files) {
@@ -233,7 +235,7 @@ impl Gather<'_> {
             for one in &series {
                 lines.push((&one.file, &pairs[one.part].y.column));
             }
-            let filling = Filling {
+            let filling = TemplateValues {
                 title: definition.title.as_deref().unwrap_or(&definition.id),
                 names: fields,
                 x_label: &x_label,
@@ -248,9 +250,9 @@ impl Gather<'_> {
         self.push(definition, Content::Chart(Chart { template, own, x_label, y_label, series }));
     }
 
-    /// The project's own template for a plot, if it is to have one. One that cannot be had is an error, and the plot is
+    /// The project's own template of a plot, if it has one. If it cannot be read, that is an error, and the plot is
     /// drawn as lines.
-    fn own<'d>(&mut self, definition: &'d Definition) -> Option<(&'d Called, Json)> {
+    fn own_template<'d>(&mut self, definition: &'d Definition) -> Option<(&'d TemplateRef, Json)> {
         let called = definition.own.as_ref()?;
         match called.read(self.sources) {
             Ok(template) => Some((called, template)),
@@ -265,10 +267,10 @@ impl Gather<'_> {
     fn fill(
         &mut self,
         definition: &Definition,
-        called: &Called,
+        called: &TemplateRef,
         template: &Json,
-        filling: Filling<'_>,
-    ) -> Option<Drawing> {
+        filling: TemplateValues<'_>,
+    ) -> Option<VegaSpec> {
         match vega::fill(template, filling) {
             Ok((spec, unknown)) => {
                 for anchor in unknown {
@@ -277,7 +279,7 @@ impl Gather<'_> {
                         definition.id, called.name
                     ));
                 }
-                Some(Drawing { name: called.name.clone(), spec })
+                Some(VegaSpec { name: called.name.clone(), spec })
             }
             Err(why) => {
                 let message = format!("plot `{}`: the template {} {why}", definition.id, called.name);
@@ -289,9 +291,14 @@ impl Gather<'_> {
 }
 
 /// The two columns of one series.
-fn columns(definition: &Definition, wants: (Want, Want), pair: &Pair, tables: &Tables<'_>) -> Result<(Column, Column)> {
+fn columns(
+    definition: &Definition,
+    wants: (ColumnKind, ColumnKind),
+    pair: &Pair,
+    tables: &Tables<'_>,
+) -> Result<(Column, Column)> {
     let template = definition.template;
-    let read = |field: &Field, want: Want| -> Result<Column> {
+    let read = |field: &Field, want: ColumnKind| -> Result<Column> {
         match tables.get(&field.file) {
             Some(Ok(table)) => table.column(&field.column, want),
             Some(Err(error)) => Err(error.clone()),
@@ -307,7 +314,7 @@ fn columns(definition: &Definition, wants: (Want, Want), pair: &Pair, tables: &T
             let error = Error::usage(format!("plot `{}`: the template {name} needs an `x`", definition.id));
             return Err(error.hint("name a column with `x` (-x), and another with `y` (-y)"));
         }
-        None if x_want == Want::Words => {
+        None if x_want == ColumnKind::Words => {
             Column::Words { rows: (0..y.len() as u32).collect(), words: (0..y.len()).map(|n| n.to_string()).collect() }
         }
         None => Column::Numbers((0..y.len()).map(|n| n as f64).collect()),
@@ -335,17 +342,17 @@ fn is_plot(name: &str) -> bool {
 }
 
 /// What kind of values a template draws, for x and y.
-fn wants(template: Template) -> (Want, Want) {
+fn column_kinds(template: Template) -> (ColumnKind, ColumnKind) {
     match template {
-        Template::Linear | Template::Simple | Template::Smooth => (Want::Either, Want::Numbers),
-        Template::Scatter | Template::ScatterJitter => (Want::Either, Want::Either),
-        Template::Bar => (Want::Words, Want::Numbers),
-        Template::BarHorizontal | Template::BarHorizontalSorted => (Want::Numbers, Want::Words),
-        Template::Confusion | Template::ConfusionNormalized => (Want::Words, Want::Words),
+        Template::Linear | Template::Simple | Template::Smooth => (ColumnKind::Either, ColumnKind::Numbers),
+        Template::Scatter | Template::ScatterJitter => (ColumnKind::Either, ColumnKind::Either),
+        Template::Bar => (ColumnKind::Words, ColumnKind::Numbers),
+        Template::BarHorizontal | Template::BarHorizontalSorted => (ColumnKind::Numbers, ColumnKind::Words),
+        Template::Confusion | Template::ConfusionNormalized => (ColumnKind::Words, ColumnKind::Words),
     }
 }
 
-/// What tells the pairs apart: their column, their file, or both.
+/// The distinction between the pairs: their column, their file, or both.
 fn names(pairs: &[Pair], cwd: &RepoPath) -> Vec<String> {
     let one_file = pairs.iter().all(|pair| pair.y.file == pairs[0].y.file);
     let one_column = pairs.iter().all(|pair| pair.y.column == pairs[0].y.column);

@@ -6,13 +6,13 @@ use serde_json::{Value as Json, json};
 
 use super::scale::{extent, number};
 use super::spark::spark;
-use super::{Chart, Column, Content, Plot, Report, Series};
+use super::{Chart, Column, Content, Plot, PlotReport, Series};
 
-/// How wide a line of blocks is.
+/// The width of a sparkline.
 const WIDTH: usize = 24;
 
 /// All data, unthinned. Numbers that JSON lacks become null.
-pub fn json(report: &Report) -> Json {
+pub fn json(report: &PlotReport) -> Json {
     let plot = |plot: &Plot| match &plot.content {
         Content::Chart(chart) => json!({
             "id": plot.id,
@@ -58,25 +58,26 @@ pub fn cell(column: &Column, n: usize) -> Json {
     }
 }
 
-/// A whole number without a point, as it most likely was written.
+/// A whole number without a decimal point, as it was most likely written.
 fn plain(number: f64) -> Json {
     if number.fract() == 0.0 && number.abs() < 9e15 { json!(number as i64) } else { json!(number) }
 }
 
-/// One series or picture as a line.
-pub struct Row {
+/// One series or picture in one line.
+pub struct SeriesRow {
     pub plot: String,
-    /// Empty where there is one revision.
+    /// Empty with a single revision.
     pub revision: String,
-    /// Empty where it is the only one.
+    /// Empty for a single series.
     pub name: String,
-    /// Blocks; empty for what is no line.
+    /// A sparkline; empty if it is not a line.
     pub spark: String,
-    /// What there is to say in words.
+    /// The description.
     pub facts: String,
 }
 
-pub fn rows(report: &Report) -> Vec<Row> {
+/// The series and pictures of a report, one per line.
+pub fn rows(report: &PlotReport) -> Vec<SeriesRow> {
     let revision = |n: usize| if report.revisions.len() > 1 { report.revisions[n].clone() } else { String::new() };
     let of_plot = |plot: &Plot| match &plot.content {
         Content::Chart(chart) => {
@@ -84,7 +85,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
         }
         Content::Images(images) => images
             .iter()
-            .map(|image| Row {
+            .map(|image| SeriesRow {
                 plot: plot.title.clone(),
                 revision: revision(image.revision),
                 name: image.file.clone(),
@@ -96,7 +97,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
     report.plots.iter().flat_map(of_plot).collect()
 }
 
-fn of_series(plot: &Plot, chart: &Chart, series: &Series, revision: String) -> Row {
+fn of_series(plot: &Plot, chart: &Chart, series: &Series, revision: String) -> SeriesRow {
     let alone = chart.series.iter().all(|other| other.part == series.part);
     let (spark, facts) = if chart.template.is_confusion() {
         (String::new(), equal(&series.x, &series.y))
@@ -108,7 +109,7 @@ fn of_series(plot: &Plot, chart: &Chart, series: &Series, revision: String) -> R
         }
     };
     let name = if alone { String::new() } else { series.name.clone() };
-    Row { plot: plot.title.clone(), revision, name, spark, facts }
+    SeriesRow { plot: plot.title.clone(), revision, name, spark, facts }
 }
 
 fn range(numbers: &[f64]) -> String {
@@ -121,7 +122,7 @@ fn range(numbers: &[f64]) -> String {
     }
 }
 
-/// In how many rows both say the same: what a confusion matrix has on its diagonal.
+/// The number of rows with equal values: the diagonal of a confusion matrix.
 fn equal(x: &Column, y: &Column) -> String {
     let (Column::Words { rows: xs, words: x }, Column::Words { rows: ys, words: y }) = (x, y) else {
         return String::new();
@@ -133,7 +134,8 @@ fn equal(x: &Column, y: &Column) -> String {
     }
 }
 
-pub fn markdown(report: &Report) -> String {
+/// The report as Markdown.
+pub fn markdown(report: &PlotReport) -> String {
     let several = report.revisions.len() > 1;
     let mut lines = Vec::new();
     let row = |cells: &[&str]| {
@@ -147,7 +149,7 @@ pub fn markdown(report: &Report) -> String {
     };
     lines.push(pick("plot", "revision", "series", "trend", "values"));
     lines.push(pick("---", "---", "---", "---", "---"));
-    for Row { plot, revision, name, spark, facts } in rows(report) {
+    for SeriesRow { plot, revision, name, spark, facts } in rows(report) {
         lines.push(pick(&plot, &revision, &name, &spark, &facts));
     }
     lines.join("\n") + "\n"

@@ -1,4 +1,4 @@
-//! One page of HTML with everything inside.
+//! One self-contained HTML page.
 
 use std::fmt::Write;
 
@@ -8,15 +8,16 @@ use sha2::{Digest, Sha256};
 
 use super::draw::{self, Panel};
 use super::svg::{escape, json_inside_html};
-use super::{Chart, Content, Drawing, Image, Plot, Report, vega};
+use super::{Chart, Content, Image, Plot, PlotReport, VegaSpec, vega};
 
-/// Says that a file is a page of this program, and may be replaced by the next one. Stands in its first kilobyte.
+/// Marks a file as a page of this program, which the next one may replace. Within its first kilobyte.
 pub const GENERATOR: &str = "<meta name=\"generator\" content=\"lockstep plots\">";
 
 const STYLE: &str = include_str!("../page.css");
 const SCRIPT: &str = include_str!("../page.js");
 
-pub fn page(report: &Report) -> String {
+/// The page as HTML.
+pub fn page(report: &PlotReport) -> String {
     let title = match report.revisions.as_slice() {
         [] | [_] => "Plots".to_string(),
         several => format!("Plots: {}", several.join(", ")),
@@ -60,14 +61,14 @@ fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
-fn header(page: &mut String, report: &Report) {
+fn header(page: &mut String, report: &PlotReport) {
     page.push_str("<header>\n<h1>Plots</h1>\n");
     if report.revisions.len() > 1 {
         let keys = report
             .revisions
             .iter()
             .enumerate()
-            .map(|(n, label)| draw::Key { class: format!("c{}", n % draw::COLOURS), label: label.clone() });
+            .map(|(n, label)| draw::LegendEntry { class: format!("c{}", n % draw::COLOURS), label: label.clone() });
         legend(page, &keys.collect::<Vec<_>>());
     } else if let Some(revision) = report.revisions.first() {
         let _ = writeln!(page, "<span class=\"id\">{}</span>", escape(revision));
@@ -75,7 +76,7 @@ fn header(page: &mut String, report: &Report) {
     page.push_str("</header>\n");
 }
 
-fn legend(page: &mut String, keys: &[draw::Key]) {
+fn legend(page: &mut String, keys: &[draw::LegendEntry]) {
     if keys.is_empty() {
         return;
     }
@@ -98,7 +99,7 @@ fn caption(page: &mut String, plot: &Plot) {
     }
 }
 
-fn figure_of_chart(page: &mut String, plot: &Plot, chart: &Chart, report: &Report) {
+fn figure_of_chart(page: &mut String, plot: &Plot, chart: &Chart, report: &PlotReport) {
     let panels = draw::draw(chart, report, &plot.title);
     let class = match (chart.template.is_confusion(), panels.len()) {
         (true, 1) => "square",
@@ -127,8 +128,8 @@ fn figure_of_chart(page: &mut String, plot: &Plot, chart: &Chart, report: &Repor
     page.push_str("</div>\n</figure>\n");
 }
 
-/// What a template of the project draws: its specification, for the script.
-fn figure_of_own(page: &mut String, plot: &Plot, own: &Drawing) {
+/// The specification of a project's template, for the script.
+fn figure_of_own(page: &mut String, plot: &Plot, own: &VegaSpec) {
     page.push_str("<figure class=\"own\">\n");
     caption(page, plot);
     let json = json_inside_html(&own.spec);
@@ -139,8 +140,8 @@ fn figure_of_own(page: &mut String, plot: &Plot, own: &Drawing) {
     );
 }
 
-/// Pictures cannot run scripts here, whatever an SVG has in it: as an `<img>` it is looked at, not executed.
-fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &Report) {
+/// Images in an `<img>` cannot run scripts, whatever an SVG contains.
+fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &PlotReport) {
     let _ = writeln!(page, "<figure class=\"images{}\">", if images.len() > 1 { " wide" } else { "" });
     caption(page, plot);
     page.push_str("</figcaption>\n<div class=\"panels\">\n");
@@ -161,8 +162,8 @@ fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &R
     page.push_str("</div>\n</figure>\n");
 }
 
-/// What is not shown: who reads the page later does not see what was printed.
-fn footer(page: &mut String, report: &Report) {
+/// Omitted plots: a later reader of the page does not see the printed errors.
+fn footer(page: &mut String, report: &PlotReport) {
     let errors = report.errors.iter().map(|error| error.full_message());
     let said: Vec<String> = errors.chain(report.notes.iter().cloned()).collect();
     if said.is_empty() {

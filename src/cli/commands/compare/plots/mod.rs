@@ -13,7 +13,7 @@ use crate::cli::output::{Output, Style};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
-use crate::report::plots::{self, Defined, Overrides, Report, Source, Template};
+use crate::report::plots::{self, DefinedPlots, Overrides, PlotReport, PlotSource, Template};
 
 /// Draw plots of one or more revisions
 #[derive(clap::Args, Debug)]
@@ -204,7 +204,7 @@ fn gather(
     overrides: &Overrides,
     project: &Project,
     out: &Output,
-) -> Result<Report> {
+) -> Result<PlotReport> {
     let mut all = Vec::new();
     let mut errors = Vec::new();
     for (n, snapshot) in snapshots.iter().enumerate() {
@@ -212,14 +212,14 @@ fn gather(
         if !snapshots[..n].iter().any(|other| Rc::ptr_eq(&other.definitions, &snapshot.definitions)) {
             advice::warn_broken_pipelines_of(snapshot, out);
         }
-        let defined: Defined = plots::define(&snapshot.definitions.pipelines, &project.cwd);
+        let defined: DefinedPlots = plots::define(&snapshot.definitions.pipelines, &project.cwd);
         all.push(defined.plots);
         errors.extend(defined.errors);
     }
     let mut definitions = plots::merge(all);
     if !targets.is_empty() {
         let exists = |path: &RepoPath| {
-            snapshots.iter().any(|snapshot| !matches!(snapshot.read(path), Ok(plots::Entry::Missing)))
+            snapshots.iter().any(|snapshot| !matches!(snapshot.read(path), Ok(plots::PathContent::Missing)))
         };
         let seen: Vec<String> = targets.iter().map(|target| project.seen(target)).collect();
         definitions = plots::select(&definitions, &seen, &project.cwd, &exists)?;
@@ -227,13 +227,13 @@ fn gather(
         errors.clear();
     }
     definitions.iter_mut().for_each(|definition| overrides.apply(definition));
-    let sources: Vec<&dyn Source> = snapshots.iter().map(|snapshot| snapshot as &dyn Source).collect();
+    let sources: Vec<&dyn PlotSource> = snapshots.iter().map(|snapshot| snapshot as &dyn PlotSource).collect();
     let mut report = plots::gather(&definitions, &sources, &project.cwd);
     report.errors.splice(0..0, errors);
     Ok(report)
 }
 
-fn print(report: &Report, out: &Output) {
+fn print(report: &PlotReport, out: &Output) {
     for plot in plots::rows(report).chunk_by(|a, b| a.plot == b.plot) {
         out.line(out.paint_out(Style::Bold, &printable(&plot[0].plot)));
         let lines: Vec<[String; 4]> = plot

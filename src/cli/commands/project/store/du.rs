@@ -10,7 +10,7 @@ use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::retention::du::{Line, Options, Usage, usage};
+use crate::retention::du::{PinnedUsage, StoreUsage, UsageOptions, usage};
 
 /// Show the disk usage of the store, by stage and commit
 ///
@@ -42,11 +42,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let mut usage = usage(project, &Options { remote: args.remote.clone(), min_age: args.min_age })?;
+    let mut usage = usage(project, &UsageOptions { remote: args.remote.clone(), min_age: args.min_age })?;
     for trouble in &usage.troubles {
         out.warn(&trouble.message);
     }
-    let is_meant = |line: &Line| {
+    let is_meant = |line: &PinnedUsage| {
         args.targets.is_empty() || args.targets.iter().any(|target| is_target(line, target, &project.cwd))
     };
     if let Some(unknown) = args
@@ -77,31 +77,31 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 /// Does a target select this line: by its stage, its group of stages, its path, or a folder above it?
-fn is_target(line: &Line, target: &str, cwd: &RepoPath) -> bool {
-    let stage = &line.claim.stage;
+fn is_target(line: &PinnedUsage, target: &str, cwd: &RepoPath) -> bool {
+    let stage = &line.pinned.stage;
     let here = if cwd.is_root() { target.to_string() } else { format!("{cwd}/pipeline.yaml:{target}") };
     let is_stage = *stage == here || *stage == target || stage.strip_prefix(&here).is_some_and(|r| r.starts_with('@'));
-    let path = RepoPath::root().join(&line.claim.path);
+    let path = RepoPath::root().join(&line.pinned.path);
     is_stage || path.zip(cwd.join(target)).is_some_and(|(path, target)| path.is_in(&target) || target.is_in(&path))
 }
 
-fn shown(line: &Line, project: &Project) -> [String; 2] {
-    let path = RepoPath::root().join(&line.claim.path);
-    let path = path.map_or_else(|| line.claim.path.clone(), |path| path.relative_to(&project.cwd));
-    [if line.claim.stage == line.claim.path { "data".to_string() } else { line.claim.stage.clone() }, path]
+fn shown(line: &PinnedUsage, project: &Project) -> [String; 2] {
+    let path = RepoPath::root().join(&line.pinned.path);
+    let path = path.map_or_else(|| line.pinned.path.clone(), |path| path.relative_to(&project.cwd));
+    [if line.pinned.stage == line.pinned.path { "data".to_string() } else { line.pinned.stage.clone() }, path]
 }
 
-fn at(line: &Line) -> String {
+fn at(line: &PinnedUsage) -> String {
     if line.remotes.is_empty() { "–".to_string() } else { line.remotes.join(", ") }
 }
 
-fn print_workspace(usage: &Usage, project: &Project, out: &Output) {
+fn print_workspace(usage: &StoreUsage, project: &Project, out: &Output) {
     let mut table = Table::new(["STAGE", "PATH", "SIZE", "ALONE", "AT"]);
     for line in &usage.workspace {
         let [stage, path] = shown(line, project);
         let (held, alone) = match line.is_here {
             true => (text::bytes(line.held), text::bytes(line.alone)),
-            false => (format!("{}, not here", text::bytes(line.claim.pin.size)), String::new()),
+            false => (format!("{}, not here", text::bytes(line.pinned.pin.size)), String::new()),
         };
         table.row([stage, path, held, alone, at(line)]);
     }
@@ -109,7 +109,7 @@ fn print_workspace(usage: &Usage, project: &Project, out: &Output) {
 }
 
 /// Prints earlier versions, a line for each path.
-fn print_earlier(usage: &Usage, project: &Project, out: &Output) {
+fn print_earlier(usage: &StoreUsage, project: &Project, out: &Output) {
     let mut paths: BTreeMap<[String; 2], (usize, u64, usize, u64)> = BTreeMap::new();
     for line in &usage.earlier {
         let sum = paths.entry(shown(line, project)).or_default();
@@ -129,7 +129,7 @@ fn print_earlier(usage: &Usage, project: &Project, out: &Output) {
 }
 
 /// Prints each earlier version.
-fn print_versions(usage: &Usage, project: &Project, out: &Output) {
+fn print_versions(usage: &StoreUsage, project: &Project, out: &Output) {
     if usage.earlier.is_empty() {
         return;
     }
@@ -143,7 +143,7 @@ fn print_versions(usage: &Usage, project: &Project, out: &Output) {
     table.print(false, out);
 }
 
-fn print_totals(usage: &Usage, total: u64, project: &Project, out: &Output) {
+fn print_totals(usage: &StoreUsage, total: u64, project: &Project, out: &Output) {
     let mut rows: Vec<(String, u64, String)> = Vec::new();
     let mut add = |what: &str, bytes: u64, more: String| {
         if bytes > 0 {
@@ -179,7 +179,7 @@ fn print_totals(usage: &Usage, total: u64, project: &Project, out: &Output) {
 }
 
 /// Prints what `store gc` would do with unneeded objects.
-fn free(usage: &Usage) -> String {
+fn free(usage: &StoreUsage) -> String {
     let garbage = &usage.garbage;
     let mut parts = Vec::new();
     if garbage.now > 0 {
@@ -195,12 +195,12 @@ fn free(usage: &Usage) -> String {
     parts.join("; ")
 }
 
-fn as_json(usage: &Usage, project: &Project, is_meant: &dyn Fn(&Line) -> bool) -> Json {
-    let list = |lines: &[Line]| -> Json {
-        let one = |line: &Line| {
+fn as_json(usage: &StoreUsage, project: &Project, is_meant: &dyn Fn(&PinnedUsage) -> bool) -> Json {
+    let list = |lines: &[PinnedUsage]| -> Json {
+        let one = |line: &PinnedUsage| {
             let mut o = json!({
-                "stage": line.claim.stage, "path": line.claim.path, "id": line.claim.pin.id.hex(),
-                "size": line.claim.pin.size, "held": line.held, "here": line.is_here, "remotes": line.remotes,
+                "stage": line.pinned.stage, "path": line.pinned.path, "id": line.pinned.pin.id.hex(),
+                "size": line.pinned.pin.size, "held": line.held, "here": line.is_here, "remotes": line.remotes,
             });
             match &line.commit {
                 Some(commit) => {

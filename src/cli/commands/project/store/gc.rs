@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::path::links::step_back;
 use crate::path::normalise;
 use crate::project::Project;
-use crate::retention::gc::{Lost, Options, Planned, apply, plan};
+use crate::retention::gc::{GcOptions, GcPlan, RemovedPath, apply, plan};
 use crate::retention::remote;
-use crate::retention::{Request, Which, noted};
+use crate::retention::{CommitScope, ScopeRequest, registered_projects};
 use crate::store::gc::GcResult;
 
 /// Remove unneeded objects from the store or a remote
@@ -102,7 +102,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let options = args.options(project)?;
     if args.cloud {
-        let options = remote::Options { request: options.request, remote: options.remote, min_age: options.min_age };
+        let options =
+            remote::RemoteGcOptions { request: options.request, remote: options.remote, min_age: options.min_age };
         let how = gc_remote::Flags { dry: args.dry, force: args.force, json: args.json };
         return gc_remote::run(&options, &how, project, out);
     }
@@ -142,8 +143,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 impl Args {
-    fn options(&self, project: &Project) -> Result<Options> {
-        let which = Which {
+    fn options(&self, project: &Project) -> Result<GcOptions> {
+        let which = CommitScope {
             revs: self.rev.clone(),
             number: self.num,
             all_branches: self.all_branches,
@@ -151,10 +152,10 @@ impl Args {
             all_commits: self.all_commits,
             all_experiments: self.all_experiments,
         };
-        let known: Vec<PathBuf> = noted(project)?.into_iter().map(|user| user.home).collect();
+        let known: Vec<PathBuf> = registered_projects(project)?.into_iter().map(|user| user.home).collect();
         let forgotten = self.forget.iter().map(|path| forgotten(path, project, &known)).collect::<Result<_>>()?;
-        Ok(Options {
-            request: Request { which, skip_unreadable: self.skip_unreadable, forgotten },
+        Ok(GcOptions {
+            request: ScopeRequest { which, skip_unreadable: self.skip_unreadable, forgotten },
             min_age: self.min_age,
             not_in_remote: self.not_in_remote,
             remote: self.remote.clone(),
@@ -175,7 +176,7 @@ fn forgotten(path: &std::path::Path, project: &Project, known: &[PathBuf]) -> Re
     })
 }
 
-fn finish(args: &Args, planned: &Planned, freed: GcResult, out: &Output) -> Result<u8> {
+fn finish(args: &Args, planned: &GcPlan, freed: GcResult, out: &Output) -> Result<u8> {
     if args.json {
         let done = json!({"runs": freed.runs, "files": freed.files, "bytes": freed.bytes, "packs": freed.packs});
         out.json(&json!({"plan": as_json(planned), "freed": done}));
@@ -195,7 +196,7 @@ fn finish(args: &Args, planned: &Planned, freed: GcResult, out: &Output) -> Resu
     Ok(0)
 }
 
-fn print_dry(args: &Args, planned: &Planned, out: &Output) {
+fn print_dry(args: &Args, planned: &GcPlan, out: &Output) {
     if args.json {
         out.json(&json!({"plan": as_json(planned)}));
         return;
@@ -221,7 +222,7 @@ fn print_dry(args: &Args, planned: &Planned, out: &Output) {
 }
 
 /// Prints the unneeded objects that are kept.
-fn print_rest(args: &Args, planned: &Planned, out: &Output) {
+fn print_rest(args: &Args, planned: &GcPlan, out: &Output) {
     let (young, bytes) = planned.plan.young;
     if young > 0 {
         let age = text::age(args.min_age);
@@ -248,11 +249,11 @@ fn print_rest(args: &Args, planned: &Planned, out: &Output) {
 }
 
 /// Lists names, up to a limit.
-fn list(lost: &[Lost]) -> Vec<String> {
+fn list(lost: &[RemovedPath]) -> Vec<String> {
     const SHOWN: usize = 20;
-    let one = |one: &Lost| {
+    let one = |one: &RemovedPath| {
         let of = one.commit.as_ref().map_or("an earlier run".to_string(), |commit| format!("the commit {commit}"));
-        format!("  {} ({}) of {of}", one.claim.path, text::bytes(one.claim.pin.size))
+        format!("  {} ({}) of {of}", one.pinned.path, text::bytes(one.pinned.pin.size))
     };
     let mut lines: Vec<String> = lost.iter().take(SHOWN).map(one).collect();
     if lost.len() > SHOWN {
@@ -261,12 +262,12 @@ fn list(lost: &[Lost]) -> Vec<String> {
     lines
 }
 
-fn as_json(planned: &Planned) -> Json {
-    let lost = |all: &[Lost]| -> Json {
-        let one = |one: &Lost| {
+fn as_json(planned: &GcPlan) -> Json {
+    let lost = |all: &[RemovedPath]| -> Json {
+        let one = |one: &RemovedPath| {
             json!({
-                "path": one.claim.path, "stage": one.claim.stage, "id": one.claim.pin.id.hex(),
-                "size": one.claim.pin.size, "commit": one.commit,
+                "path": one.pinned.path, "stage": one.pinned.stage, "id": one.pinned.pin.id.hex(),
+                "size": one.pinned.pin.size, "commit": one.commit,
             })
         };
         all.iter().map(one).collect::<Vec<_>>().into()

@@ -9,8 +9,8 @@ use crate::cli::output::Output;
 use crate::cli::{signals, text};
 use crate::error::Result;
 use crate::project::Project;
-use crate::remote::gc::apply::Cleaned;
-use crate::retention::remote::{Options, Plan, Unneeded, apply, plan};
+use crate::remote::gc::apply::CleanupResult;
+use crate::retention::remote::{RemoteGcOptions, RemoteGcPlan, Unneeded, apply, plan};
 
 /// The flags of the command.
 pub struct Flags {
@@ -19,7 +19,7 @@ pub struct Flags {
     pub json: bool,
 }
 
-pub fn run(options: &Options, how: &Flags, project: &Project, out: &Output) -> Result<u8> {
+pub fn run(options: &RemoteGcOptions, how: &Flags, project: &Project, out: &Output) -> Result<u8> {
     let planned = plan(project, options)?;
     for error in &planned.unreadable {
         out.warn(&error.message);
@@ -54,7 +54,7 @@ pub fn run(options: &Options, how: &Flags, project: &Project, out: &Output) -> R
     Ok(0)
 }
 
-fn print_plan(planned: &Plan, min_age: Duration, out: &Output) {
+fn print_plan(planned: &RemoteGcPlan, min_age: Duration, out: &Output) {
     let (plan, name) = (&planned.planned.plan, &planned.remote.name);
     let (gone, marked) = planned.planned.bytes();
     if planned.planned.is_empty() && plan.wait.is_empty() {
@@ -82,7 +82,7 @@ fn of_files(bytes: u64) -> String {
 }
 
 /// Prints the unneeded objects that stay for now.
-fn print_rest(planned: &Plan, min_age: Duration, out: &Output) {
+fn print_rest(planned: &RemoteGcPlan, min_age: Duration, out: &Output) {
     let plan = &planned.planned.plan;
     if !plan.wait.is_empty() {
         let at = plan.until + min_age.as_secs();
@@ -114,7 +114,7 @@ fn list(all: &[Unneeded], results: usize, out: &Output) {
     }
 }
 
-fn print_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output) {
+fn print_done(planned: &RemoteGcPlan, cleaned: &CleanupResult, min_age: Duration, out: &Output) {
     let name = &planned.remote.name;
     let rows = cleaned.removed.roots.len() + cleaned.removed.runs.len();
     let files = cleaned.removed.packs.len() + cleaned.removed.objects.len();
@@ -148,7 +148,7 @@ fn print_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output
     print_rest(planned, min_age, out);
 }
 
-fn as_json(planned: &Plan) -> Json {
+fn as_json(planned: &RemoteGcPlan) -> Json {
     let plan = &planned.planned.plan;
     let list = |all: &[Unneeded]| -> Json {
         let one = |one: &Unneeded| {
@@ -169,7 +169,7 @@ fn as_json(planned: &Plan) -> Json {
     })
 }
 
-fn done(cleaned: &Cleaned) -> Json {
+fn done(cleaned: &CleanupResult) -> Json {
     let removed = &cleaned.removed;
     json!({
         "outputs": removed.roots.len(), "runs": removed.runs.len(), "packs": removed.packs.len(),

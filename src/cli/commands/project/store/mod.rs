@@ -145,7 +145,7 @@ fn drop_keys(keys: &[ObjectId], remote: Option<&Remote>, project: &Project) -> R
     // The remote comes first: if it fails, the same command can be repeated.
     let there = match remote {
         Some(remote) => {
-            let known = remote.known()?;
+            let known = remote.catalog()?;
             remote.withdraw(&keys.iter().flat_map(|key| known.runs(key)).map(|run| run.entry).collect())?
         }
         None => 0,

@@ -7,7 +7,9 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::project::Project;
-use crate::retention::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify, verify_remote};
+use crate::retention::verify::{
+    Finding, PinnedBy, ReadSubset, RepairResult, RepairSource, VerifyOptions, VerifyReport, verify, verify_remote,
+};
 use crate::shell;
 
 /// Verify the content of the store or of a remote
@@ -29,7 +31,7 @@ Exit codes: 0 fine, or repaired; 1 something is damaged; 3 there is nothing to v
 pub struct Args {
     /// Read objects: all, a share (1/7), or a random part (10%, 5GiB)
     #[arg(long, value_name = "PART", num_args = 0..=1, require_equals = true)]
-    read_data: Option<Option<Part>>,
+    read_data: Option<Option<ReadSubset>>,
     /// The seed of the random part, to read the same part again [default: the time]
     #[arg(long, value_name = "N", requires = "read_data")]
     seed: Option<u64>,
@@ -45,8 +47,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options =
-        Options { part: args.read_data.map(|part| part.unwrap_or(Part::All)), seed: args.seed, repair: args.repair };
+    let options = VerifyOptions {
+        part: args.read_data.map(|part| part.unwrap_or(ReadSubset::All)),
+        seed: args.seed,
+        repair: args.repair,
+    };
     let progress = Progress::new(out, false);
     let report = match &args.remote {
         Some(name) => verify_remote(project, name.as_deref(), &options, &progress),
@@ -59,18 +64,18 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     } else {
         print_report(&report, &options, out);
     }
-    for error in report.everybody.unreadable.iter().chain(&report.unasked) {
+    for error in report.pins.unreadable.iter().chain(&report.unasked) {
         out.warn(&error.message);
     }
-    Ok(u8::from(!report.is_fine()))
+    Ok(u8::from(!report.is_clean()))
 }
 
-fn print_report(report: &Report, options: &Options, out: &Output) {
+fn print_report(report: &VerifyReport, options: &VerifyOptions, out: &Output) {
     for finding in &report.findings {
         print_finding(finding, report, out);
     }
     let files = files(report);
-    let left = report.findings.iter().filter(|finding| !finding.is_cured()).count();
+    let left = report.findings.iter().filter(|finding| !finding.is_repaired()).count();
     let repaired = report.findings.len() - left;
     out.status(match (left, repaired) {
         (0, 0) => format!("{files}: nothing is damaged"),
@@ -100,14 +105,14 @@ fn print_report(report: &Report, options: &Options, out: &Output) {
     }
     if !report.missing.is_empty() {
         let pins: BTreeSet<_> =
-            report.missing.iter().map(|at| report.everybody.claimed[*at].claim.pin).map(|p| (p.id, p.size)).collect();
+            report.missing.iter().map(|at| report.pins.paths[*at].pinned.pin).map(|p| (p.id, p.size)).collect();
         let bytes = text::bytes(pins.iter().map(|(_, size)| size).sum());
         out.status(format!("{} not here, which is not damage ({bytes})", text::count(pins.len(), "output")));
     }
     hints(report, options, out);
 }
 
-fn files(report: &Report) -> String {
+fn files(report: &VerifyReport) -> String {
     let (bytes, runs) = (text::bytes(report.bytes), text::count(report.runs, "result"));
     let packs = text::count(report.packs, "pack");
     match &report.remote {
@@ -117,15 +122,15 @@ fn files(report: &Report) -> String {
 }
 
 /// Prints the next command to type.
-fn hints(report: &Report, options: &Options, out: &Output) {
-    let left: Vec<&Finding> = report.findings.iter().filter(|finding| !finding.is_cured()).collect();
+fn hints(report: &VerifyReport, options: &VerifyOptions, out: &Output) {
+    let left: Vec<&Finding> = report.findings.iter().filter(|finding| !finding.is_repaired()).collect();
     if left.is_empty() {
         return;
     }
     if let Some(name) = &report.remote {
         match options.repair {
             // The report has said already that the remote is read-only.
-            true if left.iter().all(|finding| finding.cure == Some(Cure::Left)) => {}
+            true if left.iter().all(|finding| finding.outcome == Some(RepairResult::Unrepairable)) => {}
             false => out.hint(format!("upload it again from here: lockstep store verify --remote {name} --repair")),
             true => out.hint(format!("from a clone that has it: lockstep push --again -a -T -r {name}")),
         }
@@ -135,26 +140,27 @@ fn hints(report: &Report, options: &Options, out: &Output) {
         out.hint("restore it from the workspace or a remote: lockstep store verify --repair");
         return;
     }
-    let hurt: BTreeSet<usize> = left.iter().flat_map(|finding| finding.hurts.iter().copied()).collect();
-    let everybody = &report.everybody;
-    let hurt = hurt.iter().map(|at| &everybody.claimed[*at]);
-    let (here, elsewhere): (Vec<&Claimed>, Vec<&Claimed>) =
+    let hurt: BTreeSet<usize> = left.iter().flat_map(|finding| finding.affected.iter().copied()).collect();
+    let everybody = &report.pins;
+    let hurt = hurt.iter().map(|at| &everybody.paths[*at]);
+    let (here, elsewhere): (Vec<&PinnedBy>, Vec<&PinnedBy>) =
         hurt.partition(|claimed| everybody.is_in_workspace(claimed));
-    let (data, made): (Vec<&Claimed>, Vec<&Claimed>) = here.into_iter().partition(|c| c.claim.stage == c.claim.path);
-    let stages: BTreeSet<&str> = made.iter().map(|claimed| claimed.claim.stage.as_str()).collect();
+    let (data, made): (Vec<&PinnedBy>, Vec<&PinnedBy>) =
+        here.into_iter().partition(|c| c.pinned.stage == c.pinned.path);
+    let stages: BTreeSet<&str> = made.iter().map(|claimed| claimed.pinned.stage.as_str()).collect();
     if !stages.is_empty() {
         out.hint(format!("make it again: lockstep repro {}", shell::words(stages)));
     }
     if !data.is_empty() {
-        let names: BTreeSet<&str> = data.iter().map(|claimed| claimed.claim.path.as_str()).collect();
+        let names: BTreeSet<&str> = data.iter().map(|claimed| claimed.pinned.path.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
         out.hint(format!("restore data that no stage makes ({}), then: lockstep commit", few(&names)));
     }
     if let Some((claimed, commit)) = elsewhere.iter().find_map(|claimed| Some((claimed, everybody.commit(claimed)?))) {
         out.hint(format!(
             "{} as another commit has it: git switch --detach {commit}, then lockstep repro {}",
-            claimed.claim.path,
-            shell::word(&claimed.claim.stage)
+            claimed.pinned.path,
+            shell::word(&claimed.pinned.stage)
         ));
     }
 }
@@ -162,24 +168,24 @@ fn hints(report: &Report, options: &Options, out: &Output) {
 /// The number of states and outputs that are printed by name.
 const SHOWN: usize = 5;
 
-fn print_finding(finding: &Finding, report: &Report, out: &Output) {
-    let mark = if finding.is_cured() { Style::Green } else { Style::Red };
+fn print_finding(finding: &Finding, report: &VerifyReport, out: &Output) {
+    let mark = if finding.is_repaired() { Style::Green } else { Style::Red };
     let place = match finding.id {
         Some(id) if finding.place == "nowhere" => format!("object {id}"),
         _ => finding.place.clone(),
     };
     out.line(format!("{}: {}", out.paint_out(mark, &place), finding.problem));
-    for at in finding.hurts.iter().take(SHOWN) {
-        let claimed = &report.everybody.claimed[*at];
-        let claim = &claimed.claim;
+    for at in finding.affected.iter().take(SHOWN) {
+        let claimed = &report.pins.paths[*at];
+        let claim = &claimed.pinned;
         let of = if claim.stage == claim.path { String::new() } else { format!(" of {}", claim.stage) };
-        let names: Vec<&str> = report.everybody.names(claimed).collect();
+        let names: Vec<&str> = report.pins.names(claimed).collect();
         out.line(format!("  needed by {}{of}: {}", claim.path, few(&names)));
     }
-    if finding.hurts.len() > SHOWN {
-        out.line(format!("  and {}", text::count(finding.hurts.len() - SHOWN, "more output")));
+    if finding.affected.len() > SHOWN {
+        out.line(format!("  and {}", text::count(finding.affected.len() - SHOWN, "more output")));
     }
-    if let Some(cure) = &finding.cure {
+    if let Some(cure) = &finding.outcome {
         out.line(format!("  {}", words(cure, finding, report.remote.is_some())));
     }
 }
@@ -192,53 +198,53 @@ fn few(names: &[&str]) -> String {
     }
 }
 
-fn words(cure: &Cure, finding: &Finding, of_remote: bool) -> String {
+fn words(cure: &RepairResult, finding: &Finding, of_remote: bool) -> String {
     match cure {
-        Cure::Aside if finding.hurts.is_empty() => "moved to quarantine: no commit needs it".into(),
-        Cure::Aside => "moved to quarantine, with the results that need it".into(),
-        Cure::Again(_) if of_remote => "repaired: uploaded again from here".into(),
-        Cure::Again(sources) => {
+        RepairResult::Quarantined if finding.affected.is_empty() => "moved to quarantine: no commit needs it".into(),
+        RepairResult::Quarantined => "moved to quarantine, with the results that need it".into(),
+        RepairResult::Restored(_) if of_remote => "repaired: uploaded again from here".into(),
+        RepairResult::Restored(sources) => {
             let names: Vec<String> = sources.iter().map(source).collect();
             format!("repaired: restored from {}", names.join(" and "))
         }
-        Cure::Lost if of_remote => "left: not all of it is here".into(),
-        Cure::Lost => "lost: neither the workspace nor a remote has it".into(),
-        Cure::Left if of_remote => "left: the remote is read-only".into(),
-        Cure::Left => "left: repair it by hand".into(),
+        RepairResult::Lost if of_remote => "left: not all of it is here".into(),
+        RepairResult::Lost => "lost: neither the workspace nor a remote has it".into(),
+        RepairResult::Unrepairable if of_remote => "left: the remote is read-only".into(),
+        RepairResult::Unrepairable => "left: repair it by hand".into(),
     }
 }
 
-fn source(source: &Source) -> String {
+fn source(source: &RepairSource) -> String {
     match source {
-        Source::Pack => "what is whole of the pack".into(),
-        Source::Workspace => "the workspace".into(),
-        Source::Remote(name) => name.clone(),
-        Source::Store => "the store".into(),
+        RepairSource::Pack => "what is whole of the pack".into(),
+        RepairSource::Workspace => "the workspace".into(),
+        RepairSource::Remote(name) => name.clone(),
+        RepairSource::Store => "the store".into(),
     }
 }
 
-fn as_json(report: &Report) -> Json {
+fn as_json(report: &VerifyReport) -> Json {
     let claimed = |at: &usize| -> Json {
-        let claimed = &report.everybody.claimed[*at];
-        let states: Vec<&str> = report.everybody.names(claimed).collect();
-        json!({"stage": claimed.claim.stage, "path": claimed.claim.path, "states": states})
+        let claimed = &report.pins.paths[*at];
+        let states: Vec<&str> = report.pins.names(claimed).collect();
+        json!({"stage": claimed.pinned.stage, "path": claimed.pinned.path, "states": states})
     };
     let finding = |finding: &Finding| -> Json {
-        let from = match &finding.cure {
-            Some(Cure::Again(sources)) => sources.iter().map(name_of).collect(),
+        let from = match &finding.outcome {
+            Some(RepairResult::Restored(sources)) => sources.iter().map(name_of).collect(),
             _ => Vec::new(),
         };
         json!({
             "id": finding.id.map(|id| id.hex()),
             "where": finding.place,
             "problem": finding.problem,
-            "hurts": finding.hurts.iter().map(claimed).collect::<Vec<_>>(),
-            "repaired": finding.cure.as_ref().map(|_| finding.is_cured()),
+            "hurts": finding.affected.iter().map(claimed).collect::<Vec<_>>(),
+            "repaired": finding.outcome.as_ref().map(|_| finding.is_repaired()),
             "from": from,
         })
     };
     let missing = |at: &usize| -> Json {
-        let claim = &report.everybody.claimed[*at].claim;
+        let claim = &report.pins.paths[*at].pinned;
         let mut one = claimed(at);
         one["id"] = claim.pin.id.hex().into();
         one["size"] = claim.pin.size.into();
@@ -257,7 +263,7 @@ fn as_json(report: &Report) -> Json {
         "missing": report.missing.iter().map(missing).collect::<Vec<_>>(),
         "newer": report.newer,
         "dropped": report.dropped,
-        "unreadable": messages(&report.everybody.unreadable),
+        "unreadable": messages(&report.pins.unreadable),
         "failed": messages(&report.unasked),
     })
 }
@@ -266,11 +272,11 @@ fn messages(errors: &[Error]) -> Vec<&str> {
     errors.iter().map(|error| error.message.as_str()).collect()
 }
 
-fn name_of(source: &Source) -> String {
+fn name_of(source: &RepairSource) -> String {
     match source {
-        Source::Pack => "pack".into(),
-        Source::Workspace => "workspace".into(),
-        Source::Remote(name) => format!("remote {name}"),
-        Source::Store => "store".into(),
+        RepairSource::Pack => "pack".into(),
+        RepairSource::Workspace => "workspace".into(),
+        RepairSource::Remote(name) => format!("remote {name}"),
+        RepairSource::Store => "store".into(),
     }
 }
