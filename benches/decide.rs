@@ -17,8 +17,8 @@ use lockstep::lock::{key, manifest};
 use lockstep::path::RepoPath;
 use lockstep::pipeline::graph;
 use lockstep::pipeline::load::load;
+use lockstep::plan::reasons::{Facts, entry, judge};
 use lockstep::project::{Project, Surroundings};
-use lockstep::run::fresh::{Facts, entry, judge};
 use lockstep::store::{ObjectId, Pin};
 
 fn main() {
@@ -87,7 +87,7 @@ fn open(root: &std::path::Path) -> Project {
         home: None,
         user: |_| "t".into(),
         settings: Vec::new(),
-        stop: lockstep::event::Stop::never(),
+        stop: lockstep::event::StopSignal::never(),
     })
     .unwrap()
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use lockstep::event::Silent;
 use lockstep::path::RepoPath;
 use lockstep::store::pack::format::PackWriter;
-use lockstep::store::{LinkTypes, NoRules, ObjectId, ObjectKind, Place, StatIndex, Store, WritableArea, restore};
+use lockstep::store::{LinkTypes, NoRules, ObjectId, ObjectKind, StatIndex, Store, TrackedPath, WritableArea, restore};
 
 const ROUNDS: usize = 5;
 
@@ -37,8 +37,8 @@ fn in_and_out(top: &Path, files: usize, bytes: usize) {
         fs::write(folder.join(format!("{i:06}")), content).unwrap();
     }
     let index = StatIndex::open(&top.join("index"), top, true);
-    let place = Place::from(RepoPath::root().join("data").unwrap());
-    let pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap().unwrap();
+    let place = TrackedPath::from(RepoPath::root().join("data").unwrap());
+    let pin = index.scan(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap().unwrap();
     let mut times: [Vec<f64>; 4] = Default::default();
     for round in 0..ROUNDS {
         run("sync", top);

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use lockstep::event::Silent;
 use lockstep::path::RepoPath;
-use lockstep::store::{LinkTypes, NoRules, Place, StatIndex, Store};
+use lockstep::store::{LinkTypes, NoRules, StatIndex, Store, TrackedPath};
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
@@ -40,11 +40,11 @@ fn looks(scratch: &Path, files: usize) {
     for line in ["init -q", "add -A", "-c user.name=b -c user.email=b@x commit -qm x"] {
         run(&format!("git {line}"), &top);
     }
-    let places = ["data", "out"].map(|p| Place::from(RepoPath::root().join(p).unwrap()));
+    let places = ["data", "out"].map(|p| TrackedPath::from(RepoPath::root().join(p).unwrap()));
     let file = top.join(".git/lockstep-index");
     let look = || {
         let index = StatIndex::open(&file, &top, true);
-        let pins = index.look(&places, &NoRules, &Silent);
+        let pins = index.scan(&places, &NoRules, &Silent);
         index.save().unwrap();
         assert!(pins.iter().all(|p| p.as_ref().is_ok_and(|p| p.unwrap().files == Some(files as u64))));
     };
@@ -72,9 +72,9 @@ fn big_file(scratch: &Path, mib: usize) {
         // Disks with a budget for bursts must not charge one for the other.
         run("sync && sleep 10", &top);
         let index = StatIndex::open(&top.join(format!("index{round}")), &top, true);
-        let place = Place::from(RepoPath::root().join("big").unwrap());
+        let place = TrackedPath::from(RepoPath::root().join("big").unwrap());
         let mut pin = None;
-        let hash = time(|| pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap());
+        let hash = time(|| pin = index.scan(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap());
         let store = Store::open(&top.join(format!("store{round}")), LinkTypes::default());
         let stored = time(|| {
             let mut batch = store.batch();

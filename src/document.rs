@@ -1,11 +1,12 @@
-//! Reading documents: files that are read whole, for what they say (pipelines, locks, settings, ignore rules, params,
-//! metrics, plots, templates).
+//! Reads documents: files that are read whole and parsed (pipelines, locks, settings, ignore rules, params, metrics,
+//! plots, templates).
 //!
-//! Two rules hold for all of them. Only a regular file is read, and only up to [`MOST`] bytes: a FIFO would be waited
-//! for, and `/dev/zero` has no end. And a document of a repository lies in it: a path or a symlink that leads out, or
-//! into Git's own folder, is an error ([`Bounds`]), since what a document says is printed, recorded and published.
+//! Two rules apply to all of them. Only a regular file is read, and only up to [`MOST`] bytes: a read of a FIFO would
+//! block, and `/dev/zero` has no end. And a document of a repository is inside it: a path or a symlink that leads out,
+//! or into Git's own folder, is an error ([`Bounds`]), since the content of a document is printed, recorded and
+//! published.
 //!
-//! Data is hashed, not read: it has no largest size, and a dep may lie anywhere.
+//! Data is hashed, not read: it has no size limit, and a dep may be anywhere.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -17,17 +18,17 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::path::names::{Owner, owner_of};
 
-/// No document is larger.
+/// The size limit of a document.
 pub const MOST: u64 = 256 << 20;
 
-/// Where the documents of a repository may lie.
+/// Where the documents of a repository may be.
 #[derive(Clone, Debug)]
 pub struct Bounds {
     /// The root of the repository: absolute, without symlinks.
     top: PathBuf,
-    /// Git's folders, wherever they lie.
+    /// Git's folders.
     git: Vec<PathBuf>,
-    /// Where a checkout may link to: the objects of the store.
+    /// The target folder of links in a checkout: the objects of the store.
     objects: Option<PathBuf>,
 }
 
@@ -42,9 +43,9 @@ impl Bounds {
         }
     }
 
-    /// The bytes of a file of the repository; `None` if there is none.
+    /// The bytes of a file of the repository; `None` if it does not exist.
     ///
-    /// Errors (usage): it leads out of the repository, it is no regular file, it is too large.
+    /// Errors (usage): it leads out of the repository, it is not a regular file, it is too large.
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
         match self.find(path)? {
             Some(real) => read_as(&real, path.strip_prefix(&self.top).unwrap_or(path), MOST),
@@ -52,11 +53,11 @@ impl Bounds {
         }
     }
 
-    /// Where a path of the repository really is; `None` if nothing is there.
+    /// The real path of a path of the repository; `None` if it does not exist.
     ///
     /// Errors (usage): it leads out of the repository.
     pub fn find(&self, path: &Path) -> Result<Option<PathBuf>> {
-        // Asked first: to find out where a path really is takes a look at each folder on the way.
+        // Checked first: resolving a real path stats each folder on the way.
         if fs::symlink_metadata(path).is_err_and(|e| is_absent(&e)) {
             return Ok(None);
         }
@@ -75,10 +76,10 @@ impl Bounds {
         }
     }
 
-    /// Why a path without symlinks is no place for a document of the repository.
+    /// The reason why a path without symlinks is outside the allowed folders.
     pub fn outside(&self, real: &Path) -> Option<&'static str> {
         let place = self.foreign(real)?;
-        // Asked last: the store may have been made meanwhile.
+        // Resolved last: the store may have been created since.
         let objects = self.objects.as_ref().and_then(|objects| fs::canonicalize(objects).ok());
         if objects.is_some_and(|objects| real.starts_with(objects)) { None } else { Some(place) }
     }
@@ -86,28 +87,28 @@ impl Bounds {
     fn foreign(&self, real: &Path) -> Option<&'static str> {
         let Ok(below) = real.strip_prefix(&self.top) else { return Some("outside of the repository") };
         let is_own = |name: &OsStr| matches!(owner_of(name.as_bytes()), Some(Owner::Git | Owner::Lockstep));
-        // A worktree may lie inside of Git's folder.
+        // A worktree may be inside Git's folder.
         let mut git = self.git.iter().filter(|git| **git != self.top && git.starts_with(&self.top));
         let is_in_git = below.iter().any(is_own) || git.any(|git| real.starts_with(git));
         is_in_git.then_some("in a folder that belongs to Git or lockstep itself")
     }
 }
 
-/// The bytes of a file that the user named, wherever it is, up to `most` of them; `None` if there is none.
+/// The bytes of a file that the user named, in any folder, up to `most` of them; `None` if it does not exist.
 ///
-/// Errors (usage): it is no regular file, it is too large.
+/// Errors (usage): it is not a regular file, it is too large.
 pub fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
     read_as(path, path, most)
 }
 
-/// The text of a file that the user named; `None` if there is none.
+/// The text of a file that the user named; `None` if it does not exist.
 pub fn read_text(path: &Path, most: u64) -> Result<Option<String>> {
     let Some(bytes) = read(path, most)? else { return Ok(None) };
     let text = String::from_utf8(bytes);
     text.map(Some).map_err(|_| Error::usage(format!("{} is not UTF-8", path.display())))
 }
 
-/// What the system tells under `/proc`; `None` where it does not.
+/// The text of a file below `/proc`; `None` if the system has no such file.
 pub fn read_system_text(path: &Path) -> Option<String> {
     let mut text = String::new();
     open(path).ok()?.take(16 << 20).read_to_string(&mut text).ok()?;
@@ -119,7 +120,7 @@ fn read_as(path: &Path, shown: &Path, most: u64) -> Result<Option<Vec<u8>>> {
         Ok(file) => file,
         Err(e) if is_absent(&e) => return Ok(None),
         Err(e) if is_special(&e) => {
-            return Err(Error::usage(format!("{} is not read: it is no regular file", shown.display()))
+            return Err(Error::usage(format!("{} is not read: it is not a regular file", shown.display()))
                 .hint("put a file there, or name another one"));
         }
         Err(e) => return Err(Error::io("read", shown, e)),
@@ -134,12 +135,12 @@ fn read_as(path: &Path, shown: &Path, most: u64) -> Result<Option<Vec<u8>>> {
     }
     let mut bytes = Vec::with_capacity(length as usize + 1);
     file.take(most + 1).read_to_end(&mut bytes).map_err(|e| Error::io("read", shown, e))?;
-    // It grew meanwhile, or the system does not tell how long it is.
+    // It grew during the read, or the system does not report its size.
     if bytes.len() as u64 > most { Err(large()) } else { Ok(Some(bytes)) }
 }
 
-/// Opens a regular file for reading. Anything else is refused before it is opened, and nothing is waited for if it takes
-/// the file's place meanwhile.
+/// Opens a regular file for reading. Anything else is refused before it is opened; if a FIFO takes the place of the
+/// file, the call does not block.
 pub fn open(path: &Path) -> io::Result<File> {
     must_be_regular(&fs::metadata(path)?)?;
     let file = File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)?;
@@ -147,7 +148,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The same for a file that is behind no symlink of this name; folders above it may be.
+/// The same, but refuses a symlink at the path itself; folders above it may be symlinks.
 pub fn open_unlinked(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
     let opened = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
@@ -161,7 +162,7 @@ fn must_be_regular(meta: &Metadata) -> io::Result<()> {
         return Ok(());
     }
     let kind = if meta.is_dir() { ErrorKind::IsADirectory } else { ErrorKind::Unsupported };
-    let text = if meta.is_dir() { "it is a folder" } else { "it is no regular file" };
+    let text = if meta.is_dir() { "it is a folder" } else { "it is not a regular file" };
     Err(io::Error::new(kind, text))
 }
 
@@ -237,7 +238,7 @@ mod tests {
             ("f/below", "none".to_string()),
             ("d/dangling", "none".to_string()),
             ("d", "cannot read d: it is a folder".to_string()),
-            ("fifo", "fifo is not read: it is no regular file".to_string()),
+            ("fifo", "fifo is not read: it is not a regular file".to_string()),
             ("d/out", out("d/out", "ROOT/secret", outside)),
             ("twice", out("twice", "ROOT/secret", outside)),
             ("../secret", out("../secret", "ROOT/secret", outside)),
@@ -260,10 +261,10 @@ mod tests {
         fs::write(&path, "12345678").unwrap();
         assert_eq!(read(&path, 8).unwrap().unwrap(), b"12345678");
         assert!(read(&path, 7).unwrap_err().message.ends_with("f is larger than 7 bytes, too large to be read whole"));
-        // A sparse file costs nothing to make.
+        // A sparse file costs nothing to create.
         File::options().write(true).open(&path).unwrap().set_len(MOST + 1).unwrap();
         assert!(read(&path, MOST).unwrap_err().message.contains("256 MiB"));
         assert_eq!(read(&dir.path().join("gone"), 8).unwrap(), None);
-        assert!(read(Path::new("/dev/zero"), 8).unwrap_err().message.contains("no regular file"));
+        assert!(read(Path::new("/dev/zero"), 8).unwrap_err().message.contains("not a regular file"));
     }
 }

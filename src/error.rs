@@ -1,14 +1,15 @@
-//! What can go wrong, told so that a person can act: what, where, why, and what to type next.
+//! Errors that the user can act on: what failed, where, why, and what to type next.
 //!
-//! The kind fixes the exit code (see [`Kind::exit_code`]); the message names the path or the stage; causes say why;
-//! hints say what to type. A typed variant exists only where code branches on it.
+//! The kind determines the exit code (see [`Kind::exit_code`]); the message names the path or the stage; causes give
+//! the reason; hints say what to type. A typed variant exists only where code branches on it.
 
 use std::fmt;
 use std::path::Path;
 
+/// The result of a fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure it is. Several failures of one command give the lowest exit code above 0.
+/// The kind of a failure. Several failures of one command give the lowest exit code above 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A check (`status --quiet`, `repro --locked`, `verify`) found differences.
@@ -19,19 +20,20 @@ pub enum Kind {
     Missing,
     /// A remote failed.
     Remote,
-    /// Another process holds what is needed.
+    /// Another process holds a lock that is needed.
     Busy,
     /// A stage failed.
     Stage,
     /// The file system refused: disk full, permission, read-only.
     Io,
-    /// Ended by a signal, whose number this is.
+    /// Ended by a signal, with its number.
     Signal(i32),
-    /// A promise of this program to itself is broken.
+    /// An internal error: a violated assumption of this program.
     Bug,
 }
 
 impl Kind {
+    /// The exit code of the process; 128 + n for signal n.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Check => 1,
@@ -47,6 +49,7 @@ impl Kind {
     }
 }
 
+/// A failure, with all that the user needs to act on it.
 #[derive(Debug, Clone)]
 pub struct Error {
     pub kind: Kind,
@@ -55,24 +58,27 @@ pub struct Error {
     pub message: String,
     /// Further lines: the excerpt of a file, more mistakes of the same kind.
     pub lines: Vec<String>,
-    /// Why, from the nearest cause to the furthest.
+    /// The reasons, from the nearest cause to the furthest.
     pub causes: Vec<String>,
     /// What to type or do next.
     pub hints: Vec<String>,
-    /// The remote that the user has to trust before this can be done: a terminal may ask.
+    /// The remote that the user has to trust before this is possible: a terminal may ask.
     pub untrusted: Option<Box<String>>,
 }
 
 impl Error {
+    /// An error with only a kind and a message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
         let (lines, causes, hints) = (Vec::new(), Vec::new(), Vec::new());
         Error { kind, message: message.into(), lines, causes, hints, untrusted: None }
     }
 
+    /// An error of kind [`Kind::Usage`].
     pub fn usage(message: impl Into<String>) -> Error {
         Error::new(Kind::Usage, message)
     }
 
+    /// An error of kind [`Kind::Missing`].
     pub fn missing(message: impl Into<String>) -> Error {
         Error::new(Kind::Missing, message)
     }
@@ -98,12 +104,13 @@ impl Error {
         std::iter::once(&self.message).chain(&self.lines).map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
+    /// Adds a cause.
     pub fn because(mut self, cause: impl fmt::Display) -> Error {
         self.causes.push(cause.to_string());
         self
     }
 
-    /// Another error is the cause: its message, its causes and its hints.
+    /// Adds another error as the cause: its message, its causes and its hints.
     pub fn because_of(mut self, other: Error) -> Error {
         self.causes.push(other.message);
         self.causes.extend(other.causes);
@@ -111,13 +118,14 @@ impl Error {
         self
     }
 
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hints.push(hint.into());
         self
     }
 }
 
-/// The system's own words, without Rust's `(os error 28)`.
+/// The system's message, without Rust's `(os error 28)`.
 fn plain(e: &std::io::Error) -> String {
     let text = e.to_string();
     match text.find(" (os error") {

@@ -1,10 +1,10 @@
-//! Text from elsewhere (names, paths, values, messages of other programs), made harmless for the place where it is
-//! shown: a terminal, the log of a CI system, JSON, Markdown.
+//! Escapes foreign text (names, paths, values, messages of other programs) for the medium in which it is shown: a
+//! terminal, the log of a CI system, JSON, Markdown.
 //!
-//! Terminals and logs are served by `cli/output.rs` alone, which calls [`line`] for everything that it writes.
+//! Only `cli/output.rs` writes to terminals and logs; it calls [`line`] for everything that it writes.
 
-/// Characters that move a cursor, begin a line, turn the direction of writing, or have no width: text with them is not
-/// what it looks like. The joiners of words in Arabic, Indic scripts and emoji (U+200C, U+200D) stay.
+/// Characters that move a cursor, begin a line, change the direction of writing, or have no width: text with them does
+/// not show its content. The joiners of words in Arabic, Indic scripts and emoji (U+200C, U+200D) stay.
 fn is_harmful(c: char) -> bool {
     let has_no_width = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
@@ -27,9 +27,9 @@ pub fn text(text: &str) -> String {
     shown
 }
 
-/// The text as a line, or as a part of one (`begins` says whether the line begins with it). CI systems find commands in
-/// what is written: GitHub at the beginning of a line (`::error::`, also after blanks) and, like Azure and TeamCity,
-/// behind `##` anywhere (`##[error]`, `##vso[…]`). One character of such a mark is escaped.
+/// The text as a line, or as a part of one (`begins`: is it at the beginning of the line?). CI systems find commands in
+/// output: GitHub at the beginning of a line (`::error::`, also after blanks) and, like Azure and TeamCity, after `##`
+/// anywhere (`##[error]`, `##vso[…]`). One character of such a mark is escaped.
 pub fn line(part: &str, begins: bool) -> String {
     let mut shown = text(part);
     let blanks = shown.len() - shown.trim_start().len();
@@ -39,11 +39,11 @@ pub fn line(part: &str, begins: bool) -> String {
     hide_commands(&shown, "\\u{23}").unwrap_or(shown)
 }
 
-/// JSON without harmful characters; what it says stays the same.
+/// JSON without harmful characters and with the same meaning.
 pub fn json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
-        // Serde escapes C0 itself: those that are left are the line ends between values.
+        // Serde escapes C0 itself: the ones left are the line ends between values.
         if c != '\n' && is_harmful(c) {
             let mut units = [0; 2];
             shown.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
@@ -70,7 +70,7 @@ fn hide_commands(text: &str, hash: &str) -> Option<String> {
     shown.map(|shown| shown + &text[copied..])
 }
 
-/// A Markdown code span on one line, with a fence that its text does not have. At most 200 characters.
+/// A Markdown code span on one line, with a fence that does not occur in its text. At most 200 characters.
 pub fn code_span(span: &str) -> String {
     let span: String = text(span).chars().take(200).collect();
     let span = span.trim();
@@ -78,19 +78,19 @@ pub fn code_span(span: &str) -> String {
         return String::new();
     }
     let fence = "`".repeat(longest_run(span) + 1);
-    // A backtick at an end needs a space, which Markdown takes away again.
+    // A backtick at an end needs a space, which Markdown removes again.
     let pad = if span.starts_with('`') || span.ends_with('`') { " " } else { "" };
     format!("{fence}{pad}{span}{pad}{fence}")
 }
 
-/// A code span in a table, where a bar ends the cell even in code. A backslash hides it, unless another one stands
-/// before that: then nothing does, and a similar character has to do.
+/// A code span in a table, where a bar ends the cell even in code. A backslash escapes it, unless another one precedes
+/// that: then a similar character is used, since nothing escapes it.
 pub fn code_cell(cell: &str) -> String {
     let span = code_span(cell);
     span.replace('|', if span.contains('\\') { "¦" } else { "\\|" })
 }
 
-/// The text of a Markdown table's cell: as it is if Markdown leaves it as it is, else as a code span.
+/// The text of a Markdown table's cell: unchanged if Markdown does not change it, else a code span.
 pub fn markdown_cell(cell: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_.,:%-+/()[]=–→…".contains(c) || ('▁'..='█').contains(&c);
     let is_word = |word: &str| {

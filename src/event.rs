@@ -1,36 +1,36 @@
-//! What a long task tells the world, and the one thing that the world tells it: to end. The work emits events; only the
-//! counter (`cli`) shows them.
+//! Events of a long task, and its stop signal. The work emits events; only the counter (`cli`) shows them.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
-/// Is the work to end? Asked by those who wait for a network: whatever else they do is short.
+/// Should the work stop? Checked by code that waits for a network or a lock: all other work is short.
 #[derive(Clone, Copy, Debug)]
-pub struct Stop(&'static AtomicI32);
+pub struct StopSignal(&'static AtomicI32);
 
-impl Stop {
-    /// By a number that becomes that of a signal when the user wants an end; more bits say how much.
-    pub fn by(signal: &'static AtomicI32) -> Stop {
-        Stop(signal)
+impl StopSignal {
+    /// The signal number is in the lower bits of `signal` once the user interrupts; further bits count interrupts.
+    pub fn from_flag(signal: &'static AtomicI32) -> StopSignal {
+        StopSignal(signal)
     }
 
-    /// Nobody can ask for an end.
-    pub fn never() -> Stop {
+    /// A stop signal that is never set.
+    pub fn never() -> StopSignal {
         static NEVER: AtomicI32 = AtomicI32::new(0);
-        Stop(&NEVER)
+        StopSignal(&NEVER)
     }
 
     /// The number of the signal.
-    pub fn asked(&self) -> Option<i32> {
+    pub fn signal(&self) -> Option<i32> {
         Some(self.0.load(Ordering::SeqCst) & 0x7f).filter(|number| *number != 0)
     }
 
+    /// Errors: [`Kind::Signal`] if the user interrupted.
     pub fn check(&self) -> Result<()> {
-        match self.asked() {
+        match self.signal() {
             Some(number) => Err(Error::new(Kind::Signal(number), "interrupted")
-                .hint("run the same command again: what has arrived is kept and goes no second time")),
+                .hint("run the same command again: transferred files are kept and not transferred again")),
             None => Ok(()),
         }
     }
@@ -41,27 +41,28 @@ pub trait Sink: Sync {
     fn event(&self, event: Event<'_>);
 }
 
-/// Nobody listens.
+/// Ignores all events.
 pub struct Silent;
 
 impl Sink for Silent {
     fn event(&self, _: Event<'_>) {}
 }
 
+/// An event of a task.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// Bytes are about to be hashed, stored or restored: `total` more to do under this label.
+    /// Bytes will be hashed, stored or restored: `total` more under this label.
     WorkPlanned {
-        doing: Doing,
+        doing: Activity,
         bytes: u64,
     },
-    /// That many bytes more are done.
+    /// The number of bytes that are done in addition.
     WorkDone {
-        doing: Doing,
+        doing: Activity,
         bytes: u64,
     },
-    /// How many stages the run will look at.
+    /// The number of stages that the run will check.
     RunStarted {
         stages: usize,
     },
@@ -75,11 +76,11 @@ pub enum Event<'a> {
         stage: &'a str,
         line: &'a [u8],
     },
-    /// What the only stage that runs wrote, as it came: perhaps half a line, or keys of a terminal.
+    /// The raw output of the only running stage: it may be half a line, or control sequences of a terminal.
     StageBytes {
         bytes: &'a [u8],
     },
-    /// The commands of a stage ended, well or not; its outputs are looked at next.
+    /// The commands of a stage ended, with or without success; its outputs are hashed next.
     CommandsOver {
         stage: &'a str,
     },
@@ -88,7 +89,7 @@ pub enum Event<'a> {
         result: StageResult,
         seconds: f64,
     },
-    /// Something that the user should know, in full sentences.
+    /// A note for the user, in full sentences.
     Note {
         text: &'a str,
     },
@@ -106,8 +107,9 @@ pub enum Event<'a> {
     },
 }
 
+/// The kind of work whose bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum Activity {
     Hashing,
     Storing,
     Restoring,
@@ -117,6 +119,7 @@ pub enum Doing {
     Verifying,
 }
 
+/// The result of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageResult {
     Ran,

@@ -1,12 +1,12 @@
-//! Locks on files and folders: the one way to wait for another process.
+//! Locks on files and folders: the only way to wait for another process.
 //!
-//! A wait says which process it is for once it has taken a moment, ends when the user wants an end, and ends after
+//! A wait reports the process that holds the lock after a short time, ends when the user interrupts, and ends after
 //! `--wait` with [`Kind::Busy`] and the name of the holder. The kernel releases a lock when its process ends.
 //!
-//! A lock belongs to an open file, so a thread that asks twice would wait for itself. This process therefore knows which
-//! of its threads holds which lock, and such a request is an error at once ([`Kind::Bug`]).
+//! A lock belongs to an open file, so a thread that requests it twice would wait for itself. This process therefore
+//! records which of its threads holds which lock, and such a request is an error at once ([`Kind::Bug`]).
 //!
-//! The holder's name comes from the system's table of locks. Where that says nothing (another machine on a network file
+//! The holder's name comes from the system's table of locks. If that lacks it (another machine on a network file
 //! system, a system without the table), it comes from the text that an exclusive holder writes into its lock file.
 
 use std::collections::HashMap;
@@ -32,31 +32,32 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// `--wait` of the command line.
 static LIMIT: OnceLock<Duration> = OnceLock::new();
 
-/// Sets the end of every wait of this process. To be called once, before the work begins.
+/// Sets the limit of every wait of this process. Called once, before the work begins.
 pub fn set_limit(limit: Duration) {
     let _ = LIMIT.set(limit);
 }
 
+/// The mode of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Shared,
     Exclusive,
 }
 
-/// How a lock is waited for.
+/// The parameters of a wait for a lock.
 pub struct Wait<'a> {
-    /// What the holder does with it, after its name: `is working in this workspace`.
+    /// The activity of the holder, after its name: `is working in this workspace`.
     pub busy: &'a str,
-    /// The end of the wait where the user gave no `--wait`; `None`: no end.
+    /// The limit of the wait if the user gave no `--wait`; `None`: no limit.
     pub usual: Option<Duration>,
-    /// The number of the signal by which the user asks for an end.
+    /// The number of the signal with which the user interrupted.
     pub signal: &'a dyn Fn() -> Option<i32>,
     pub sink: &'a dyn Sink,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug)]
-pub enum Answer {
+pub enum LockResult {
     Locked(FileLock),
     /// The file system refuses locks.
     NoLocks(File, io::Error),
@@ -68,11 +69,11 @@ pub struct FileLock {
     file: File,
     key: (u64, u64),
     mode: Mode,
-    /// Does the file hold this process's name?
+    /// Does the file hold the name of this process?
     is_named: bool,
 }
 
-/// What this process holds: by device and inode, the thread, the mode and how often.
+/// The locks of this process: by device and inode, the thread, the mode and the count.
 type Table = HashMap<(u64, u64), Vec<(ThreadId, Mode)>>;
 
 fn table() -> MutexGuard<'static, Table> {
@@ -80,7 +81,8 @@ fn table() -> MutexGuard<'static, Table> {
     TABLE.get_or_init(Mutex::default).lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Opens a lock file, for those alone who may write to its folder: any other user who may read it could hold it for ever.
+/// Opens a lock file that only users with write access to its folder can open: any other user who can read it could
+/// hold it for ever.
 pub fn open(path: &Path) -> io::Result<File> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mode = mode_within(&folder.metadata()?);
@@ -95,7 +97,7 @@ pub fn mode_within(folder: &Metadata) -> u32 {
     0o600 | writers | writers << 1
 }
 
-/// Gives a lock file its mode, if it is this user's.
+/// Gives a lock file its mode, if it belongs to this user.
 pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     let meta = file.metadata()?;
     if meta.mode() & 0o777 != mode && meta.uid() == rustix::process::geteuid().as_raw() {
@@ -104,25 +106,25 @@ pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// May users who may not write to its folder read it?
+/// Can users without write access to its folder read it?
 pub fn is_open_to_others(file: &File) -> bool {
     file.metadata().is_ok_and(|meta| meta.mode() & 0o044 & !(meta.mode() << 1) != 0)
 }
 
 /// Locks an open file or folder.
 ///
-/// Errors: [`Kind::Busy`] when the wait is over, [`Kind::Signal`] when the user wants an end, [`Kind::Bug`] if this very
-/// thread holds the lock.
-pub fn lock(file: File, mode: Mode, wait: &Wait) -> Result<Answer> {
+/// Errors: [`Kind::Busy`] when the wait times out, [`Kind::Signal`] when the user interrupts, [`Kind::Bug`] if this
+/// thread holds the lock already.
+pub fn lock(file: File, mode: Mode, wait: &Wait) -> Result<LockResult> {
     let limit = LIMIT.get().copied().or(wait.usual);
     lock_within(file, mode, wait, limit)
 }
 
-/// The same with an end of its own.
-pub fn lock_within(mut file: File, mode: Mode, wait: &Wait, limit: Option<Duration>) -> Result<Answer> {
+/// The same with its own limit.
+pub fn lock_within(mut file: File, mode: Mode, wait: &Wait, limit: Option<Duration>) -> Result<LockResult> {
     let key = match file.metadata() {
         Ok(meta) => (meta.dev(), meta.ino()),
-        Err(e) => return Ok(Answer::NoLocks(file, e)),
+        Err(e) => return Ok(LockResult::NoLocks(file, e)),
     };
     let (mut waited, mut pause, mut said) = (Duration::ZERO, Duration::from_millis(1), false);
     loop {
@@ -133,10 +135,10 @@ pub fn lock_within(mut file: File, mode: Mode, wait: &Wait, limit: Option<Durati
         match tried {
             Ok(()) => {
                 table().entry(key).or_default().push((std::thread::current().id(), mode));
-                return Ok(Answer::Locked(FileLock { file, key, mode, is_named: false }));
+                return Ok(LockResult::Locked(FileLock { file, key, mode, is_named: false }));
             }
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(TryLockError::Error(e)) => return Ok(Answer::NoLocks(file, e)),
+            Err(TryLockError::Error(e)) => return Ok(LockResult::NoLocks(file, e)),
             Err(TryLockError::WouldBlock) => {}
         }
         if is_held_by_this_thread(key) {
@@ -171,21 +173,22 @@ fn is_held_by_this_thread(key: (u64, u64)) -> bool {
 }
 
 impl FileLock {
+    /// The locked file.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Its file, by device and inode.
+    /// The device and inode of its file.
     pub fn key(&self) -> (u64, u64) {
         self.key
     }
 
-    /// Writes who holds it into the file, for processes that wait on another machine. To be called by an exclusive holder.
+    /// Writes the holder into the file, for processes that wait on another machine. Called by an exclusive holder.
     pub fn write_holder(&mut self, command: &str) {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let text = format!("{command} (process {} on {host})", std::process::id());
         let file = &mut self.file;
-        // A file that has another name as well may be of the user.
+        // A file with a second link may belong to the user.
         if !file.metadata().is_ok_and(|meta| meta.nlink() == 1) {
             return;
         }
@@ -204,7 +207,7 @@ impl Drop for FileLock {
         let Some(held) = table.get_mut(&self.key) else { return };
         let this = std::thread::current().id();
         let at = held.iter().position(|entry| *entry == (this, self.mode));
-        // It may have been handed to another thread.
+        // The lock may have been handed to another thread.
         if let Some(at) = at.or_else(|| held.iter().position(|(_, mode)| *mode == self.mode)) {
             held.swap_remove(at);
         }
@@ -217,13 +220,13 @@ impl Drop for FileLock {
 /// The name of the process that holds the lock.
 fn holder(file: &mut File) -> String {
     let mut written = String::new();
-    // Any user who shares a store may write there.
+    // Any user of a shared store may write there.
     let read = file.rewind().and_then(|()| file.take(LONGEST_HOLDER).read_to_string(&mut written));
     let written = read.ok().map(|_| written).filter(|text| !text.is_empty());
     let Some(id) = process_of(file) else {
         return written.unwrap_or_else(|| "another process".to_string());
     };
-    // The text has the whole command; one of an earlier holder does not count.
+    // The text has the whole command; one of an earlier holder is ignored.
     match written.filter(|text| text.contains(&format!("(process {id} "))) {
         Some(text) => text,
         None if id == std::process::id() => format!("another thread of this command (process {id})"),
@@ -231,7 +234,8 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-/// Who holds the lock, where the system tells. This process comes last: many may hold a shared lock.
+/// The process that holds the lock, if the system reports it. This process comes last: a shared lock may have many
+/// holders.
 fn process_of(file: &File) -> Option<u32> {
     let meta = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
@@ -259,7 +263,7 @@ fn command_of(id: u32) -> Option<String> {
         return Some(name.trim().to_string());
     };
     let program = program.rsplit('/').next().unwrap_or(program);
-    // What looks like an option or a path is not a subcommand.
+    // A word that looks like an option or a path is not a subcommand.
     let is_verb = |word: &&str| word.len() <= 20 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     let verb = words.next().filter(is_verb).filter(|word| program == "lockstep" && !word.starts_with('-'));
     let program: String = program.chars().take(100).collect();
@@ -278,8 +282,8 @@ mod tests {
     fn take(path: &Path, mode: Mode, limit: Option<Duration>) -> Result<FileLock> {
         let file = File::options().read(true).write(true).open(path).unwrap();
         match lock_within(file, mode, &wait(&|| None), limit)? {
-            Answer::Locked(lock) => Ok(lock),
-            Answer::NoLocks(_, e) => panic!("{e}"),
+            LockResult::Locked(lock) => Ok(lock),
+            LockResult::NoLocks(_, e) => panic!("{e}"),
         }
     }
 
@@ -331,9 +335,9 @@ mod tests {
         let error = in_thread(Some(Duration::from_millis(30))).unwrap_err();
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.ends_with(" is at it") && !error.message.contains("elsewhere"), "{error}");
-        held.write_holder("lockstep gc");
+        held.write_holder("lockstep store gc");
         let error = in_thread(Some(Duration::ZERO)).unwrap_err();
-        let want = format!("lockstep gc (process {} on ", std::process::id());
+        let want = format!("lockstep store gc (process {} on ", std::process::id());
         assert!(error.message.starts_with(&want), "{error}");
         let file = File::open(&path).unwrap();
         let signalled =

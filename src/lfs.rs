@@ -1,29 +1,30 @@
-//! Pointers of Git LFS: the small text that Git has in the place of a large file, and that lies in the workspace until
-//! `git lfs pull` fetches the file. Taken for the file, it would be pinned, trained on and registered.
+//! Pointers of Git LFS: the small text that Git stores in place of a large file, and that is in the workspace until
+//! `git lfs pull` fetches the file. Without this check the pointer would be pinned, used for training and registered as
+//! if it were the file.
 
 use crate::error::Error;
 
-/// A pointer is shorter, by the specification.
+/// The specification limits pointers to less than this.
 pub const LARGEST: u64 = 1024;
-/// Of today, and of its first two versions, which its clients still read.
+/// The current version, and its first two, which Git LFS still reads.
 const STARTS: [&[u8]; 3] = [
     b"version https://git-lfs.github.com/spec/v1",
     b"version https://hawser.github.com/spec/v1",
     b"version http://git-media.io/v/2",
 ];
 
-/// Is this the whole text of a pointer?
+/// Returns true if the text is a complete pointer.
 pub fn is_pointer(bytes: &[u8]) -> bool {
     let rest = STARTS.iter().find_map(|start| bytes.strip_prefix(*start)).unwrap_or_default();
     (bytes.len() as u64) < LARGEST && (rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
 }
 
-/// Something that is a pointer, where the file itself is needed.
+/// The error for a pointer where the file itself is needed.
 pub fn refuse(what: impl std::fmt::Display) -> Error {
     Error::missing(format!("{what} is a pointer of Git LFS: the file itself is not here"))
 }
 
-/// What brings the files of a workspace.
+/// The hint that fetches the files of a workspace.
 pub const HINT: &str = "fetch the files that Git LFS has: git lfs pull";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Replacing a small file in one step: readers see the old text or the new one, never a half, also after a crash.
+//! Replaces a small file in one step: readers see the old text or the new one, never a part, also after a crash.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -17,82 +17,83 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::event::Silent;
 use crate::file_lock::Mode::{Exclusive, Shared};
-use crate::file_lock::{self, Answer, FileLock, Mode as LockMode, Wait};
+use crate::file_lock::{self, FileLock, LockResult, Mode as LockMode, Wait};
 
-/// How long a writer waits for others if the user gave no `--wait`; each of them takes milliseconds.
+/// The limit of a wait for other writers if the user gave no `--wait`; each of them takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What the name of a temporary file has between the name of its target and 16 hex digits.
+/// The text between the target name and the 16 hex digits in the name of a temporary file.
 pub const INFIX: &str = ".lockstep-new-";
 
-/// Writes `bytes` to `path`: a temporary file beside it, fsync, rename. An existing file's mode is kept; a symlink is
-/// replaced, not followed, so that nothing is written where the link leads.
+/// Writes `bytes` to `path`: a temporary file beside it, fsync, rename. The mode of an existing file is kept; a symlink
+/// is replaced, not followed, so that the target of the link is never written.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    Turn::take(path)?.write(bytes)
+    FileWriter::lock(path)?.write(bytes)
 }
 
 /// The same for a file that is named by its content: all its writers write the same bytes, and may do so at once.
 pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
-    Turn::take_as(path, Shared, Some(PATIENCE))?.write(bytes)
+    FileWriter::lock_as(path, Shared, Some(PATIENCE))?.write(bytes)
 }
 
-/// The turn of one writer of a file: a writer takes it before it reads what it is going to change.
+/// The exclusive right to write a file: a writer takes it before it reads the content that it will change.
 ///
-/// It is a lock on the folder, so that no other user can put a file in its way. The kernel releases it when the
-/// process ends. Where there are no locks, writers are on their own.
-pub struct Turn {
+/// It is a lock on the folder, so that no other user can block it with a file. The kernel releases it when the process
+/// ends. On a file system without locks, writers are not coordinated.
+pub struct FileWriter {
     path: PathBuf,
     folder: Option<Folder>,
-    /// For the owner alone.
+    /// Readable only by the owner.
     private: bool,
 }
 
-/// The folder of the file, if it may be opened.
+/// The folder of the file, if it can be opened.
 enum Folder {
     Locked(FileLock),
     Open(File),
 }
 
-impl Turn {
-    /// Waits for others who write in the folder of `path`, which must exist, but not for long.
+impl FileWriter {
+    /// Waits a short time for other writers in the folder of `path`, which must exist.
     ///
-    /// Errors ([`Kind::Busy`](crate::error::Kind)): a process holds the lock and does not let go.
-    pub fn take(path: &Path) -> Result<Turn> {
-        Turn::take_as(path, Exclusive, Some(PATIENCE))
+    /// Errors ([`Kind::Busy`](crate::error::Kind)): another process holds the lock longer.
+    pub fn lock(path: &Path) -> Result<FileWriter> {
+        FileWriter::lock_as(path, Exclusive, Some(PATIENCE))
     }
 
-    /// The same in a folder that the caller opened; `path` gives the name of the file, and is for messages.
-    pub fn take_in(folder: File, path: &Path) -> Result<Turn> {
-        Turn::take_of(folder, path, Exclusive, Some(PATIENCE))
+    /// The same in a folder that the caller opened; `path` gives the name of the file, and is used in messages.
+    pub fn lock_in(folder: File, path: &Path) -> Result<FileWriter> {
+        FileWriter::lock_folder(folder, path, Exclusive, Some(PATIENCE))
     }
 
-    /// The same for a file with secrets: it has mode 0600, whatever mode the file has now.
-    pub fn take_private(path: &Path) -> Result<Turn> {
-        Ok(Turn { private: true, ..Turn::take(path)? })
+    /// The same for a file with secrets: its mode becomes 0600.
+    pub fn lock_private(path: &Path) -> Result<FileWriter> {
+        Ok(FileWriter { private: true, ..FileWriter::lock(path)? })
     }
 
-    fn take_as(path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<Turn> {
+    fn lock_as(path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
         match File::open(folder_of(path)) {
-            Ok(folder) => Turn::take_of(folder, path, mode, patience),
-            Err(_) => Ok(Turn { path: path.to_path_buf(), folder: None, private: false }),
+            Ok(folder) => FileWriter::lock_folder(folder, path, mode, patience),
+            Err(_) => Ok(FileWriter { path: path.to_path_buf(), folder: None, private: false }),
         }
     }
 
-    fn take_of(folder: File, path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<Turn> {
+    fn lock_folder(folder: File, path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
         let wait = Wait { busy: "holds a lock on its folder", usual: patience, signal: &|| None, sink: &Silent };
         let answer = file_lock::lock(folder, mode, &wait)
             .map_err(|e| Error { message: format!("cannot write {}: {}", path.display(), e.message), ..e })?;
         let folder = match answer {
-            Answer::Locked(lock) => Folder::Locked(lock),
-            Answer::NoLocks(folder, _) => Folder::Open(folder),
+            LockResult::Locked(lock) => Folder::Locked(lock),
+            LockResult::NoLocks(folder, _) => Folder::Open(folder),
         };
         if mode == Exclusive
             && let Folder::Locked(lock) = &folder
         {
             remove_leftovers(lock);
         }
-        Ok(Turn { path: path.to_path_buf(), folder: Some(folder), private: false })
+        Ok(FileWriter { path: path.to_path_buf(), folder: Some(folder), private: false })
     }
 
+    /// Replaces the content of the file, durably.
     pub fn write(self, bytes: &[u8]) -> Result<()> {
         let temp = temporary_name(&self.path);
         let written = match &self.folder {
@@ -121,7 +122,7 @@ impl Turn {
         }
     }
 
-    /// All of it happens in the folder that was opened, whatever becomes of its name meanwhile.
+    /// All steps happen in the folder that was opened, even if its path is replaced.
     fn put(&self, folder: &File, temp: &OsStr, bytes: &[u8]) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default();
         let old = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
@@ -131,7 +132,7 @@ impl Turn {
             Some(old) => Mode::from(old.st_mode & 0o7777),
             None => usual_mode(folder, &self.path)?,
         };
-        // No other user can read or write it before it has its name.
+        // No other user can read or write it before the rename.
         let written = create(folder, temp, 0o600.into()).and_then(|mut file| {
             file.write_all(bytes)?;
             if file.metadata()?.permissions().mode() & 0o7777 != mode.bits() {
@@ -144,7 +145,7 @@ impl Turn {
             let _ = unlinkat(folder, temp, AtFlags::empty());
         }
         written?;
-        // The name is durable before anything forgets where else the content was.
+        // The name is durable before the caller deletes another copy of the content.
         self.folder.as_ref().map_or(Ok(()), |_| folder.sync_all())
     }
 }
@@ -158,7 +159,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The mode that a new file gets from the system, which only making one tells.
+/// The mode that the system gives to a new file, found by creating one.
 fn usual_mode(folder: &File, path: &Path) -> io::Result<Mode> {
     let probe = temporary_name(path);
     let file = create(folder, &probe, 0o666.into())?;
@@ -167,7 +168,7 @@ fn usual_mode(folder: &File, path: &Path) -> io::Result<Mode> {
     mode
 }
 
-/// A name that no other process picks, nor foresees.
+/// A name that no other process picks, and that cannot be predicted.
 fn temporary_name(path: &Path) -> OsString {
     let number = std::hash::RandomState::new().build_hasher().finish();
     let name = path.file_name().unwrap_or_default().as_bytes();
@@ -186,7 +187,7 @@ fn is_temporary(name: &OsStr) -> bool {
     name.starts_with(b".") && start.ends_with(INFIX.as_bytes()) && number.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Removes the temporary files of this user that killed processes left in a folder, once a process: while its lock is
+/// Removes the temporary files of this user that killed processes left in a folder, once per process: while the lock is
 /// held, no other process writes there.
 fn remove_leftovers(lock: &FileLock) {
     static CLEAN: OnceLock<Mutex<HashSet<(u64, u64)>>> = OnceLock::new();
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(fs::read_to_string(&link).unwrap(), "other");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
-        // A new file gets the mode that any other would get.
+        // A new file gets the usual mode.
         fs::write(dir.path().join("usual"), "").unwrap();
         replace_file(&dir.path().join("new"), b"").unwrap();
         let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
@@ -245,7 +246,7 @@ mod tests {
         let file = dir.path().join("a");
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
-        Turn::take_private(&file).unwrap().write(b"secret").unwrap();
+        FileWriter::lock_private(&file).unwrap().write(b"secret").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&file).unwrap(), "secret");
     }
@@ -259,11 +260,11 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..5 {
-                        let turn = Turn::take(&file).unwrap();
+                        let turn = FileWriter::lock(&file).unwrap();
                         let n: u32 = fs::read_to_string(&file).unwrap().parse().unwrap();
                         turn.write((n + 1).to_string().as_bytes()).unwrap();
-                        // Who has second thoughts leaves nothing behind.
-                        drop(Turn::take(&file).unwrap());
+                        // A writer that changes nothing leaves no file behind.
+                        drop(FileWriter::lock(&file).unwrap());
                     }
                 });
             }
@@ -282,10 +283,10 @@ mod tests {
         held.lock().unwrap();
         replace_file(&file, b"mine").unwrap();
         assert_eq!((fs::read(&bait).unwrap().len(), fs::read_to_string(&file).unwrap().as_str()), (0, "mine"));
-        // The lock itself is waited for, and the wait ends with the name of the holder.
+        // The wait for the lock ends with the name of the holder.
         let folder = File::open(dir.path()).unwrap();
         folder.lock().unwrap();
-        let taken = Turn::take_as(&file, Exclusive, Some(Duration::from_millis(50)));
+        let taken = FileWriter::lock_as(&file, Exclusive, Some(Duration::from_millis(50)));
         let Err(error) = taken else { panic!("it is locked") };
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.ends_with("holds a lock on its folder"), "{error}");
@@ -302,7 +303,7 @@ mod tests {
             fs::write(folder.join("f"), "old").unwrap();
         }
         for (remove, want) in [(false, Some("new")), (true, None)] {
-            let turn = Turn::take_in(File::open(&folder).unwrap(), &folder.join("f")).unwrap();
+            let turn = FileWriter::lock_in(File::open(&folder).unwrap(), &folder.join("f")).unwrap();
             fs::rename(&folder, &moved).unwrap();
             symlink(&victim, &folder).unwrap();
             if remove {
@@ -321,11 +322,11 @@ mod tests {
     #[test]
     fn two_turns_of_one_thread_in_one_folder_are_an_error_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Turn::take(&dir.path().join("a")).unwrap();
-        let Err(error) = Turn::take(&dir.path().join("b")) else { panic!("it would wait for itself") };
+        let first = FileWriter::lock(&dir.path().join("a")).unwrap();
+        let Err(error) = FileWriter::lock(&dir.path().join("b")) else { panic!("it would wait for itself") };
         assert_eq!(error.kind, Kind::Bug);
         drop(first);
-        Turn::take(&dir.path().join("b")).unwrap().write(b"1").unwrap();
+        FileWriter::lock(&dir.path().join("b")).unwrap().write(b"1").unwrap();
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! Environment variables that hold secrets, judged by their names: which of them a stage does not see, which cannot be
-//! inputs, and whose values are masked in logs. A stage does not see either through which files a step of a CI job changes
-//! the steps after it. Pure.
+//! Environment variables that hold secrets, recognised by their names: which ones are hidden from stages, which cannot
+//! be inputs, and whose values are masked in logs. Also hides the variables that name the files through which a step of
+//! a CI job changes later steps. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::url::secrets_of_text;
 
-/// The private key that signs results. A command that sees it can sign as the team, so no stage gets it.
+/// The private key that signs results. A command that sees it could sign as the team, so it is hidden from all stages.
 pub const SIGN_KEY: &str = "LOCKSTEP_SIGN_KEY";
 
-/// Credentials of a job in a CI system, with which one writes to the repository or reaches other systems. `NAME*` means
-/// every name that begins so.
+/// Credentials of a CI job, which give write access to the repository or access to other systems. `NAME*` means every
+/// name with this prefix.
 const WITHHELD: &[&str] = &[
     "ACTIONS_*",
     "BITBUCKET_STEP_OIDC_TOKEN*",
@@ -44,8 +44,8 @@ const WITHHELD: &[&str] = &[
     "SYSTEM_ACCESSTOKEN",
 ];
 
-/// Names of files, and of one service, through which a step of a CI job changes the steps after it: their variables, their
-/// search path, what they take for the output of this one, the summary of the job.
+/// Names of files, and of one service, through which a step of a CI job changes later steps: their variables, their
+/// search path, the output of this step, the summary of the job.
 const OF_LATER_STEPS: &[&str] = &[
     "APPVEYOR_API_URL",
     "BITBUCKET_PIPELINES_VARIABLES_PATH",
@@ -59,11 +59,11 @@ const OF_LATER_STEPS: &[&str] = &[
     "SD_META_DIR",
     "SD_META_PATH",
 ];
-/// The same of GitHub and what runs its workflows, behind the prefix of each.
+/// The same for GitHub and compatible systems, behind the prefix of each.
 const OF_LATER_STEPS_OF_ACTIONS: &[&str] = &["ENV", "OUTPUT", "PATH", "STATE", "STEP_SUMMARY"];
 const ACTIONS: &[&str] = &["FORGEJO_", "GITEA_", "GITHUB_"];
 
-/// Words that make a name that of a secret.
+/// Words that mark a name as that of a secret.
 const SECRET_WORDS: &[&str] = &[
     "APIKEY",
     "APIKEYS",
@@ -81,7 +81,7 @@ const SECRET_WORDS: &[&str] = &[
     "TOKEN",
 ];
 
-/// Last words after which a name means something about a secret, not the secret: `TOKEN_FILE`, `PASSWORD_LENGTH`.
+/// Last words of names that describe a secret without being one: `TOKEN_FILE`, `PASSWORD_LENGTH`.
 const ABOUT: &[&str] = &[
     "COUNT", "DIR", "EXPIRY", "FILE", "FILES", "ID", "IDS", "LEN", "LENGTH", "LIMIT", "NAME", "PATH", "SIZE", "TTL",
     "TYPE", "URL",
@@ -90,14 +90,14 @@ const ABOUT: &[&str] = &[
 /// Words before `KEY` that make it a secret whatever follows (`PRIVATE_KEY_PEM`), and before `KEYS` and `TOKENS`.
 const CLOSED_KEYS: &[&str] = &["ACCESS", "API", "AUTH", "ENCRYPTION", "PRIVATE", "SIGNING"];
 
-/// Words before `KEY` that make it no secret.
+/// Words before `KEY` with which it is not a secret.
 const OPEN_KEYS: &[&str] =
     &["CACHE", "FOREIGN", "GROUP", "INDEX", "JOIN", "PARTITION", "PRIMARY", "PUBLIC", "ROW", "SORT", "VERIFY"];
 
-/// Words before `TOKEN` that make it a symbol of a vocabulary.
+/// Words before `TOKEN` with which it is a symbol of a vocabulary.
 const VOCABULARY: &[&str] = &["BOS", "CLS", "END", "EOS", "IMAGE", "MASK", "PAD", "SEP", "SPECIAL", "START", "UNK"];
 
-/// A stage sees the variable only if it asks for it and the user grants it.
+/// Whether the variable is hidden from a stage unless the stage asks for it and the user grants it.
 pub fn is_withheld(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let fits = |pattern: &&str| match pattern.split_once('*') {
@@ -111,8 +111,9 @@ pub fn is_withheld(name: &str) -> bool {
         || of_actions.any(|name| OF_LATER_STEPS_OF_ACTIONS.contains(&name))
 }
 
-/// Names that mean a file of later steps in one CI system, known by another variable, and are the user's elsewhere: bash
-/// reads `BASH_ENV` first, before each step at CircleCI, and on clusters with environment modules as well.
+/// Names that mean a file of later steps in one CI system, which another variable identifies, and that belong to the
+/// user elsewhere: bash reads `BASH_ENV` first, before each step at CircleCI, and on clusters with environment modules
+/// as well.
 pub fn withheld_in_ci(variables: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
     let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
     [("CIRCLECI", "BASH_ENV"), ("CM_BUILD_ID", "CM_ENV")]
@@ -121,8 +122,8 @@ pub fn withheld_in_ci(variables: &BTreeMap<String, String>) -> impl Iterator<Ite
         .map(|(_, name)| name)
 }
 
-/// Settings of Git in the environment, of which one is a credential: a header for a forge, or a URL with a password.
-/// Their number and their names belong together, so that none of them stays.
+/// Git settings in the environment that include a credential: a header for a forge, or a URL with a password. Their
+/// count and their names depend on each other, so all of them are removed.
 pub fn withheld_git_settings(variables: &BTreeMap<String, String>) -> Vec<&str> {
     let is_setting = |name: &str| {
         matches!(name, "GIT_CONFIG_COUNT" | "GIT_CONFIG_PARAMETERS")
@@ -137,7 +138,8 @@ pub fn withheld_git_settings(variables: &BTreeMap<String, String>) -> Vec<&str> 
     }
 }
 
-/// The name is that of a secret: its value cannot be an input, which the lock would hold in clear, and is masked in logs.
+/// Whether the name is that of a secret: its value cannot be an input, which the lock would hold in clear, and is
+/// masked in logs.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| !word.is_empty()).collect();
@@ -167,11 +169,12 @@ pub fn is_secret(name: &str) -> bool {
     }
 }
 
-/// Ends of names that are often those of secrets. A variable of such a name becomes an input only where the pipeline says so
+/// Suffixes of names that are often secrets. A variable with such a name becomes an input only if the pipeline says so
 /// by `input: true`.
 const DOUBTFUL_ENDS: &[&str] = &["CREDENTIALS", "PASSWD", "PASSWORD", "SECRET", "TOKEN", "_KEY"];
 
-/// The name may be that of a secret, so the pipeline has to say whether its value may stand in the lock.
+/// Whether the name may be that of a secret, so that the pipeline must say whether its value may be written to the
+/// lock.
 pub fn may_be_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     is_secret(name) || DOUBTFUL_ENDS.iter().any(|end| upper.ends_with(end))

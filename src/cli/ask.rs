@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use crate::cli::output::Output;
 use crate::error::{Error, Kind, Result};
 
-/// Yes or no. `agreed` is the command that does not ask, `otherwise` says what a no means.
+/// Asks yes or no. `agreed` is the command that does not ask; `otherwise` is the message after a no.
 pub fn confirm(question: &str, agreed: &str, otherwise: &str, out: &Output) -> Result<()> {
     let answer = answer(&format!("{question} [y/N] "), out);
     if answer.is_some_and(|answer| matches!(answer.as_str(), "y" | "Y" | "yes")) {
@@ -16,14 +16,12 @@ pub fn confirm(question: &str, agreed: &str, otherwise: &str, out: &Output) -> R
     Err(declined(question, agreed, otherwise))
 }
 
-/// Something that is typed, letter by letter: for what cannot be undone, and hurts others.
+/// Asks the user to type a word: for actions that cannot be undone and affect other users.
 pub fn typed(what: &str, agreed: &str, otherwise: &str, out: &Output) -> Result<()> {
-    if answer(&format!("to go on, type {what}: "), out).is_some_and(|answer| answer == what) {
+    if answer(&format!("to continue, type {what}: "), out).is_some_and(|answer| answer == what) {
         return Ok(());
     }
-    Err(Error::usage(otherwise)
-        .because(format!("{what} was not typed"))
-        .hint(format!("to say yes without being asked: {agreed}")))
+    Err(Error::usage(otherwise).because(format!("{what} was not typed")).hint(format!("without a question: {agreed}")))
 }
 
 /// Is there a terminal to ask at?
@@ -31,8 +29,8 @@ pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// The value of a setting that is a secret: asked for where it is not given, and read from standard input where that is
-/// `-`. `command` is the command without it.
+/// The value of a secret setting: read from standard input if it is `-`, asked for if it is not given. `command` is the
+/// command without the value.
 pub fn secret_argument(value: Option<&str>, stdin: bool, name: &str, command: &str, out: &Output) -> Result<String> {
     match value {
         Some(value) if value != "-" => {
@@ -43,14 +41,14 @@ pub fn secret_argument(value: Option<&str>, stdin: bool, name: &str, command: &s
     }
 }
 
-/// Says who can read what was typed. `command` is the command that asks for it.
+/// Warns that other users can read a secret that was typed as an argument. `command` asks for it instead.
 pub fn warn_of_argument(out: &Output, command: &str) {
     out.warn("a secret on the command line can be read in the shell's history and in the list of processes");
     out.hint(format!("to be asked for it: {command}"));
 }
 
-/// A secret: from standard input with `from_stdin`, else typed at the terminal, where it is not shown. `command` is the
-/// command that asks for it.
+/// Reads a secret from standard input (`from_stdin`) or from the terminal, without echo. `command` is the command that
+/// asks for it.
 fn secret(name: &str, from_stdin: bool, command: &str, out: &Output) -> Result<String> {
     let mut text = String::new();
     if from_stdin {
@@ -74,17 +72,17 @@ fn typed_unseen(prompt: &str, out: &Output) -> Result<String> {
     let failed = |e: rustix::io::Errno| Error::io("read from", "the terminal", e);
     let usual = tcgetattr(&input).map_err(failed)?;
     let mut unseen = usual.clone();
-    // Ctrl-C comes as a letter, so that the terminal never stays silent after it.
+    // Ctrl-C arrives as a byte instead of a signal, so that echo is always restored.
     unseen.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&input, OptionalActions::Flush, &unseen).map_err(failed)?;
     out.prompt(prompt);
     let line = unseen_line(&mut input.lock());
-    out.tell("");
+    out.notice("");
     tcsetattr(&input, OptionalActions::Now, &usual).map_err(failed)?;
     line
 }
 
-/// Bytes up to the end of the line, as a terminal gives them letter by letter.
+/// Reads bytes up to the end of the line.
 fn unseen_line(input: &mut dyn Read) -> Result<String> {
     const INTERRUPT: u8 = 3;
     const END: u8 = 4;
@@ -97,18 +95,18 @@ fn unseen_line(input: &mut dyn Read) -> Result<String> {
             b'\n' | b'\r' | END => break,
             INTERRUPT => return Err(Error::new(Kind::Signal(2), "interrupted")),
             ERASE_LINE => line.clear(),
-            // A letter has several bytes where it is not English.
+            // Backspace removes a character, which may be several bytes.
             byte if BACKSPACES.contains(&byte) => while line.pop().is_some_and(|last| last & 0xC0 == 0x80) {},
             byte => line.push(byte),
         }
     }
-    String::from_utf8(line).map_err(|_| Error::usage("what was typed is not UTF-8"))
+    String::from_utf8(line).map_err(|_| Error::usage("the input is not UTF-8"))
 }
 
 fn declined(question: &str, agreed: &str, otherwise: &str) -> Error {
     Error::new(Kind::Check, otherwise)
-        .because(format!("the answer was not yes: {question}"))
-        .hint(format!("to say yes: {agreed}"))
+        .because(format!("not confirmed: {question}"))
+        .hint(format!("to confirm: {agreed}"))
 }
 
 fn answer(prompt: &str, out: &Output) -> Option<String> {

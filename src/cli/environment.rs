@@ -1,4 +1,4 @@
-//! The environment of lockstep itself, and how its secrets are kept from other processes.
+//! The environment of this process. Keeps its secrets from child processes and from other processes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,9 +8,9 @@ use crate::secret::{SIGN_KEY, is_withheld};
 
 static SIGNING_KEY: OnceLock<OsString> = OnceLock::new();
 
-/// To be called before a thread starts. The signing key leaves the environment, so that no child has it: neither a stage
-/// nor Git with its hooks. With a key or another credential there, other processes of the user cannot read this
-/// process's environment through `/proc` either. (Root can, and a shell that exported them shows its own.)
+/// Must be called before a thread starts. Removes the signing key from the environment, so that no child process
+/// inherits it (stages, Git and its hooks). If the environment has a credential, also stops other processes of the user
+/// from reading it through `/proc`. (Root still can, and so can a reader of the shell that exported it.)
 pub fn keep_secrets() {
     if let Some(key) = std::env::var_os(SIGN_KEY) {
         let _ = SIGNING_KEY.set(key);
@@ -25,12 +25,12 @@ pub fn keep_secrets() {
 
 #[allow(unsafe_code)]
 fn remove_signing_key() {
-    // SAFETY: `main` calls this first. No other thread exists that could read the environment meanwhile.
+    // SAFETY: `main` calls this first. No other thread exists that could read the environment.
     unsafe { std::env::remove_var(SIGN_KEY) };
 }
 
-/// The variables that the rest of the program sees, the signing key among them. One that is not UTF-8 is left out, unless
-/// it is withheld from stages, which takes its name.
+/// The variables that the rest of the program sees, including the signing key. Leaves out values that are not UTF-8,
+/// unless the variable is withheld from stages, for which its name must be known.
 pub fn variables() -> BTreeMap<String, String> {
     let key = SIGNING_KEY.get().map(|key| (OsString::from(SIGN_KEY), key.clone()));
     let text = |(name, value): (OsString, OsString)| {

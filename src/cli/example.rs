@@ -1,4 +1,4 @@
-//! The example project, carried in the binary, so that it can be tried without a network.
+//! The example project, compiled into the binary, so that it works without a network.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ macro_rules! files {
     };
 }
 
-/// Path and content, but for `pipeline.yaml`, which stands at the top of the source tree as documentation.
+/// Path and content of each file but `pipeline.yaml`, which is pipeline.example.yaml at the top of the source tree.
 const FILES: &[(&str, &[u8])] = files![
     ".gitignore",
     "README.md",
@@ -31,25 +31,27 @@ const FILES: &[(&str, &[u8])] = files![
     "src/train.py",
 ];
 const PIPELINE: &[u8] = include_bytes!("../../pipeline.example.yaml");
-/// data/raw is data: lockstep keeps it, and Git does not, from the first commit on.
+/// lockstep tracks data/raw as data, so Git ignores it from the first commit on.
 const DATA_IGNORED: &[u8] = b"/raw\n";
 const MESSAGE: &str = "Lay out the digits example";
 
-/// Was there a first commit?
-pub enum Committed {
+/// The result of the first commit.
+pub enum FirstCommit {
     Yes,
-    /// Git knows no name to commit under.
+    /// Git has no name and address for the committer.
     NoName,
-    /// Why not, in Git's words.
+    /// The commit failed, with Git's message.
     No(String),
 }
 
-/// Lays the example out in `dir`, which must be empty or not there, as a Git repository of its own.
-pub fn lay_out(dir: &Path) -> Result<Committed> {
+/// Writes the example to `dir`, which must be empty or missing, and makes it a Git repository.
+pub fn lay_out(dir: &Path) -> Result<FirstCommit> {
     match fs::read_dir(dir) {
         Ok(mut entries) => {
             if entries.next().is_some() {
-                return Err(Error::usage(format!("{} is not empty", dir.display())).hint("name a folder that is new"));
+                return Err(
+                    Error::usage(format!("{} is not empty", dir.display())).hint("choose a folder that does not exist")
+                );
             }
         }
         Err(e) if e.kind() == ErrorKind::NotFound => {}
@@ -67,21 +69,22 @@ pub fn lay_out(dir: &Path) -> Result<Committed> {
     }
     let named = std::env::var_os("GIT_COMMITTER_NAME").is_some() || git(dir, &["config", "user.name"])?.0;
     if !named {
-        return Ok(Committed::NoName);
+        return Ok(FirstCommit::NoName);
     }
     for command in [&["add", "-A"][..], &["-c", "commit.gpgSign=false", "commit", "-q", "-m", MESSAGE]] {
         let (fine, said) = git(dir, command)?;
         if !fine {
-            return Ok(Committed::No(said));
+            return Ok(FirstCommit::No(said));
         }
     }
-    Ok(Committed::Yes)
+    Ok(FirstCommit::Yes)
 }
 
-/// Runs Git in `dir`; success, and what it said. Variables that name another repository (a hook has them) do not count.
+/// Runs Git in `dir`. Returns whether it succeeded, and its output. Removes variables that name another repository, as a
+/// hook has them.
 fn git(dir: &Path, args: &[&str]) -> Result<(bool, String)> {
     let mut command = Command::new("git");
-    crate::git::forget_repository(&mut command);
+    crate::git::clear_repository_variables(&mut command);
     let output = command.arg("-C").arg(dir).args(args).stdin(Stdio::null()).output().map_err(|e| {
         let error = Error::missing("git cannot be started").because(e);
         error.hint("the example is a Git repository: install git first")
@@ -93,7 +96,7 @@ fn git(dir: &Path, args: &[&str]) -> Result<(bool, String)> {
 mod tests {
     use super::*;
 
-    /// A file that is added to the example and not to the list would be missing only for users.
+    /// A file of the example that is not in the list is missing for users.
     #[test]
     fn no_file_is_forgotten() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/examples/digits");

@@ -1,4 +1,4 @@
-//! The machine-readable shapes of reasons and results.
+//! The JSON of reasons and results.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -6,12 +6,12 @@ use crate::event::StageResult;
 use crate::lock::Command;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Stage;
-use crate::run::fresh::Reason;
-use crate::run::outcome::Source;
+use crate::plan::reasons::Reason;
+use crate::run::outcome::ResultSource;
 use crate::store::Pin;
 use crate::value::Value;
 
-/// A reason as `status --json` and `repro --json` tell it. Paths count from `from`.
+/// A reason in `status --json` and `repro --json`. Paths are relative to `from`.
 pub fn reason(reason: &Reason, stage: &Stage, from: &RepoPath) -> Value {
     let place = |path: &str| place(path, stage, from);
     match reason {
@@ -71,7 +71,7 @@ fn pins(o: &mut Map<String, Json>, old: &Option<Pin>, new: &Option<Pin>) {
     }
 }
 
-/// A path of a stage, which counts from its working folder, as seen from `from`.
+/// A path of a stage, relative to its working folder, made relative to `from`.
 fn place(path: &str, stage: &Stage, from: &RepoPath) -> String {
     match stage.wdir.join(path) {
         Some(path) => path.relative_to(from),
@@ -86,11 +86,11 @@ fn command(command: &Command) -> Json {
     }
 }
 
-/// Where a restored result came from.
-pub fn source(source: Source) -> &'static str {
+/// The source of a restored result.
+pub fn source(source: ResultSource) -> &'static str {
     match source {
-        Source::Local => "local",
-        Source::Remote => "remote",
+        ResultSource::Local => "local",
+        ResultSource::Remote => "remote",
     }
 }
 

@@ -1,22 +1,22 @@
-//! Everything that is written: data to stdout, messages to stderr, colours only where they are wanted.
+//! Writes all output: data to stdout, messages to stderr, with colours if the user wants them.
 //!
-//! All text is escaped here, in [`rendered`], and nowhere else: names, paths, values and messages of other programs are
-//! passed as they are. A text is one line; a line end in it is shown as `\n`. What is several lines is written by several
-//! calls, or as a [`Output::document`] whose parts cannot hold line ends. Colours are marks in the text until it is
-//! written, which no text from elsewhere can hold. Raw are only the output of stages and generated scripts.
+//! All text is escaped here, in [`rendered`], and nowhere else: callers pass names, paths, values and messages of other
+//! programs as they are. A text is one line; a line end in it is shown as `\n`. Several lines need several calls, or a
+//! [`Output::document`] whose parts hold no line ends. Colours are marks in the text until it is written; text from
+//! elsewhere cannot hold such a mark. Only the output of stages and generated scripts are written raw.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
 
-use crate::cli::args::{Color, Global};
+use crate::cli::global::{Color, Global};
 use crate::error::Error;
 use crate::escape;
 
 pub struct Output {
     pub quiet: bool,
     pub verbose: u8,
-    /// Somebody looks at stderr and types into stdin.
+    /// stderr and stdin are a terminal.
     pub interactive: bool,
     pub progress: bool,
     colour: bool,
@@ -31,14 +31,14 @@ pub enum Style {
     Green,
     Yellow,
     Cyan,
-    /// One of the colours that tell stages apart.
+    /// One of the colours of stages.
     Stage(u8),
 }
 
 const STAGE_COLOURS: [&str; 8] = ["36", "33", "35", "34", "32", "96", "95", "94"];
 
 impl Style {
-    /// The same stage has the same colour in every run.
+    /// A stage has the same colour in every run.
     pub fn of_stage(name: &str) -> Style {
         let hash = name.bytes().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
         Style::Stage((hash % STAGE_COLOURS.len() as u32) as u8)
@@ -65,27 +65,27 @@ impl Output {
         }
     }
 
-    /// Text for stderr, in a style.
+    /// Text in a style, for stderr.
     pub fn paint(&self, style: Style, text: &str) -> String {
         paint(self.colour, style, text)
     }
 
-    /// Is talk painted?
+    /// Are messages coloured?
     pub fn colour(&self) -> bool {
         self.colour
     }
 
-    /// Text for stdout, in a style.
+    /// Text in a style, for stdout.
     pub fn paint_out(&self, style: Style, text: &str) -> String {
         paint(self.colour_out, style, text)
     }
 
-    /// A line of data. A reader that went away ends the program quietly, as it does `cat`.
+    /// Prints a line of data. If the reader has closed the pipe, the program ends silently, as `cat` does.
     pub fn line(&self, text: impl AsRef<str>) {
         self.raw(format!("{}\n", rendered(text.as_ref())).as_bytes());
     }
 
-    /// Lines that lockstep composed: a table, a graph, Markdown. Tabs at the beginning of a line stay.
+    /// Prints lines that lockstep composed: a table, a graph, Markdown. Keeps tabs at the beginning of a line.
     pub fn document(&self, text: &str) {
         let mut lines = String::with_capacity(text.len() + 1);
         for line in text.lines() {
@@ -97,7 +97,7 @@ impl Output {
         self.raw(lines.as_bytes());
     }
 
-    /// Bytes as they are: what a stage wrote, a script for a shell.
+    /// Prints bytes unescaped: the output of a stage, a script for a shell.
     pub fn raw(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
         if let Err(e) = out.write_all(bytes).and_then(|()| out.flush()) {
@@ -105,7 +105,7 @@ impl Output {
         }
     }
 
-    /// Standard output takes no more. Who stopped reading wants no more; a full disk is a failure.
+    /// Handles an error on stdout: success if the reader has closed the pipe, a failure otherwise (a full disk).
     fn lost(&self, e: &std::io::Error) -> ! {
         if e.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
@@ -114,7 +114,7 @@ impl Output {
         std::process::exit(i32::from(crate::error::Kind::Io.exit_code()));
     }
 
-    /// A shape with values of the user, whose numbers may be larger than those of serde_json.
+    /// Prints JSON with values of the user, whose numbers may exceed those of serde_json.
     pub fn values(&self, value: &impl serde::Serialize) {
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
         self.raw((escape::json(&text) + "\n").as_bytes());
@@ -124,79 +124,79 @@ impl Output {
         self.values(value);
     }
 
-    /// A line of talk, unless `--quiet`.
-    pub fn say(&self, text: impl AsRef<str>) {
+    /// Prints a message to stderr, unless `--quiet`.
+    pub fn status(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            self.tell(text);
+            self.notice(text);
         }
     }
 
-    /// A line of talk that is not left out.
-    pub fn tell(&self, text: impl AsRef<str>) {
-        self.tell_raw(format!("{}\n", rendered(text.as_ref())).as_bytes());
+    /// Prints a message to stderr, also with `--quiet`.
+    pub fn notice(&self, text: impl AsRef<str>) {
+        self.raw_stderr(format!("{}\n", rendered(text.as_ref())).as_bytes());
     }
 
-    /// What a stage wrote, and control sequences of lockstep's own.
-    pub fn tell_raw(&self, bytes: &[u8]) {
+    /// Prints the output of a stage, or control sequences of lockstep's own.
+    pub fn raw_stderr(&self, bytes: &[u8]) {
         let _ = std::io::stderr().lock().write_all(bytes);
     }
 
-    /// A command for the log of a CI system; its values are encoded by the one who composed it.
-    pub fn tell_ci(&self, command: &str) {
-        self.tell_raw(format!("{}\n", escape::text(command)).as_bytes());
+    /// Prints a command for the log of a CI system. The caller has encoded its values.
+    pub fn ci_command(&self, command: &str) {
+        self.raw_stderr(format!("{}\n", escape::text(command)).as_bytes());
     }
 
     pub fn warn(&self, text: impl AsRef<str>) {
-        self.tell(format!("{} {}", self.paint(Style::Yellow, "warning:"), text.as_ref()));
+        self.notice(format!("{} {}", self.paint(Style::Yellow, "warning:"), text.as_ref()));
     }
 
     pub fn hint(&self, text: impl AsRef<str>) {
-        self.say(format!("{} {}", self.paint(Style::Cyan, "hint:"), text.as_ref()));
+        self.status(format!("{} {}", self.paint(Style::Cyan, "hint:"), text.as_ref()));
     }
 
-    /// A warning, and below it the error that it is about.
+    /// Prints a warning, and below it the error that it is about.
     pub fn warn_of(&self, text: impl AsRef<str>, error: &Error) {
         self.warn(text);
-        self.tell(&error.message);
-        self.tell_rest(error);
+        self.notice(&error.message);
+        self.print_details(error);
     }
 
-    /// An error that is a warning here, its message behind a few words.
+    /// Prints an error as a warning, with a few words before its message.
     pub fn warn_error(&self, words: impl AsRef<str>, error: &Error) {
         self.warn(format!("{} {}", words.as_ref(), error.message));
-        self.tell_rest(error);
+        self.print_details(error);
     }
 
     pub fn error(&self, error: &Error) {
-        self.tell(format!("{} {}", self.paint(Style::Red, "error:"), error.message));
-        self.tell_rest(error);
+        self.notice(format!("{} {}", self.paint(Style::Red, "error:"), error.message));
+        self.print_details(error);
     }
 
-    fn tell_rest(&self, error: &Error) {
+    fn print_details(&self, error: &Error) {
         for line in &error.lines {
-            self.tell(line);
+            self.notice(line);
         }
         for cause in &error.causes {
-            self.tell(format!("  {} {cause}", self.paint(Style::Dim, "because:")));
+            self.notice(format!("  {} {cause}", self.paint(Style::Dim, "because:")));
         }
         for hint in &error.hints {
-            self.tell(format!("  {} {hint}", self.paint(Style::Cyan, "hint:")));
+            self.notice(format!("  {} {hint}", self.paint(Style::Cyan, "hint:")));
         }
     }
 
-    /// A question, without a line end.
+    /// Prints a question, without a line end.
     pub fn prompt(&self, text: &str) {
-        self.tell_raw(rendered(text).as_bytes());
+        self.raw_stderr(rendered(text).as_bytes());
     }
 }
 
-/// A mistake in the arguments that cannot be told line by line.
-pub fn tell_usage(text: &str) {
+/// Prints an error in the arguments, several lines at once.
+pub fn print_usage_error(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", rendered(text.trim_end()));
 }
 
-/// A bug: the place and the message, which may hold a name or a value.
-pub fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
+/// Prints a panic: its place, and its message, which may hold a name or a value.
+pub fn print_panic(info: &std::panic::PanicHookInfo<'_>) {
     let payload = info.payload();
     let message = payload.downcast_ref::<String>().map(String::as_str);
     let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
@@ -208,12 +208,12 @@ pub fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// What begins a mark. The number is drawn when the program starts: no file or answer can hold it.
+/// The beginning of a mark. Its number is random for each process, so no file or answer can hold it.
 static MARK: LazyLock<String> = LazyLock::new(|| format!("\u{fdd0}{:016x}", RandomState::new().hash_one("style")));
-/// What ends a mark.
+/// The end of a mark.
 const MARK_END: char = '\u{fdd1}';
 
-/// A text as it is written: escaped, with control sequences in the place of marks.
+/// A text as it is written: escaped, with marks replaced by control sequences.
 pub fn rendered(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut begins = true;

@@ -1,6 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP: the first is noted, and acted on by whoever looks. A second SIGINT kills the commands of
-//! the run, and after a moment for putting things in order ends the program; a third ends it at once. What needs no
-//! putting in order is not watched, and the first signal ends it.
+//! SIGINT, SIGTERM and SIGHUP. The first one sets [`SIGNAL`], which long work polls. A second SIGINT kills the commands of
+//! the run and ends the program after a grace period; a third ends it at once. A command that has nothing to clean up
+//! does not watch signals, and the first one ends it.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
@@ -9,22 +9,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::Result;
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::run::pty::restore_terminal;
 use crate::run::repro::KILL;
 
-/// The first signal that came, with [`KILL`] added when the user insists; 0 if none did.
+/// The first signal received, with [`KILL`] added after a second SIGINT; 0 if there was none.
 pub static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// For putting outputs back and writing the lock. What is not done by then, the next command does.
+/// The grace period, to put outputs back and write the lock. The next command does the rest.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Signals end the program, though they are watched.
+/// Signals end the program although they are watched.
 static AT_ONCE: AtomicBool = AtomicBool::new(false);
 
-/// Does something that looks for signals all the while; afterwards they end the program again. One that came too late to
-/// be seen is acted on now.
-pub fn watched<T>(stop: Stop, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs work that polls for signals; afterwards signals end the program again. A signal that the work has not seen ends it
+/// now.
+pub fn watched<T>(stop: StopSignal, work: impl FnOnce() -> Result<T>) -> Result<T> {
     watch();
     let done = work();
     AT_ONCE.store(true, Ordering::SeqCst);
@@ -34,7 +34,7 @@ pub fn watched<T>(stop: Stop, work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-/// From now on signals are noted instead of ending the program.
+/// From now on signals set [`SIGNAL`] instead of ending the program.
 pub fn watch() {
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|n| !is_ignored(*n));
     let Ok(mut signals) = Signals::new(wanted) else { return };
@@ -44,24 +44,24 @@ pub fn watch() {
                 let _ = SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
                 end();
             }
-            match next(SIGNAL.load(Ordering::SeqCst), signal) {
-                Next::Note(number) => SIGNAL.store(number, Ordering::SeqCst),
-                Next::Kill(number) => {
+            match reaction(SIGNAL.load(Ordering::SeqCst), signal) {
+                Reaction::Note(number) => SIGNAL.store(number, Ordering::SeqCst),
+                Reaction::Kill(number) => {
                     SIGNAL.store(number, Ordering::SeqCst);
                     std::thread::spawn(|| {
                         std::thread::sleep(MOMENT);
                         end();
                     });
                 }
-                Next::End => end(),
-                Next::Nothing => {}
+                Reaction::End => end(),
+                Reaction::Nothing => {}
             }
         }
     });
 }
 
-/// Was this signal ignored when we were started, as `nohup` does with SIGHUP? Then it stays so, for the commands too. Told
-/// by Linux; elsewhere `nohup` does not help.
+/// Was this signal ignored when the program started, as `nohup` does with SIGHUP? Then it stays ignored, by the commands
+/// too. Known on Linux only.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -69,27 +69,28 @@ fn is_ignored(signal: i32) -> bool {
     mask & (1 << (signal - 1)) != 0
 }
 
-/// The watchdog sees the pipe close and ends what still runs; the next command restores outputs.
+/// The watchdog sees the pipe close and kills the commands that still run; the next command restores outputs.
 fn end() {
     restore_terminal();
     std::process::exit(128 + (SIGNAL.load(Ordering::SeqCst) & !KILL));
 }
 
 #[derive(Debug, PartialEq)]
-enum Next {
+enum Reaction {
     Note(i32),
     Kill(i32),
     End,
     Nothing,
 }
 
-fn next(noted: i32, signal: i32) -> Next {
+/// What a signal does after the one in `noted`.
+fn reaction(noted: i32, signal: i32) -> Reaction {
     match noted {
-        0 => Next::Note(signal),
-        // SIGTERM and SIGHUP are sent by programs, which mean nothing by a second one.
-        _ if signal != SIGINT => Next::Nothing,
-        n if n & KILL == 0 => Next::Kill(n | KILL),
-        _ => Next::End,
+        0 => Reaction::Note(signal),
+        // SIGTERM and SIGHUP are sent by programs; a second one has no meaning.
+        _ if signal != SIGINT => Reaction::Nothing,
+        n if n & KILL == 0 => Reaction::Kill(n | KILL),
+        _ => Reaction::End,
     }
 }
 
@@ -98,18 +99,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_insists_is_obeyed() {
+    fn a_second_interrupt_kills_and_a_third_ends() {
         for (noted, signal, want) in [
-            (0, SIGINT, Next::Note(SIGINT)),
-            (0, SIGTERM, Next::Note(SIGTERM)),
-            (SIGINT, SIGINT, Next::Kill(SIGINT | KILL)),
-            (SIGTERM, SIGINT, Next::Kill(SIGTERM | KILL)),
-            (SIGINT, SIGTERM, Next::Nothing),
-            (SIGTERM, SIGTERM, Next::Nothing),
-            (SIGINT | KILL, SIGINT, Next::End),
-            (SIGINT | KILL, SIGHUP, Next::Nothing),
+            (0, SIGINT, Reaction::Note(SIGINT)),
+            (0, SIGTERM, Reaction::Note(SIGTERM)),
+            (SIGINT, SIGINT, Reaction::Kill(SIGINT | KILL)),
+            (SIGTERM, SIGINT, Reaction::Kill(SIGTERM | KILL)),
+            (SIGINT, SIGTERM, Reaction::Nothing),
+            (SIGTERM, SIGTERM, Reaction::Nothing),
+            (SIGINT | KILL, SIGINT, Reaction::End),
+            (SIGINT | KILL, SIGHUP, Reaction::Nothing),
         ] {
-            assert_eq!(next(noted, signal), want, "{noted} then {signal}");
+            assert_eq!(reaction(noted, signal), want, "{noted} then {signal}");
         }
     }
 }

@@ -35,17 +35,17 @@ impl Table {
         self.head.len()
     }
 
-    /// A row with as many cells as the head has.
+    /// Adds a row, with as many cells as the head.
     pub fn row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// Prints it; nothing at all without rows.
+    /// Prints the table, unless it has no rows.
     pub fn print(&self, md: bool, out: &Output) {
         if self.rows.is_empty() {
             return;
         }
-        // As wide as it is shown.
+        // The width after escaping.
         let shown = |cell: &str| if md { escape::markdown_cell(cell) } else { escape::text(cell) };
         let heads: Vec<String> = self.head.iter().map(|head| shown(head)).collect();
         let width = |column: usize| {
@@ -83,7 +83,7 @@ impl Table {
     }
 }
 
-/// A value on one line, and never nothing.
+/// A value on one line, never empty.
 pub fn shown(value: &Value) -> String {
     match value {
         Value::Str(s) if s.is_empty() || s.chars().any(char::is_control) => format!("{s:?}"),
@@ -92,7 +92,7 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
-/// The same, with so many digits behind the point at most.
+/// The same, with at most `digits` decimal places.
 pub fn rounded(value: &Value, digits: Option<usize>) -> String {
     match (value, digits) {
         (Value::Float(f), Some(digits)) => round(*f, digits),
@@ -100,10 +100,10 @@ pub fn rounded(value: &Value, digits: Option<usize>) -> String {
     }
 }
 
-/// At most so many digits behind the point; a number that would become 0 keeps its first ones.
+/// Rounds to decimal places. A number that would become 0 keeps its first digits.
 pub fn round(f: f64, digits: usize) -> String {
     let digits = digits.min(17);
-    // By way of the decimal digits: a product of floats would have digits of its own.
+    // Rounds the decimal text: a product of floats would add digits.
     let rounded = format!("{f:.digits$}").parse::<f64>().unwrap_or(f);
     if rounded == 0.0 && f != 0.0 {
         return format!("{f:.2e}");

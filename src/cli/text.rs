@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 /// `4.1 GB`, in powers of 1000, as disks and networks are measured.
 pub fn bytes(n: u64) -> String {
@@ -22,7 +22,7 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
-/// `24h`, `90m`, `30days`: an age as people give it.
+/// `24h`, `90m`, `30days`: an age as the user types it.
 pub fn age(age: std::time::Duration) -> String {
     match age.as_secs() {
         s if s % 3600 == 0 && s < 72 * 3600 && s > 0 => format!("{}h", s / 3600),
@@ -37,7 +37,7 @@ pub fn count(n: usize, one: &str) -> String {
 
 /// The day of a time in seconds since 1970: `2026-01-01`.
 pub fn day(seconds: i64) -> String {
-    crate::model::act::rfc3339(seconds).chars().take(10).collect()
+    crate::model::registry::tag_write::rfc3339(seconds).chars().take(10).collect()
 }
 
 /// `SECS` of `--wait`.

@@ -1,13 +1,13 @@
 //! The name of the user, for run records; `cache.trust` matches on it.
 //!
-//! Containers, cron and services set neither `USER` nor `LOGNAME`. Then the system is asked: its own list of users, and
-//! the program `id`, which also knows those of a directory service. A number that nobody has a name for stays a number.
+//! Containers, cron and services set neither `USER` nor `LOGNAME`. Then the name comes from /etc/passwd or from the
+//! program `id`, which also knows users of a directory service. A user without a name is a number.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The user of this process. Each stage that runs asks, the system is asked once.
+/// The name of the user of this process, looked up once.
 pub fn name(env: &BTreeMap<String, String>) -> String {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| find_name(env)).clone()
@@ -22,7 +22,7 @@ fn find_name(env: &BTreeMap<String, String>) -> String {
     })
 }
 
-/// The first name that a list of users, a line each, has for a number.
+/// The first name with this number in the text of /etc/passwd.
 fn listed(users: &str, id: u32) -> Option<String> {
     users.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -1,19 +1,19 @@
-//! How outputs and data differ between two snapshots, file by file.
+//! Compares the outputs and data of two snapshots, file by file.
 //!
-//! Folders are compared by their trees: equal ones are never opened. A tree that cannot be opened (its object is not
-//! here) is told for that path, and the rest goes on.
+//! Folders are compared by their trees: equal ones are not opened. A tree that cannot be opened (its object is not in
+//! the store) is reported for that path, and the comparison continues.
 //!
-//! What went from one place and came at another with the same content was renamed. Whole folders are looked for first,
-//! so that a folder with 100,000 files that moved is one line.
+//! A path that disappeared and one that appeared with the same content are a rename. Whole folders are matched first,
+//! so that a moved folder of 100,000 files is one line.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::store::tree::{Entry, EntryKind};
+use crate::store::trees::{Entry, EntryKind};
 use crate::store::{ObjectId, Pin};
 
-/// Something at a path.
+/// A file or folder at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
     pub kind: EntryKind,
@@ -22,6 +22,7 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node with the id, kind and size of a pin.
     pub fn of(pin: &Pin) -> Node {
         let kind = match pin {
             Pin { files: Some(_), .. } => EntryKind::Tree,
@@ -40,18 +41,18 @@ impl Node {
     }
 }
 
-/// Gives the entries of a folder: which root it belongs to, its path below that root, its node.
-pub type Open<'a> = dyn Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> + 'a;
+/// Returns the entries of a folder, given its root, its path below that root, and its node.
+pub type OpenFolder<'a> = dyn Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> + 'a;
 
-/// Outs and data of one snapshot, and how to open their folders.
+/// Outs and data of one snapshot, and a function that opens their folders.
 pub struct Side<'a> {
     pub roots: BTreeMap<RepoPath, Pin>,
-    pub open: &'a Open<'a>,
+    pub open: &'a OpenFolder<'a>,
 }
 
 impl Side<'_> {
-    /// Is this path a root, a folder above one, or in one? `None` if no root has to do with it. A folder that cannot be
-    /// opened may have anything.
+    /// Returns true if the path is a root, a folder above one, or inside one; `None` if it is outside of all roots. A
+    /// folder that cannot be opened may contain any path.
     pub fn has(&self, path: &RepoPath) -> Option<bool> {
         let (root, pin) = self.roots.iter().find(|(root, _)| path.is_in(root) || root.is_in(path))?;
         let mut node = Node::of(pin);
@@ -69,8 +70,9 @@ impl Side<'_> {
     }
 }
 
+/// What happened to a path.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
+pub enum ChangeKind {
     Added(Node),
     Deleted(Node),
     Modified {
@@ -84,22 +86,23 @@ pub enum What {
     },
 }
 
-/// One difference. Folders, which appear whole where they were renamed or cannot be opened, end in `/`.
+/// One difference. Folders, which appear whole if they were renamed or cannot be opened, end in `/`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub path: String,
-    pub what: What,
+    pub what: ChangeKind,
 }
 
+/// The differences between two sides.
 #[derive(Debug, Default)]
 pub struct Differences {
     /// Sorted by path.
     pub changes: Vec<Change>,
-    /// Folders that differ, and whose listings are not here: what is in them is not told.
+    /// Folders that differ and whose trees are not in the store: their content is not compared.
     pub unopened: Vec<(String, Error)>,
 }
 
-/// Compares two sides. Only what `wanted` says may matter is looked at; a folder matters for what is in it.
+/// Compares two sides, limited to paths that `wanted` accepts; a folder is opened if its content may be wanted.
 pub fn compare(old: &Side<'_>, new: &Side<'_>, wanted: &dyn Fn(&RepoPath) -> bool) -> Differences {
     let mut work = Work { old, new, found: Differences::default(), gone: Vec::new(), come: Vec::new() };
     let mut roots: Vec<&RepoPath> = old.roots.keys().chain(new.roots.keys()).filter(|p| wanted(p)).collect();
@@ -113,8 +116,8 @@ pub fn compare(old: &Side<'_>, new: &Side<'_>, wanted: &dyn Fn(&RepoPath) -> boo
     work.unfold();
     work.rename(false);
     let Work { mut found, gone, come, .. } = work;
-    found.changes.extend(gone.into_iter().map(|at| Change { path: at.shown(), what: What::Deleted(at.node) }));
-    found.changes.extend(come.into_iter().map(|at| Change { path: at.shown(), what: What::Added(at.node) }));
+    found.changes.extend(gone.into_iter().map(|at| Change { path: at.shown(), what: ChangeKind::Deleted(at.node) }));
+    found.changes.extend(come.into_iter().map(|at| Change { path: at.shown(), what: ChangeKind::Added(at.node) }));
     found.changes.sort_by(|a, b| a.path.cmp(&b.path));
     found.unopened.sort_by(|a, b| a.0.cmp(&b.0));
     found.unopened.dedup_by(|a, b| a.0 == b.0);
@@ -123,14 +126,14 @@ pub fn compare(old: &Side<'_>, new: &Side<'_>, wanted: &dyn Fn(&RepoPath) -> boo
 
 /// A node of one side.
 #[derive(Clone)]
-struct At {
+struct PlacedNode {
     root: RepoPath,
-    /// Below the root; empty for the root itself.
+    /// Relative to the root; empty for the root itself.
     below: String,
     node: Node,
 }
 
-impl At {
+impl PlacedNode {
     fn shown(&self) -> String {
         let path = if self.below.is_empty() { self.root.to_string() } else { format!("{}/{}", self.root, self.below) };
         if self.node.is_tree() { path + "/" } else { path }
@@ -141,20 +144,20 @@ struct Work<'a, 's> {
     old: &'s Side<'a>,
     new: &'s Side<'a>,
     found: Differences,
-    /// On the old side alone.
-    gone: Vec<At>,
-    /// On the new side alone.
-    come: Vec<At>,
+    /// On the old side only.
+    gone: Vec<PlacedNode>,
+    /// On the new side only.
+    come: Vec<PlacedNode>,
 }
 
 impl Work<'_, '_> {
     fn pair(&mut self, root: &RepoPath, below: &str, old: Option<Node>, new: Option<Node>) {
-        let at = |node| At { root: root.clone(), below: below.to_string(), node };
+        let at = |node| PlacedNode { root: root.clone(), below: below.to_string(), node };
         match (old, new) {
             (Some(a), Some(b)) if (a.kind, a.id) == (b.kind, b.id) => {}
             (Some(a), Some(b)) if a.is_tree() && b.is_tree() => self.trees(root, below, a, b),
             (Some(a), Some(b)) if a.is_tree() == b.is_tree() => {
-                let what = What::Modified { old: a, new: b };
+                let what = ChangeKind::Modified { old: a, new: b };
                 self.found.changes.push(Change { path: at(a).shown(), what });
             }
             (old, new) => {
@@ -164,14 +167,14 @@ impl Work<'_, '_> {
         }
     }
 
-    /// Two trees that differ: a merge of sorted lists.
+    /// Compares two different trees: a merge of sorted lists.
     fn trees(&mut self, root: &RepoPath, below: &str, a: Node, b: Node) {
         let (before, after) = match ((self.old.open)(root, below, &a), (self.new.open)(root, below, &b)) {
             (Ok(before), Ok(after)) => (before, after),
             (before, after) => {
-                let path = At { root: root.clone(), below: below.to_string(), node: a }.shown();
+                let path = PlacedNode { root: root.clone(), below: below.to_string(), node: a }.shown();
                 self.found.unopened.extend(before.err().or(after.err()).map(|e| (path.clone(), e)));
-                self.found.changes.push(Change { path, what: What::Modified { old: a, new: b } });
+                self.found.changes.push(Change { path, what: ChangeKind::Modified { old: a, new: b } });
                 return;
             }
         };
@@ -191,17 +194,18 @@ impl Work<'_, '_> {
         }
     }
 
-    /// Pairs what went with what came: of folders, or of files. Where several have the same content, those with the
-    /// same name first, then in the order of their paths. Empty files are all alike and nobody's rename.
+    /// Pairs removed with added paths: folders, or files. If several have the same content, those with the same name
+    /// are paired first, then in the order of their paths. Empty files are all equal and never paired.
     fn rename(&mut self, folders: bool) {
-        self.gone.sort_by_key(At::shown);
-        self.come.sort_by_key(At::shown);
-        let fits = |at: &At| at.node.is_tree() == folders && at.node.size > 0;
+        self.gone.sort_by_key(PlacedNode::shown);
+        self.come.sort_by_key(PlacedNode::shown);
+        let fits = |at: &PlacedNode| at.node.is_tree() == folders && at.node.size > 0;
         let mut by_content: BTreeMap<(EntryKind, ObjectId), Vec<usize>> = BTreeMap::new();
         for (n, at) in self.gone.iter().enumerate().filter(|(_, at)| fits(at)) {
             by_content.entry((at.node.kind, at.node.id)).or_default().push(n);
         }
-        let name = |at: &At| at.shown().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_string();
+        let name =
+            |at: &PlacedNode| at.shown().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_string();
         let mut taken = vec![false; self.gone.len()];
         let mut pairs: Vec<Option<usize>> = vec![None; self.come.len()];
         for by_name in [true, false] {
@@ -218,7 +222,7 @@ impl Work<'_, '_> {
         for (at, pair) in std::mem::take(&mut self.come).into_iter().zip(pairs) {
             match pair {
                 Some(n) => {
-                    let what = What::Renamed { from: gone[n].shown(), node: at.node };
+                    let what = ChangeKind::Renamed { from: gone[n].shown(), node: at.node };
                     self.found.changes.push(Change { path: at.shown(), what });
                 }
                 None => self.come.push(at),
@@ -227,20 +231,20 @@ impl Work<'_, '_> {
         self.gone.extend(gone.into_iter().zip(taken).filter(|(_, taken)| !taken).map(|(at, _)| at));
     }
 
-    /// Folders on one side alone become the files in them.
+    /// Replaces folders on one side only by the files in them.
     fn unfold(&mut self) {
         let unopened = &mut self.found.unopened;
         for (list, side) in [(&mut self.gone, self.old), (&mut self.come, self.new)] {
-            let mut open: Vec<At> = std::mem::take(list);
+            let mut open: Vec<PlacedNode> = std::mem::take(list);
             while let Some(at) = open.pop() {
                 if !at.node.is_tree() {
                     list.push(at);
                     continue;
                 }
                 match (side.open)(&at.root, &at.below, &at.node) {
-                    // An empty folder is something too, where it is an output itself.
+                    // An empty folder is kept if it is an output itself.
                     Ok(entries) if entries.is_empty() => list.push(at),
-                    Ok(entries) => open.extend(entries.iter().map(|e| At {
+                    Ok(entries) => open.extend(entries.iter().map(|e| PlacedNode {
                         root: at.root.clone(),
                         below: child(&at.below, &e.name),
                         node: Node::of_entry(e),
@@ -263,7 +267,7 @@ fn child(below: &str, name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tree::Tree;
+    use crate::store::trees::Tree;
     use std::cell::RefCell;
     use std::collections::HashMap;
 
@@ -317,10 +321,10 @@ mod tests {
 
     fn told(found: &Differences) -> Vec<String> {
         let one = |c: &Change| match &c.what {
-            What::Added(_) => format!("+{}", c.path),
-            What::Deleted(_) => format!("-{}", c.path),
-            What::Modified { .. } => format!("~{}", c.path),
-            What::Renamed { from, .. } => format!("{from}>{}", c.path),
+            ChangeKind::Added(_) => format!("+{}", c.path),
+            ChangeKind::Deleted(_) => format!("-{}", c.path),
+            ChangeKind::Modified { .. } => format!("~{}", c.path),
+            ChangeKind::Renamed { from, .. } => format!("{from}>{}", c.path),
         };
         let unopened = found.unopened.iter().map(|(path, _)| format!("?{path}"));
         found.changes.iter().map(one).chain(unopened).collect()

@@ -1,5 +1,5 @@
-//! How two snapshots differ: outputs and data, metrics, params. Two snapshots in, a value out: [`sides`] gathers, the
-//! comparing itself is pure, and the counter shows what comes back.
+//! Comparison of two snapshots: outputs and data, metrics, params. [`sides`] gathers the input, the comparison is pure,
+//! and the command line prints the result.
 
 pub mod data;
 pub mod sides;

@@ -1,10 +1,9 @@
-//! What `diff` compares: outs and data of two snapshots, gathered for [`compare`](super::data::compare).
+//! Gathers outs and data of two snapshots for [`compare`](super::data::compare).
 //!
-//! Of a commit it is what its locks pin, folders being read from the store. Of the worktree it is what is there now,
-//! looked at through the stat index, so that an edit that nobody committed shows.
+//! For a commit, these are the pins of its locks, with folders read from the store. For the worktree, these are the
+//! current files, read through the stat index, so that uncommitted edits are shown.
 //!
-//! A pipeline file that one side cannot read says nothing of what it makes there: what the other side's makes is not
-//! compared.
+//! The outputs of a pipeline file that one side cannot read are not compared.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,20 +12,21 @@ use super::data::{Differences, Node, Side, compare};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
+use crate::plan::facts::read_pins;
 use crate::project::Snapshot;
-use crate::run::look::look;
-use crate::store::tree::{Entry, EntryKind};
-use crate::store::{Pin, Place as Spot};
+use crate::store::trees::{Entry, EntryKind};
+use crate::store::{Pin, TrackedPath};
 
-/// Two snapshots, and which part of them is meant (all, without targets).
-pub struct Asked<'a, 'p> {
+/// Two snapshots, and the selected part of them (everything, without targets).
+pub struct SnapshotPair<'a, 'p> {
     pub old: &'a Snapshot<'p>,
     pub new: &'a Snapshot<'p>,
     pub targets: &'a [RepoPath],
 }
 
-/// How they differ; and the paths that the new one, being the worktree, pins and neither has nor finds in the store.
-pub fn differences(asked: &Asked<'_, '_>, sink: &dyn Sink) -> Result<(Differences, Vec<String>)> {
+/// Returns the differences, and the paths that the new side, if it is the worktree, pins and that are neither in the
+/// worktree nor in the store.
+pub fn differences(asked: &SnapshotPair<'_, '_>, sink: &dyn Sink) -> Result<(Differences, Vec<String>)> {
     let targets = asked.targets;
     let unknown: BTreeSet<&RepoPath> =
         undeclared(asked.old, asked.new).chain(undeclared(asked.new, asked.old)).collect();
@@ -35,7 +35,7 @@ pub fn differences(asked: &Asked<'_, '_>, sink: &dyn Sink) -> Result<(Difference
     };
     let old = Gathered::of(asked.old, &concerns, sink)?;
     let mut new = Gathered::of(asked.new, &concerns, sink)?;
-    // What is not here is no deletion: it stays what it is pinned to be, and is told apart.
+    // A missing file is not a deletion: it is compared by its pin, and reported separately.
     let absent = std::mem::take(&mut new.absent);
     for path in &absent {
         if let Some(pin) = old.roots.get(path) {
@@ -51,7 +51,8 @@ pub fn differences(asked: &Asked<'_, '_>, sink: &dyn Sink) -> Result<(Difference
             (old, new) => old == Some(true) || new == Some(true),
         };
         if !target.is_root() && !is_known && !unknown.iter().any(|path| path.is_in(target) || target.is_in(path)) {
-            let message = format!("`{target}` is no output and no data of {} or {}", asked.old.name, asked.new.name);
+            let message =
+                format!("`{target}` is neither an output nor data of {} or {}", asked.old.name, asked.new.name);
             return Err(Error::missing(message).hint("see them: lockstep list -R"));
         }
     }
@@ -84,7 +85,7 @@ fn declared<'a>(snapshot: &'a Snapshot<'_>) -> impl Iterator<Item = &'a RepoPath
 
 struct Gathered {
     roots: BTreeMap<RepoPath, Pin>,
-    /// Pinned and nowhere.
+    /// Pinned, and neither in the worktree nor in the store.
     absent: Vec<RepoPath>,
 }
 
@@ -105,27 +106,27 @@ impl Gathered {
         paths.sort();
         paths.dedup();
         let project = snapshot.project;
-        let spots: Vec<Spot> = paths.iter().map(|p| Spot::from(*p)).collect();
-        for (path, seen) in paths.into_iter().zip(look(project, &snapshot.definitions, &spots, sink)) {
+        let spots: Vec<TrackedPath> = paths.iter().map(|p| TrackedPath::from(*p)).collect();
+        for (path, seen) in paths.into_iter().zip(read_pins(project, &snapshot.definitions, &spots, sink)) {
             match (seen?, pinned.get(path)) {
                 (Some(pin), _) => drop(gathered.roots.insert(path.clone(), pin)),
                 (None, Some(pin)) if !project.store().contains(pin) => gathered.absent.push(path.clone()),
                 (None, _) => {}
             }
         }
-        // That it could not be saved costs another look, nothing more.
+        // If the index cannot be saved, the files are read again next time.
         let _ = project.index().save();
         Ok(gathered)
     }
 
-    /// How folders of this side are opened.
+    /// The function that opens folders of this side.
     fn opener<'a>(snapshot: &'a Snapshot<'a>) -> impl Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> + use<'a> {
         let listed: RefCell<HashMap<RepoPath, Folders>> = RefCell::default();
         move |root, below, node| {
             if snapshot.commit.is_none() {
                 let mut listed = listed.borrow_mut();
                 let folders = listed.entry(root.clone()).or_insert_with(|| detail(snapshot, root));
-                // Not there: this folder of the worktree is absent, and counts as what it is pinned to be.
+                // The folder is missing in the worktree: its pin is compared.
                 if let Some(entries) = folders.get(below) {
                     return Ok(entries.clone());
                 }
@@ -135,7 +136,7 @@ impl Gathered {
                 .project
                 .store()
                 .read_tree(&node.id, below.matches('/').count())
-                .map_err(|e| snapshot.absent(&name, e))?
+                .map_err(|e| snapshot.missing_object(&name, e))?
                 .entries)
         }
     }
@@ -144,10 +145,10 @@ impl Gathered {
 /// Entries by the path of their folder, from the root of an output.
 type Folders = HashMap<String, Vec<Entry>>;
 
-/// What was seen in a folder of the worktree.
+/// The scanned content of a folder in the worktree.
 fn detail(snapshot: &Snapshot<'_>, root: &RepoPath) -> Folders {
     let mut folders = Folders::new();
-    let Some(all) = snapshot.project.index().detail(&Spot::from(root)) else { return folders };
+    let Some(all) = snapshot.project.index().list_entries(&TrackedPath::from(root)) else { return folders };
     folders.insert(String::new(), Vec::new());
     for one in all {
         let at = one.path.iter().rposition(|b| *b == b'/');

@@ -1,26 +1,27 @@
-//! How params or metrics differ, key by key; of numbers by how much, and whether that is better where the pipeline says
+//! Compares params or metrics, key by key; numbers with their change, and whether that is better if the pipeline says
 //! so.
 //!
-//! A metric says which way is better in its `meta`: `better: higher` or `better: lower` for all numbers of the file, or
-//! a map from dotted keys to either.
+//! A metric declares a direction in its `meta`: `better: higher` or `better: lower` for all numbers of the file, or a
+//! map from dotted keys to either.
 
 use std::collections::BTreeMap;
 
 use crate::path::RepoPath;
 use crate::pipeline::stage::Pipelines;
-use crate::run::values::leaves;
+use crate::project::values::leaves;
 use crate::value::{Number, Value};
 
-/// The values of one side by file, a file that is not there or cannot be read left out.
+/// The values of one side by file; missing or unreadable files are left out.
 pub type Side = BTreeMap<String, Value>;
 
+/// Which direction of a number is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     Higher,
     Lower,
 }
 
-/// Which way is better, by file: for all its numbers, or by key.
+/// Which direction is better, by file: for all its numbers, or by key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Directions(BTreeMap<String, Declared>);
 
@@ -30,29 +31,29 @@ enum Declared {
     Keys(BTreeMap<String, Direction>),
 }
 
-/// What became of one key.
+/// One key that differs or is listed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct ValueRow {
     pub file: String,
-    /// Dotted; empty for a file that holds no map.
+    /// Dotted; empty for a file whose top level is not a map.
     pub key: String,
-    /// `None` where the key is new.
+    /// `None` for a new key.
     pub old: Option<Value>,
-    /// `None` where the key is gone.
+    /// `None` for a removed key.
     pub new: Option<Value>,
-    /// New minus old, of numbers.
+    /// New minus old, for numbers.
     pub change: Option<Number>,
-    /// Where a direction is declared and the number moved.
+    /// Set if a direction is declared and the number changed.
     pub better: Option<bool>,
 }
 
-impl Row {
+impl ValueRow {
     pub fn is_same(&self) -> bool {
         matches!((&self.old, &self.new), (Some(a), Some(b)) if a.same(b))
     }
 }
 
-/// What the metrics of these pipelines say, and each saying that could not be understood.
+/// The declared directions of the metrics in these pipelines, and an error text for each invalid declaration.
 pub fn directions(pipelines: &Pipelines) -> (Directions, Vec<String>) {
     let mut found = Directions::default();
     let mut odd = Vec::new();
@@ -91,6 +92,7 @@ fn declared(better: &Value) -> Option<Declared> {
 }
 
 impl Directions {
+    /// The declared direction of a key, if any.
     pub fn of(&self, file: &str, key: &str) -> Option<Direction> {
         match self.0.get(file)? {
             Declared::All(direction) => Some(*direction),
@@ -99,8 +101,8 @@ impl Directions {
     }
 }
 
-/// All keys of both sides: files by name, keys in the order of the new file, then those that are gone.
-pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<Row> {
+/// All keys of both sides: files by name, keys in the order of the new file, then removed keys.
+pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<ValueRow> {
     let mut files: Vec<&String> = old.keys().chain(new.keys()).collect();
     files.sort();
     files.dedup();
@@ -124,13 +126,13 @@ pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<Row> {
                 }
                 _ => None,
             };
-            rows.push(Row { file: file.clone(), key: key.clone(), old, new, change, better });
+            rows.push(ValueRow { file: file.clone(), key: key.clone(), old, new, change, better });
         }
     }
     rows
 }
 
-/// New minus old; whole numbers are subtracted as such.
+/// New minus old; integers are subtracted as integers.
 fn difference(old: &Value, new: &Value) -> Option<Number> {
     Some(new.number()?.minus(old.number()?))
 }

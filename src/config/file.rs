@@ -1,4 +1,4 @@
-//! One settings file: reading it with places for mistakes, and editing it so that comments and the rest stay.
+//! One settings file: reads it with positions for errors, and edits it so that comments and the rest are kept.
 
 use std::fs;
 use std::ops::Range;
@@ -9,14 +9,14 @@ use toml_edit::{Document, DocumentMut, Item, Key, Table, TableLike, TomlError, V
 use super::{Setting, keys, private};
 use crate::document;
 use crate::error::{Error, Result};
-use crate::replace::Turn;
+use crate::replace::FileWriter;
 use crate::url::redact_text;
 use crate::value::excerpt_of;
 
-/// No file of settings that people write is larger; what is made of it is hundreds of times that.
+/// No settings file that a person writes is larger; the parsed form needs hundreds of times that.
 const LARGEST: u64 = 1 << 20;
 
-/// The values of a file, each under its whole key; none if there is no such file.
+/// The values of a file, each under its full key; none if the file does not exist.
 pub(super) fn read(file: &Path) -> Result<Vec<(String, Setting)>> {
     match text(file)? {
         Some(text) => entries(file, &text),
@@ -24,13 +24,13 @@ pub(super) fn read(file: &Path) -> Result<Vec<(String, Setting)>> {
     }
 }
 
-/// Writes `key = value` into the settings file `file`, which need not exist. `value` is what one types: `4`, `bash`,
+/// Writes `key = value` into the settings file `file`, which need not exist. `value` is as typed: `4`, `bash`,
 /// `reflink,copy`.
 pub fn set(file: &Path, key: &str, value: &str) -> Result<()> {
     change(file, &[(key, Some(value))])
 }
 
-/// Several changes in one step: values to write, and keys to take out (`None`). A file that holds a secret is written
+/// Several changes in one step: values to write, and keys to remove (`None`). A file that holds a secret is written
 /// with mode 0600, from its first byte on.
 pub fn change(file: &Path, changes: &[(&str, Option<&str>)]) -> Result<()> {
     let adds_secret = changes
@@ -52,15 +52,15 @@ pub fn change(file: &Path, changes: &[(&str, Option<&str>)]) -> Result<()> {
     turn.write(document.to_string().as_bytes())
 }
 
-/// The turn of a writer and what the file says. What is written is for the owner alone if it is going to hold a secret.
-fn take(file: &Path, adds_secret: bool) -> Result<(Turn, DocumentMut)> {
+/// Waits for other writers, and reads the file. The new file is readable only by the owner if it will hold a secret.
+fn take(file: &Path, adds_secret: bool) -> Result<(FileWriter, DocumentMut)> {
     let is_private = |text: &str| -> Result<bool> {
         let held = entries(file, text)?.iter().any(|(key, value)| private::holds_secret(key, value));
         Ok((adds_secret || held) && !file.ends_with("lockstep.toml"))
     };
     let mut private = is_private(&text(file)?.unwrap_or_default())?;
     loop {
-        let turn = if private { Turn::take_private(file)? } else { Turn::take(file)? };
+        let turn = if private { FileWriter::lock_private(file)? } else { FileWriter::lock(file)? };
         // Another process may have added a secret before this one had its turn.
         let text = text(file)?.unwrap_or_default();
         if private || !is_private(&text)? {
@@ -91,7 +91,7 @@ fn insert(file: &Path, document: &mut DocumentMut, key: &str, value: &str) -> Re
     }
     match table.get_mut(last).and_then(Item::as_value_mut) {
         Some(old) => {
-            *new.decor_mut() = old.decor().clone(); // the comment behind the old value stays
+            *new.decor_mut() = old.decor().clone(); // the comment behind the old value is kept
             *old = new;
         }
         None => {
@@ -101,7 +101,7 @@ fn insert(file: &Path, document: &mut DocumentMut, key: &str, value: &str) -> Re
     Ok(())
 }
 
-/// Takes a key out of the settings file `file`, and says whether it was there; `remote.NAME` is the whole remote.
+/// Removes a key from the settings file `file`, and returns whether it existed; `remote.NAME` is the whole remote.
 pub fn unset(file: &Path, key: &str) -> Result<bool> {
     if !keys::is_table(key) {
         keys::takes(key).map_err(Error::usage)?;
@@ -118,7 +118,7 @@ pub fn unset(file: &Path, key: &str) -> Result<bool> {
     Ok(removed)
 }
 
-/// Removes the entry, and the tables that it leaves empty.
+/// Removes the entry, and tables that become empty.
 fn remove(table: &mut dyn TableLike, parts: &[&str]) -> bool {
     let [name, rest @ ..] = parts else { return false };
     if rest.is_empty() {
@@ -141,7 +141,7 @@ fn text(file: &Path) -> Result<Option<String>> {
     document::read_text(file, LARGEST)
 }
 
-/// Errors: what is wrong with a setting, and where it is; the file is too large.
+/// The settings of a text. Errors: a setting is invalid, with its position; the file is too large.
 pub(super) fn entries(file: &Path, text: &str) -> Result<Vec<(String, Setting)>> {
     if text.len() as u64 > LARGEST {
         let why = format!("{} is larger than {} MiB, too large for settings", file.display(), LARGEST >> 20);
@@ -156,14 +156,14 @@ pub(super) fn entries(file: &Path, text: &str) -> Result<Vec<(String, Setting)>>
     Ok(found)
 }
 
-/// What is wrong with an entry, and where in the file.
-struct Wrong {
+/// An invalid entry, with its position in the file.
+struct InvalidEntry {
     message: String,
     place: Option<Range<usize>>,
 }
 
-fn collect(table: &dyn TableLike, prefix: &str, found: &mut Vec<(String, Setting)>) -> Result<(), Wrong> {
-    // A remote's table holds values only, whatever its name looks like.
+fn collect(table: &dyn TableLike, prefix: &str, found: &mut Vec<(String, Setting)>) -> Result<(), InvalidEntry> {
+    // A remote's table holds only values, whatever its name looks like.
     let is_remote = prefix.starts_with("remote.") && prefix != "remote.";
     for (name, item) in table.iter() {
         let key = format!("{prefix}{name}");
@@ -172,9 +172,9 @@ fn collect(table: &dyn TableLike, prefix: &str, found: &mut Vec<(String, Setting
             Some(inner) if !is_remote && keys::is_table(&key) => collect(inner, &format!("{key}."), found)?,
             _ => {
                 let known = if is_remote { Ok(()) } else { keys::takes(&key).map(|_| ()) };
-                known.map_err(|message| Wrong { message, place: place.clone() })?;
+                known.map_err(|message| InvalidEntry { message, place: place.clone() })?;
                 let value = setting(item).and_then(|value| keys::check(&key, value));
-                let value = value.map_err(|message| Wrong { message, place: item.span().or(place) })?;
+                let value = value.map_err(|message| InvalidEntry { message, place: item.span().or(place) })?;
                 found.push((key, value));
             }
         }
@@ -196,17 +196,11 @@ fn setting(item: &Item) -> Result<Setting, String> {
     }
 }
 
-/// A list of texts as TOML spells it.
-pub(super) fn list(text: &str) -> Option<Vec<String>> {
-    let value: Value = text.trim().parse().ok()?;
-    value.as_array()?.iter().map(|item| item.as_str().map(str::to_string)).collect()
-}
-
 fn broken(file: &Path, text: &str, e: TomlError) -> Error {
     at(file, text, e.span().unwrap_or(0..0), &e.message().trim().replace('\n', ", "))
 }
 
-/// `FILE:LINE:COLUMN: message`, with the line and a mark under the place.
+/// `FILE:LINE:COLUMN: message`, with the line and a mark under the position.
 fn at(file: &Path, text: &str, place: Range<usize>, message: &str) -> Error {
     let start = place.start.min(text.len());
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -222,8 +216,8 @@ fn at(file: &Path, text: &str, place: Range<usize>, message: &str) -> Error {
     error.with_lines(excerpt_of(content, line, column, marked).into_iter().skip(1).map(|line| format!("  {line}")))
 }
 
-/// Does a text, which need not be TOML, set an option of a remote that is a secret, or whose name is not known, such as
-/// `pasword`?
+/// Whether a text, which may be invalid TOML, sets an option of a remote that is a secret, or whose name is unknown,
+/// such as `pasword`.
 fn may_hold_secret(text: &str) -> bool {
     if keys::SECRETS.iter().any(|option| text.contains(option)) {
         return true;

@@ -1,13 +1,13 @@
-//! Three grades of word, and what each may say.
+//! The grades of settings, and what each may set.
 //!
-//! | grade | where it speaks |
+//! | grade | source |
 //! | --- | --- |
-//! | user | flags, environment variables, the user's settings file, the settings of the clone at hand |
-//! | repository | `lockstep.toml`, which a clone takes over from strangers, and the clone settings of another repository |
-//! | remote | nowhere: what a remote sends is data, and sets nothing |
+//! | user | flags, environment variables, the user's settings file, the settings of the current clone |
+//! | repository | `lockstep.toml`, which comes with a clone from other people, and the clone settings of another repository |
+//! | remote | none: what a remote sends is data, and sets nothing |
 //!
-//! Every row of the tables of settings ([`super::keys`], `remote/options.rs`) has a [`Rule`] for the repository. "To
-//! narrow" is measured from what the user's own file says, else from the built-in default.
+//! Every row of the tables of settings ([`super::keys`], `remote/settings/options.rs`) has a [`Rule`] for the
+//! repository. "Narrows" means relative to the user's own files, or else to the built-in default.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -16,82 +16,82 @@ use super::modes::Modes;
 use super::{Origin, Setting};
 use crate::path::names::{Owner, owner_of};
 
-/// Who says a value.
+/// Who sets a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
     Repository,
-    /// The user, or this program with a default.
+    /// The user, or this program by a default.
     User,
 }
 
-/// What the repository may say of a setting.
+/// What the repository may set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
-    /// Any value, as another file of the user could.
+    /// Any value, like a file of the user.
     Free,
     /// A value that allows no more than the user's or the default.
     Narrows,
-    /// A list that holds besides the user's: what counts stands in both.
+    /// A list that is applied in addition to the user's: an element must be in both.
     Joins,
     /// A folder inside the repository.
     Inside,
-    /// Any value, but nothing is run with another than these.
+    /// Any value, but only these are run.
     RunsOnly(&'static [&'static str]),
     /// Any value, after `lockstep remote trust`.
     Grant,
-    /// Nothing: the user alone sets it.
+    /// Nothing: only the user sets it.
     Never,
 }
 
-/// A value, and who says it where.
+/// A value with its source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Said {
+pub struct GradedValue {
     pub value: Setting,
     pub origin: Origin,
     pub grade: Grade,
-    /// Grows with the strength of the place.
+    /// Higher for a stronger source.
     pub order: usize,
 }
 
 /// The worktree of a repository.
 #[derive(Clone, Debug)]
-pub struct Checkout {
-    /// Without symlinks.
+pub struct WorktreeArea {
+    /// The real path, without symlinks.
     pub top: PathBuf,
-    /// Of the project: relative paths count from it.
+    /// The root of the project: relative paths are relative to it.
     pub root: PathBuf,
 }
 
-/// What is to be said of a value of the repository that does not count as it stands.
+/// A note on a value of the repository that is not applied as written.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Note {
+pub struct SettingNote {
     pub value: Setting,
     pub origin: Origin,
     pub reason: String,
-    /// Does it not count at all?
+    /// Whether the value is ignored completely.
     pub ignored: bool,
 }
 
-impl Note {
-    /// May the user want the value all the same? A folder that a commit prepared is not one to write to.
+impl SettingNote {
+    /// Whether the user may confirm the value. False for folders: a commit may have prepared the folder.
     pub fn may_be_wanted(&self) -> bool {
         ![LINK, LINK_INSIDE, REPOSITORY].contains(&self.reason.as_str())
     }
 }
 
-/// The value that counts of `said`, which goes from the weakest place to the strongest, with notes on the rest.
+/// The effective value of `said`, which is ordered from the weakest source to the strongest, with notes on the others.
 pub fn combine<'a>(
     key: &str,
     rule: Rule,
-    said: &'a [Said],
-    checkout: Option<&Checkout>,
-) -> (Option<&'a Said>, Vec<Note>) {
-    let mut counts: Option<&Said> = None;
+    said: &'a [GradedValue],
+    checkout: Option<&WorktreeArea>,
+) -> (Option<&'a GradedValue>, Vec<SettingNote>) {
+    let mut counts: Option<&GradedValue> = None;
     let mut notes = Vec::new();
     for one in said {
         if one.grade == Grade::User {
-            // What the user says in a stronger place settles it.
-            notes.retain(|note: &Note| rule == Rule::Joins && !note.ignored);
+            // A value of the user in a stronger source overrides it.
+            notes.retain(|note: &SettingNote| rule == Rule::Joins && !note.ignored);
             if let Some(list) = counts.filter(|known| rule == Rule::Joins && known.grade == Grade::Repository) {
                 notes.push(note(list, "narrows it", false));
             }
@@ -104,7 +104,7 @@ pub fn combine<'a>(
                 None => counts = Some(one),
                 Some(reason) => notes.push(note(one, &reason, true)),
             },
-            (Rule::Inside, _) => match lies_inside(&one.value, checkout) {
+            (Rule::Inside, _) => match is_inside(&one.value, checkout) {
                 Ok(()) => counts = Some(one),
                 Err(reason) => notes.push(note(one, reason, true)),
             },
@@ -115,7 +115,7 @@ pub fn combine<'a>(
                 }
                 counts = Some(one);
             }
-            // The user says it as well.
+            // The user sets the same value.
             (Rule::Grant, Some(weaker)) if weaker.grade == Grade::User && weaker.value == one.value => {}
             (Rule::Free | Rule::Grant | Rule::Joins, _) => counts = Some(one),
         }
@@ -123,11 +123,11 @@ pub fn combine<'a>(
     (counts, notes)
 }
 
-fn note(said: &Said, reason: &str, ignored: bool) -> Note {
-    Note { value: said.value.clone(), origin: said.origin.clone(), reason: reason.into(), ignored }
+fn note(said: &GradedValue, reason: &str, ignored: bool) -> SettingNote {
+    SettingNote { value: said.value.clone(), origin: said.origin.clone(), reason: reason.into(), ignored }
 }
 
-/// In which way `value` allows more than `weaker`, or than the default where there is none; `None` if it does not.
+/// How `value` allows more than `weaker`, or than the default if there is none; `None` if it does not.
 pub fn excess(key: &str, value: &Setting, weaker: Option<&Setting>) -> Option<String> {
     match key {
         "cache.mode" => {
@@ -136,7 +136,7 @@ pub fn excess(key: &str, value: &Setting, weaker: Option<&Setting>) -> Option<St
             let fits = parse(value).is_some_and(|modes| modes.is_within(&most));
             (!fits).then(|| format!("it allows more than {most}"))
         }
-        // A hard link hands out the very file of the store.
+        // A hard link gives access to the store's own file.
         "cache.links" => {
             let words = |setting: &Setting| match setting {
                 Setting::List(words) => words.clone(),
@@ -162,22 +162,22 @@ const LINK: &str = "it leads through a symlink";
 const LINK_INSIDE: &str = "a symlink is in it";
 const REPOSITORY: &str = "it lies in another repository";
 
-fn lies_inside(value: &Setting, checkout: Option<&Checkout>) -> Result<(), &'static str> {
+fn is_inside(value: &Setting, checkout: Option<&WorktreeArea>) -> Result<(), &'static str> {
     match (value, checkout) {
         (Setting::Str(text), Some(checkout)) => checkout.takes(text),
         _ => Err(OUTSIDE),
     }
 }
 
-impl Checkout {
-    /// Does a folder stay inside the repository, below its root, also through the symlinks that are there now? Errors: why
-    /// not.
+impl WorktreeArea {
+    /// Whether a folder stays inside the repository, below its root, also through the current symlinks. Errors: the
+    /// reason.
     pub fn takes(&self, text: &str) -> Result<(), &'static str> {
         let mut path = self.root.clone();
         let mut went_down = false;
         for component in Path::new(text).components() {
             match component {
-                // A tilde at the front is somebody's home.
+                // A leading tilde means a home folder.
                 Component::Normal(name) if !went_down && name.to_string_lossy().starts_with('~') => {
                     return Err(OUTSIDE);
                 }
@@ -189,7 +189,7 @@ impl Checkout {
                     path.push(name);
                 }
                 Component::CurDir => {}
-                // Behind a symlink `..` is not where it seems to be.
+                // Behind a symlink `..` leads to another folder.
                 Component::ParentDir if !went_down => {
                     path.pop();
                 }
@@ -217,20 +217,20 @@ impl Checkout {
     }
 }
 
-/// Has a folder what makes Git take it for a repository, with files or bare? A commit can bring a bare one.
+/// Whether Git takes the content of a folder for a repository, with files or bare. A commit can contain a bare one.
 fn is_repository(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
     has(".git") || is_bare_repository(folder)
 }
 
-/// Does Git take a folder itself for a repository?
+/// Whether Git takes the folder itself for a repository.
 pub fn is_bare_repository(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
     has("HEAD") && (has("objects") || has("refs") || has("commondir"))
 }
 
-/// Is there a symlink among the folders of a store? A commit can bring one, and what is written or deleted below it
-/// would lie elsewhere. Deeper ones are files, which are never written through.
+/// Whether there is a symlink among the folders of a store. A commit can contain one, and files would be written or
+/// deleted behind it. Deeper entries are files, which are never written through.
 fn holds_link(folder: &Path, levels: usize) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| match entry.file_type() {
@@ -244,7 +244,7 @@ fn holds_link(folder: &Path, levels: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn said(grade: Grade, value: &str) -> Said {
+    fn said(grade: Grade, value: &str) -> GradedValue {
         let origin = if grade == Grade::User { Origin::Default } else { Origin::File("lockstep.toml".into()) };
         let value = match value {
             "true" => Setting::Bool(true),
@@ -252,7 +252,7 @@ mod tests {
             list if list.starts_with('[') => Setting::List(vec![list[1..list.len() - 1].into()]),
             text => Setting::Str(text.into()),
         };
-        Said { value, origin, grade, order: 0 }
+        GradedValue { value, origin, grade, order: 0 }
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
             ("shell", Rule::RunsOnly(&["sh"]), vec![(Repository, "zsh"), (User, "zsh")], "zsh", vec![]),
             ("cache.dir", Rule::Inside, vec![(Repository, "/mnt")], "-", vec!["it lies outside the repository"]),
         ] {
-            let all: Vec<Said> = values.iter().map(|(grade, value)| said(*grade, value)).collect();
+            let all: Vec<GradedValue> = values.iter().map(|(grade, value)| said(*grade, value)).collect();
             let (counts, got) = combine(key, rule, &all, None);
             assert_eq!(counts.map_or("-".into(), |said| said.value.to_string()), want, "{key} {values:?}");
             assert_eq!(got.iter().map(|note| note.reason.as_str()).collect::<Vec<_>>(), notes, "{key} {values:?}");
@@ -341,7 +341,7 @@ mod tests {
         std::fs::create_dir_all(top.join("sub/bare/objects")).unwrap();
         std::fs::write(top.join("sub/bare/HEAD"), "").unwrap();
         std::fs::create_dir_all(top.join("sub/nested/.git")).unwrap();
-        let checkout = Checkout { top: top.clone(), root: top.join("sub") };
+        let checkout = WorktreeArea { top: top.clone(), root: top.join("sub") };
         let absolute = top.join("x").to_string_lossy().into_owned();
         for (text, want) in [
             ("store", true),
@@ -371,7 +371,7 @@ mod tests {
             ("../.git/x", false),
             ("../.GIT/lockstep", false),
         ] {
-            assert_eq!(lies_inside(&Setting::Str(text.into()), Some(&checkout)).is_ok(), want, "{text}");
+            assert_eq!(is_inside(&Setting::Str(text.into()), Some(&checkout)).is_ok(), want, "{text}");
         }
     }
 }

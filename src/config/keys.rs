@@ -1,79 +1,79 @@
-//! The keys that exist, what each takes, and what the repository may say of it. A new setting is a new row of [`KEYS`].
+//! The valid keys, the type of each, and what the repository may set. A new setting is a new row of [`KEYS`].
 
 use std::fmt;
 
+use super::Setting;
 use super::grade::Rule;
 use super::modes::Modes;
-use super::{Setting, file};
 use crate::url::redact_text;
 
-/// What a key takes.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Takes {
-    /// A number from 0.
+pub(super) enum ValueType {
+    /// A number, at least 0.
     Count,
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A list of some of these words, the order counts.
+    /// A list of some of these words; the order matters.
     Words(&'static [&'static str]),
     /// A list of texts.
     Texts,
     /// [`Modes`], as text.
     Modes,
-    /// Whatever the service of a remote understands.
+    /// Any value that the service of a remote accepts.
     Free,
 }
 
-impl fmt::Display for Takes {
+impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Takes::Count => f.write_str("a number from 0"),
-            Takes::Text => f.write_str("a text"),
-            Takes::Word(known) => write!(f, "one of {}", known.join(", ")),
-            Takes::Words(known) => write!(f, "a list of some of {}", known.join(", ")),
-            Takes::Texts => f.write_str("a list of texts"),
-            Takes::Modes => f.write_str("rights, like local:rw,remote:r"),
-            Takes::Free => f.write_str("anything"),
+            ValueType::Count => f.write_str("a number from 0"),
+            ValueType::Text => f.write_str("a text"),
+            ValueType::Word(known) => write!(f, "one of {}", known.join(", ")),
+            ValueType::Words(known) => write!(f, "a list of some of {}", known.join(", ")),
+            ValueType::Texts => f.write_str("a list of texts"),
+            ValueType::Modes => f.write_str("rights, like local:rw,remote:r"),
+            ValueType::Free => f.write_str("anything"),
         }
     }
 }
 
-/// All keys but those of remotes: what each takes, what the repository may say of it, and its default as one types it.
-/// Options of remotes have their rules in `remote/options.rs`.
-const KEYS: &[(&str, Takes, Rule, Option<&str>)] = &[
-    ("cache.dir", Takes::Text, Rule::Inside, None),
-    ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),
-    ("cache.mode", Takes::Modes, Rule::Narrows, None),
-    ("cache.sign", Takes::Word(&["hmac", "ed25519"]), Rule::Narrows, None),
-    ("cache.trust", Takes::Texts, Rule::Joins, None),
-    ("cache.verify_keys", Takes::Texts, Rule::Joins, None),
-    ("core.remote", Takes::Text, Rule::Free, None),
-    ("jobs", Takes::Count, Rule::Free, Some("1")),
-    ("pass_env", Takes::Texts, Rule::Never, None),
-    ("shell", Takes::Text, Rule::RunsOnly(&["sh", "bash"]), Some("sh")),
+/// All keys except those of remotes: the type, what the repository may set, and the default as typed. The rules for
+/// options of remotes are in `remote/settings/options.rs`.
+const KEYS: &[(&str, ValueType, Rule, Option<&str>)] = &[
+    ("cache.dir", ValueType::Text, Rule::Inside, None),
+    ("cache.links", ValueType::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),
+    ("cache.mode", ValueType::Modes, Rule::Narrows, None),
+    ("cache.sign", ValueType::Word(&["hmac", "ed25519"]), Rule::Narrows, None),
+    ("cache.trust", ValueType::Texts, Rule::Joins, None),
+    ("cache.verify_keys", ValueType::Texts, Rule::Joins, None),
+    ("core.remote", ValueType::Text, Rule::Free, None),
+    ("jobs", ValueType::Count, Rule::Free, Some("1")),
+    ("pass_env", ValueType::Texts, Rule::Never, None),
+    ("shell", ValueType::Text, Rule::RunsOnly(&["sh", "bash"]), Some("sh")),
 ];
 
-/// What the repository may say of a key. Options of remotes are combined where the remote is opened, since their rules
-/// follow from its scheme.
+/// What the repository may set for a key. Options of remotes are checked where the remote is opened, since their rules
+/// depend on its scheme.
 pub(super) fn rule(key: &str) -> Rule {
     KEYS.iter().find(|(known, ..)| *known == key).map_or(Rule::Free, |(_, _, rule, _)| *rule)
 }
 
-/// All settings, a line each: the key and what it takes.
+/// All settings, one per line: the key and its type.
 pub fn help() -> String {
     let width = "remote.NAME.url".len().max(KEYS.iter().map(|(key, ..)| key.len()).max().unwrap_or(0));
-    let remote = ("remote.NAME.url", Takes::Text);
-    let mut rows: Vec<(&str, Takes)> = KEYS.iter().map(|(key, takes, ..)| (*key, *takes)).chain([remote]).collect();
+    let remote = ("remote.NAME.url", ValueType::Text);
+    let mut rows: Vec<(&str, ValueType)> = KEYS.iter().map(|(key, takes, ..)| (*key, *takes)).chain([remote]).collect();
     rows.sort_by_key(|(key, _)| *key);
     rows.iter().map(|(key, takes)| format!("  {key:width$}  {takes}\n")).collect()
 }
 
-/// Options of remotes that are never shown, and that belong into the settings of this clone or of the user alone.
+/// Options of remotes that are never shown, and that belong only in the settings of this clone or of the user.
 pub(super) const SECRETS: &[&str] =
     &["account_key", "connection_string", "password", "sas_token", "secret_access_key", "session_token", "token"];
 
-/// Is the value of this setting (`remote.lab.password`, or `password` alone) a secret?
+/// Whether the value of this setting (`remote.lab.password`, or `password` alone) is a secret.
 pub fn is_secret(key: &str) -> bool {
     let is_option = key.starts_with("remote.") || !key.contains('.');
     is_option && key.rsplit('.').next().is_some_and(|option| SECRETS.contains(&option))
@@ -110,7 +110,7 @@ const SHOWN: &[&str] = &[
     "user",
 ];
 
-/// May the value of this setting be shown, without the secrets of URLs?
+/// Whether the value of this setting may be shown, with secrets in URLs masked.
 pub fn is_shown(key: &str) -> bool {
     match split(key)[..] {
         ["remote", _, option] => is_shown_option(option),
@@ -118,26 +118,26 @@ pub fn is_shown(key: &str) -> bool {
     }
 }
 
-/// The same of an option of a remote, or the last word of any other key.
+/// Like [`is_shown`], for an option of a remote, or the last word of any other key.
 pub fn is_shown_option(option: &str) -> bool {
     let is_key = || KEYS.iter().any(|(key, ..)| key.rsplit('.').next() == Some(option));
     SHOWN.contains(&option) || secret_of_place(option).is_some() || is_key()
 }
 
-/// May a remote have this name? Any other could be read as several names, or as a name with a fingerprint, where
-/// `LOCKSTEP_TRUST_REMOTES` lists them.
+/// Whether a remote may have this name. Any other could be read as several names, or as a name with a fingerprint, in
+/// `LOCKSTEP_TRUST_REMOTES`.
 pub fn is_remote_name(name: &str) -> bool {
     let is_fine = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && name.chars().all(is_fine) && !name.starts_with(['-', '.'])
 }
 
-/// The keys of which the repository may not say everything.
+/// The keys that the repository may not set freely.
 #[cfg(test)]
 pub(super) fn limited() -> impl Iterator<Item = &'static str> {
     KEYS.iter().filter(|(_, _, rule, _)| *rule != Rule::Free).map(|(key, ..)| *key)
 }
 
-/// The secret whose place an option names: `password_for` says where `password` may be sent.
+/// The secret whose destination an option restricts: `password_for` names the host that `password` may be sent to.
 pub fn secret_of_place(option: &str) -> Option<&str> {
     option.strip_suffix("_for").filter(|secret| SECRETS.contains(secret))
 }
@@ -146,15 +146,15 @@ pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
     KEYS.iter().filter_map(|(key, _, _, default)| Some((*key, parse(key, (*default)?).ok()?)))
 }
 
-/// What a key takes, or why there is no such key.
-pub(super) fn takes(key: &str) -> Result<Takes, String> {
+/// The type of a key. Errors: the key is unknown.
+pub(super) fn takes(key: &str) -> Result<ValueType, String> {
     match split(key)[..] {
         ["remote", name, option] if !name.is_empty() && !option.is_empty() => {
             if !is_remote_name(name) {
                 let name = name.escape_debug();
                 return Err(format!("`{name}` is no name of a remote, which has letters, digits, `-`, `_` and `.`"));
             }
-            return Ok(if option == "url" { Takes::Text } else { Takes::Free });
+            return Ok(if option == "url" { ValueType::Text } else { ValueType::Free });
         }
         _ => {}
     }
@@ -168,13 +168,13 @@ pub(super) fn takes(key: &str) -> Result<Takes, String> {
     })
 }
 
-/// Is `key` a table that holds settings (`cache`, `remote.lab`)?
+/// Whether `key` is a table that holds settings (`cache`, `remote.lab`).
 pub(super) fn is_table(key: &str) -> bool {
     let parent = format!("{key}.");
     key == "remote" || key.starts_with("remote.") || KEYS.iter().any(|(k, ..)| k.starts_with(&parent))
 }
 
-/// The parts of a key, at the dots; the name of a remote may have dots of its own.
+/// The parts of a key, split at dots; the name of a remote may contain dots.
 pub(super) fn split(key: &str) -> Vec<&str> {
     match key.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')) {
         Some((name, option)) => vec!["remote", name, option],
@@ -182,36 +182,46 @@ pub(super) fn split(key: &str) -> Vec<&str> {
     }
 }
 
-/// The value of `key` that one types as `text`.
+/// A list of texts in TOML.
+fn list(text: &str) -> Option<Vec<String>> {
+    let value: toml_edit::Value = text.trim().parse().ok()?;
+    value.as_array()?.iter().map(|item| item.as_str().map(str::to_string)).collect()
+}
+
+/// Parses the typed value `text` for `key`.
 pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
     let value = match takes(key)? {
-        Takes::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
-        Takes::Text | Takes::Word(_) | Takes::Modes | Takes::Free => Setting::Str(text.into()),
-        Takes::Words(_) | Takes::Texts if text.trim_start().starts_with('[') => {
-            Setting::List(file::list(text).ok_or_else(|| {
+        ValueType::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
+        ValueType::Text | ValueType::Word(_) | ValueType::Modes | ValueType::Free => Setting::Str(text.into()),
+        ValueType::Words(_) | ValueType::Texts if text.trim_start().starts_with('[') => {
+            Setting::List(list(text).ok_or_else(|| {
                 format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{}`", shown(text))
             })?)
         }
-        Takes::Words(_) | Takes::Texts => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
+        ValueType::Words(_) | ValueType::Texts => {
+            Setting::List(text.split(',').map(|word| word.trim().to_string()).collect())
+        }
     };
     check(key, value)
 }
 
-/// A value that a file gives for `key`, if it is of the right kind.
+/// Checks the type of a value that a file gives for `key`.
 pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
     if key.chars().chain(value.to_string().chars()).any(char::is_control) {
         return Err(format!("`{}` has a control character in its name or its value", key.escape_debug()));
     }
     let wanted = match (takes(key)?, value) {
-        (Takes::Free, value) => return Ok(value),
-        (Takes::Modes, Setting::Str(text)) if Modes::parse(&text).is_ok() => return Ok(Setting::Str(text)),
-        (Takes::Count, Setting::Int(n)) if n >= 0 => return Ok(Setting::Int(n)),
-        (Takes::Text, Setting::Str(text)) if !text.is_empty() => return Ok(Setting::Str(text)),
-        (Takes::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => return Ok(Setting::Str(word)),
-        (Takes::Texts, Setting::List(items)) if items.iter().all(|item| !item.is_empty()) => {
+        (ValueType::Free, value) => return Ok(value),
+        (ValueType::Modes, Setting::Str(text)) if Modes::parse(&text).is_ok() => return Ok(Setting::Str(text)),
+        (ValueType::Count, Setting::Int(n)) if n >= 0 => return Ok(Setting::Int(n)),
+        (ValueType::Text, Setting::Str(text)) if !text.is_empty() => return Ok(Setting::Str(text)),
+        (ValueType::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => {
+            return Ok(Setting::Str(word));
+        }
+        (ValueType::Texts, Setting::List(items)) if items.iter().all(|item| !item.is_empty()) => {
             return Ok(Setting::List(items));
         }
-        (Takes::Words(known), Setting::List(words))
+        (ValueType::Words(known), Setting::List(words))
             if !words.is_empty() && words.iter().all(|word| known.contains(&word.as_str())) =>
         {
             return Ok(Setting::List(words));
@@ -221,7 +231,7 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
     Err(format!("`{key}` takes {}, not `{}`", wanted.0, shown(&wanted.1.to_string())))
 }
 
-/// A value for a message.
+/// A value, shortened for a message.
 fn shown(value: &str) -> String {
     const MOST: usize = 200;
     let value = redact_text(value);

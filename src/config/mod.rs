@@ -1,10 +1,10 @@
-//! Settings: merged from several files and the caller's own, each value with its origin.
+//! Settings, merged from several files and the caller, each value with its origin.
 //!
 //! From the weakest to the strongest: built-in defaults, the user's `~/.config/lockstep/config.toml`, `lockstep.toml`
-//! at the project root, the clone's local `config.toml`, and what the caller passes (environment, flags). A key that
-//! does not exist is refused with its place, so that a typing mistake is never silently without effect.
+//! at the project root, the clone's local `config.toml`, and what the caller passes (environment, flags). An unknown
+//! key is an error with its position, so that a typing mistake is never silently ignored.
 //!
-//! `lockstep.toml` comes with a clone and may be a stranger's: what it may say of each key stands in `grade`.
+//! `lockstep.toml` comes with a clone and may have an untrusted author: `grade` defines what it may set.
 
 mod file;
 pub mod grade;
@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use file::{change, set, unset};
-pub use grade::{Checkout, Grade, Note, Rule, Said};
+pub use grade::{Grade, GradedValue, Rule, SettingNote, WorktreeArea};
 pub use keys::{help, is_remote_name, is_secret, is_shown, is_shown_option, secret_of_place};
 
 use crate::error::{Error, Kind, Result};
@@ -35,7 +35,7 @@ pub enum Setting {
     List(Vec<String>),
 }
 
-/// As one types it: `4`, `bash`, `reflink,copy`.
+/// As typed: `4`, `bash`, `reflink,copy`.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -47,12 +47,12 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     Default,
     File(PathBuf),
-    /// What the caller passed, as it calls it: `--jobs`, `LOCKSTEP_JOBS`.
+    /// Passed by the caller, with the caller's name for it: `--jobs`, `LOCKSTEP_JOBS`.
     Given(String),
 }
 
@@ -66,19 +66,19 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Where settings are looked for.
+/// The sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// From the weakest to the strongest; those that do not exist are passed over.
+    /// From the weakest to the strongest; missing files are skipped.
     pub files: Vec<(PathBuf, Grade)>,
     /// From the weakest to the strongest.
-    pub given: Vec<Given>,
-    /// Where folders of the repository may lie; without one the repository names none.
-    pub checkout: Option<Checkout>,
+    pub given: Vec<GivenSetting>,
+    /// The area in which folders of the repository may be; without it the repository can name no folder.
+    pub checkout: Option<WorktreeArea>,
 }
 
 impl Sources {
-    /// One file alone, as its user sees it.
+    /// One file alone, as seen by its user.
     pub fn file(path: PathBuf) -> Sources {
         Sources { files: vec![(path, Grade::User)], ..Sources::default() }
     }
@@ -86,11 +86,11 @@ impl Sources {
 
 /// A setting that the caller passes.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct GivenSetting {
     pub key: String,
-    /// As one types it.
+    /// As typed.
     pub value: String,
-    /// How the caller calls it: `--jobs`, `LOCKSTEP_JOBS`.
+    /// The caller's name for it: `--jobs`, `LOCKSTEP_JOBS`.
     pub name: String,
 }
 
@@ -98,26 +98,27 @@ pub struct Given {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
     pub url: Url,
-    /// Its other keys, by name, each as the strongest place says it.
+    /// Its other keys, by name, each from the strongest source.
     pub options: Vec<(String, Setting)>,
-    /// What each place says of them, the weakest place first.
-    pub said: Vec<(String, Said)>,
+    /// The values of all sources, the weakest first.
+    pub said: Vec<(String, GradedValue)>,
 }
 
+/// All settings, merged.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The value that counts, by key; each key once.
+    /// The effective value of each key.
     values: Vec<(String, Setting, Origin)>,
-    /// All that is said, by key; from the weakest place to the strongest.
-    said: BTreeMap<String, Vec<Said>>,
-    notes: BTreeMap<String, Vec<Note>>,
-    checkout: Option<Checkout>,
-    /// Files with secrets that others than their owner may read.
+    /// All values, by key; from the weakest source to the strongest.
+    said: BTreeMap<String, Vec<GradedValue>>,
+    notes: BTreeMap<String, Vec<SettingNote>>,
+    checkout: Option<WorktreeArea>,
+    /// Files with secrets that other users may read.
     exposed: Vec<PathBuf>,
 }
 
-/// Errors (usage): the path of a folder in the settings is an address, or would be read in another way by a shell or on
-/// another system. A folder of that name is not meant.
+/// Errors (usage): the path of a folder in the settings is a URL, or would be interpreted differently by a shell or on
+/// another system.
 pub fn check_folder(path: &str) -> Result<()> {
     let wrong = |why: &str| Error::usage(format!("`{}` cannot be a folder: {why}", Url::from(path)));
     match Url::from(path).form() {
@@ -129,8 +130,8 @@ pub fn check_folder(path: &str) -> Result<()> {
 }
 
 impl Config {
-    /// Errors ([`Kind::Usage`]): a file that is not TOML, an unknown key, a value of the wrong kind, each with file,
-    /// line and column.
+    /// Reads and merges all sources. Errors ([`Kind::Usage`]): a file that is not TOML, an unknown key, a value of the
+    /// wrong type, each with file, line and column.
     pub fn load(sources: &Sources) -> Result<Config> {
         let mut config = Config { checkout: sources.checkout.clone(), ..Config::default() };
         for (key, value) in keys::defaults() {
@@ -149,7 +150,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Puts the settings of a file over what is there whose text does not lie on this disk.
+    /// Adds the settings of a file whose text is not on this disk, as the strongest source.
     pub fn put_text(&mut self, file: &Path, text: &str, grade: Grade) -> Result<()> {
         for (key, value) in file::entries(file, text)? {
             self.put(&key, value, Origin::File(file.to_path_buf()), grade);
@@ -157,8 +158,8 @@ impl Config {
         Ok(())
     }
 
-    /// Puts what the caller passes over what is there.
-    pub fn give(&mut self, given: &Given) -> Result<()> {
+    /// Adds a setting of the caller, as the strongest source.
+    pub fn give(&mut self, given: &GivenSetting) -> Result<()> {
         let value = keys::parse(&given.key, &given.value);
         let value = value.map_err(|e| Error::usage(format!("{}: {e}", given.name)))?;
         self.put(&given.key, value, Origin::Given(given.name.clone()), Grade::User);
@@ -168,17 +169,17 @@ impl Config {
     fn put(&mut self, key: &str, value: Setting, origin: Origin, grade: Grade) {
         let order = self.said.values().map(Vec::len).sum();
         let said = self.said.entry(key.to_string()).or_default();
-        said.push(Said { value, origin, grade, order });
+        said.push(GradedValue { value, origin, grade, order });
         let (counts, notes) = grade::combine(key, keys::rule(key), said, self.checkout.as_ref());
         self.notes.insert(key.to_string(), notes);
-        let Some(Said { value, origin, .. }) = counts.cloned() else { return };
+        let Some(GradedValue { value, origin, .. }) = counts.cloned() else { return };
         match self.values.binary_search_by(|(k, ..)| k.as_str().cmp(key)) {
             Ok(at) => (self.values[at].1, self.values[at].2) = (value, origin),
             Err(at) => self.values.insert(at, (key.to_string(), value, origin)),
         }
     }
 
-    /// The value of a key, with its origin; `None` if it has none. Errors: there is no such key.
+    /// The value of a key, with its origin; `None` if it has none. Errors: the key is unknown.
     pub fn get(&self, key: &str) -> Result<Option<(&Setting, &Origin)>> {
         keys::takes(key).map_err(Error::usage)?;
         Ok(self.look_up(key))
@@ -189,7 +190,7 @@ impl Config {
         &self.values
     }
 
-    /// `jobs`: how many stages may run at once; 0 is one a core.
+    /// `jobs`: how many stages may run at once; 0 is one per core.
     pub fn jobs(&self) -> usize {
         match self.look_up("jobs") {
             Some((Setting::Int(n), _)) => usize::try_from(*n).unwrap_or(usize::MAX),
@@ -197,22 +198,22 @@ impl Config {
         }
     }
 
-    /// What the repository says of a key that does not count as it stands.
-    pub fn notes(&self, key: &str) -> &[Note] {
+    /// Notes on values of the repository for this key that are not applied as written.
+    pub fn notes(&self, key: &str) -> &[SettingNote] {
         self.notes.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// The keys of which the repository says something that does not count as it stands.
+    /// The keys with such notes.
     pub fn noted(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().filter(|(_, notes)| !notes.is_empty()).map(|(key, _)| key.as_str())
     }
 
-    /// The shell that commands are written for. Errors, where one is to be run ([`Config::shell_to_run`]).
+    /// The shell for which commands are written. A caller that runs it uses [`Config::shell_to_run`].
     pub fn shell(&self) -> &str {
         self.text("shell").unwrap_or("sh")
     }
 
-    /// The shell to run commands with. Errors: the repository names a program, and the user says nothing of it.
+    /// The shell to run commands with. Errors: the repository names a program, and the user has not confirmed it.
     pub fn shell_to_run(&self) -> Result<&str> {
         let shell = self.shell();
         let Rule::RunsOnly(known) = keys::rule("shell") else { return Ok(shell) };
@@ -224,9 +225,8 @@ impl Config {
             .hint(format!("if you trust it: lockstep config --local shell {}", word(shell))))
     }
 
-    /// `cache.dir`: the store's folder, if it is not the usual one. A relative path counts from the project root,
-    /// whichever file says it; `~/` is the folder `home`, and
-    /// an error where there is none.
+    /// `cache.dir`: the store's folder, if it is not the default. A relative path is relative to the project root,
+    /// whichever file sets it; `~/` is the folder `home`. Errors: `home` is `None`.
     pub fn cache_dir(&self, project_root: &Path, home: Option<&Path>) -> Result<Option<PathBuf>> {
         let folder = |dir| check_folder(dir).and_then(|()| expand(dir, project_root, home));
         self.text("cache.dir").map(folder).transpose().map_err(|e| e.because("it is the setting cache.dir"))
@@ -241,32 +241,34 @@ impl Config {
         }
     }
 
-    /// `cache.mode`: who may read and write what, as `--cache` takes it.
+    /// `cache.mode`: which caches may be read and written, as `--cache` takes it.
     pub fn cache_mode(&self) -> Option<&str> {
         self.text("cache.mode")
     }
 
-    /// `cache.sign`: how entries of the run cache are signed, and who says it.
+    /// `cache.sign`: how entries of the run cache are signed, and who sets it.
     pub fn cache_sign(&self) -> Option<(&str, Grade)> {
         Some((self.text("cache.sign")?, self.grade("cache.sign")?))
     }
 
-    /// `cache.trust`: whose entries count, as patterns over `user@host`. Each of these lists has to name a writer.
+    /// `cache.trust`: whose entries are accepted, as patterns over `user@host`. A writer must match each of these
+    /// lists.
     pub fn cache_trust(&self) -> Vec<&[String]> {
         [Grade::User, Grade::Repository].into_iter().filter_map(|grade| self.texts_of("cache.trust", grade)).collect()
     }
 
-    /// `cache.verify_keys`: public keys of those who sign, as the user or the repository names them.
+    /// `cache.verify_keys`: public keys for verification, as the user or the repository names them.
     pub fn cache_verify_keys(&self, grade: Grade) -> Option<&[String]> {
         self.texts_of("cache.verify_keys", grade)
     }
 
-    /// `pass_env`: credentials that stages see if they ask for them. The user grants them, never a file of the repository.
+    /// `pass_env`: credentials that stages see if they ask for them. Only the user grants them, never a file of the
+    /// repository.
     pub fn pass_env(&self) -> &[String] {
         self.texts_of("pass_env", Grade::User).unwrap_or_default()
     }
 
-    /// `core.remote`: the remote that counts where none is named.
+    /// `core.remote`: the default remote.
     pub fn default_remote(&self) -> Option<&str> {
         self.text("core.remote")
     }
@@ -292,13 +294,13 @@ impl Config {
         let option = |key: &str| Some(key.strip_prefix(&prefix).filter(|option| *option != "url")?.to_string());
         let options = self.values.iter().filter_map(|(key, value, _)| Some((option(key)?, value.clone())));
         let said = self.said.iter().filter_map(|(key, said)| Some((option(key)?, said)));
-        let mut said: Vec<(String, Said)> =
+        let mut said: Vec<(String, GradedValue)> =
             said.flat_map(|(option, said)| said.iter().map(move |one| (option.clone(), one.clone()))).collect();
         said.sort_by_key(|(_, said)| said.order);
         Ok(Remote { url: url.into(), options: options.collect(), said })
     }
 
-    /// What one source alone says of a remote: its URL, if it gives one, and options.
+    /// The values of one source for a remote: its URL, if it has one, and options.
     pub fn remote_by(&self, name: &str, origin: &Origin) -> (Option<Url>, Vec<(String, Setting)>) {
         let prefix = format!("remote.{name}.");
         let own = self.said.iter().filter_map(|(key, said)| {
@@ -309,7 +311,7 @@ impl Config {
         (url.last().map(|(_, url)| Url::from(url.to_string())), options)
     }
 
-    /// Files with secrets that others than their owner may read.
+    /// Files with secrets that other users may read.
     pub fn exposed(&self) -> &[PathBuf] {
         &self.exposed
     }
@@ -319,19 +321,19 @@ impl Config {
         Some((&self.values[at].1, &self.values[at].2))
     }
 
-    /// Where the value that counts stands.
+    /// The source of the effective value.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.look_up(key).map(|(_, origin)| origin)
     }
 
-    /// Who says the value that counts.
+    /// The grade of the effective value.
     pub fn grade(&self, key: &str) -> Option<Grade> {
         let (value, origin) = self.look_up(key)?;
-        let is_it = |said: &&Said| said.value == *value && said.origin == *origin;
+        let is_it = |said: &&GradedValue| said.value == *value && said.origin == *origin;
         Some(self.said.get(key)?.iter().rev().find(is_it)?.grade)
     }
 
-    /// The strongest list that this grade says.
+    /// The strongest list of this grade.
     fn texts_of(&self, key: &str, grade: Grade) -> Option<&[String]> {
         match &self.said.get(key)?.iter().rev().find(|said| said.grade == grade)?.value {
             Setting::List(items) => Some(items),
@@ -359,8 +361,11 @@ mod tests {
         fs::write(&user, "jobs = 2\nshell = \"bash\"\n[cache]\nlinks = [\"hardlink\", \"copy\"]\n").unwrap();
         fs::write(&project, "jobs = 3\n[remote.lab]\nurl = \"s3://b/x\"\n[remote.\"a.b\"]\nurl = \"/mnt\"\n").unwrap();
         fs::write(&local, "[remote.lab]\ntoken = \"t\"\nretries = 3\n[cache]\ndir = \"../store\"\n").unwrap();
-        let given =
-            |key: &str, value: &str, name: &str| Given { key: key.into(), value: value.into(), name: name.into() };
+        let given = |key: &str, value: &str, name: &str| GivenSetting {
+            key: key.into(),
+            value: value.into(),
+            name: name.into(),
+        };
         let sources = Sources {
             files: [(user.clone(), Grade::User), (project.clone(), Grade::Repository)]
                 .into_iter()
@@ -439,14 +444,14 @@ mod tests {
 
     #[test]
     fn what_the_caller_passes_is_checked_under_its_name() {
-        let given = Given { key: "jobs".into(), value: "many".into(), name: "LOCKSTEP_JOBS".into() };
+        let given = GivenSetting { key: "jobs".into(), value: "many".into(), name: "LOCKSTEP_JOBS".into() };
         let e = Config::load(&Sources { given: vec![given], ..Sources::default() }).unwrap_err();
         assert_eq!(e.message, "LOCKSTEP_JOBS: `jobs` takes a number from 0, not `many`");
     }
 
     #[test]
     fn home_is_the_callers() {
-        let given = Given { key: "cache.dir".into(), value: "~/store".into(), name: "--cache-dir".into() };
+        let given = GivenSetting { key: "cache.dir".into(), value: "~/store".into(), name: "--cache-dir".into() };
         let config = Config::load(&Sources { given: vec![given], ..Sources::default() }).unwrap();
         let home = Path::new("/home/u");
         assert_eq!(config.cache_dir(Path::new("/p"), Some(home)).unwrap().unwrap(), home.join("store"));

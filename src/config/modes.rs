@@ -1,18 +1,20 @@
-//! Who may read and write results: the local run cache and the remote, each for itself. Pure.
+//! Which caches may be read and written: the local run cache and the remote, each by itself. Pure.
 //!
-//! `local:rw,remote:r`, as build tools spell it: an untrusted CI job reads the remote and writes nowhere. What is left
-//! out may do nothing.
+//! `local:rw,remote:r`, as other build tools spell it: an untrusted CI job reads the remote and writes nowhere. A cache
+//! that is left out may not be used.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
+/// What may be done with one cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
     pub read: bool,
     pub write: bool,
 }
 
+/// The modes of both caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modes {
     pub local: Mode,
@@ -26,10 +28,11 @@ impl Default for Modes {
 }
 
 impl Modes {
+    /// Parses `local:rw,remote:r`. Errors: a word is unknown.
     pub fn parse(text: &str) -> Result<Modes> {
         let wrong = |what: &str| {
-            Error::usage(format!("`{text}` says not who may read and write: {what}"))
-                .hint("as in local:rw,remote:r — r reads, w writes, what is left out may do nothing")
+            Error::usage(format!("`{text}` is not a valid cache mode: {what}"))
+                .hint("as in local:rw,remote:r — r reads, w writes, a cache that is left out is not used")
         };
         let mut modes = Modes { local: Mode::default(), remote: Mode::default() };
         for part in text.split(',').map(str::trim) {
@@ -51,14 +54,14 @@ impl Modes {
         Ok(modes)
     }
 
-    /// Does it allow nothing that `most` does not?
+    /// Whether it allows nothing that `most` does not allow.
     pub fn is_within(&self, most: &Modes) -> bool {
         let fits = |one: Mode, most: Mode| (most.read || !one.read) && (most.write || !one.write);
         fits(self.local, most.local) && fits(self.remote, most.remote)
     }
 }
 
-/// As [`Modes::parse`] takes it.
+/// In the format of [`Modes::parse`].
 impl fmt::Display for Modes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = [("local", self.local), ("remote", self.remote)];

@@ -1,11 +1,11 @@
 //! Globs over names of stages, paths and groups, for `--glob`.
 
-/// Does `name` as a whole match `pattern`, as Python's `fnmatch` has it: `*` is anything (`/` too), `?` one character,
-/// `[a-z]` one of a set, `[!a-z]` one outside it? By hand, since a backslash is no escape there and `?` takes a whole
-/// character, unlike in gitignore rules.
+/// Does the whole of `name` match `pattern`, with the syntax of Python's `fnmatch`: `*` matches any text (with `/`),
+/// `?` one character, `[a-z]` one of a set, `[!a-z]` one outside it? Hand-written, since a backslash is not an escape
+/// there and `?` matches a whole character, unlike in gitignore rules.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    // Where to go on when a match fails: after the last `*`, with one more character given to it.
+    // The position to resume at when a match fails: after the last `*`, with one more character given to it.
     let (mut p, mut n, mut retry) = (0, 0, None);
     loop {
         if pattern.get(p) == Some(&'*') {
@@ -29,7 +29,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// How much of `pattern` matches the character `c`.
+/// The length of the part of `pattern` that matches the character `c`.
 fn one(pattern: &[char], c: char) -> Option<usize> {
     match pattern.first()? {
         '?' => Some(1),
@@ -41,7 +41,7 @@ fn one(pattern: &[char], c: char) -> Option<usize> {
     }
 }
 
-/// Where the `]` is that ends the set at the beginning of `pattern`; one right at its start stands for itself.
+/// The position of the `]` that ends the set at the beginning of `pattern`; one right at its start is literal.
 fn set_end(pattern: &[char]) -> Option<usize> {
     let first = if pattern.get(1) == Some(&'!') { 2 } else { 1 };
     (first + 1..pattern.len()).find(|at| pattern[*at] == ']')

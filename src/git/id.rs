@@ -1,4 +1,4 @@
-//! Names of Git's own objects.
+//! Ids of Git's own objects.
 
 use std::fmt;
 
@@ -7,16 +7,17 @@ use std::fmt;
 pub struct GitId(pub(super) gix::ObjectId);
 
 impl GitId {
-    /// As `git log --oneline` shows it in a small repository; long enough to be told apart by people.
+    /// As `git log --oneline` shows it in a small repository; long enough for people.
     pub fn short(&self) -> String {
         self.0.to_hex_with_len(7).to_string()
     }
 
+    /// All digits, in lower case.
     pub fn hex(&self) -> String {
         self.0.to_hex().to_string()
     }
 
-    /// All digits (40, with SHA-256 64), as a lock or a tag holds them.
+    /// Parses all digits (40, with SHA-256 64), as in a lock or a tag.
     pub fn from_hex(text: &str) -> Option<GitId> {
         gix::ObjectId::from_hex(text.as_bytes()).ok().map(GitId)
     }

@@ -1,25 +1,25 @@
-//! Git's index: what is tracked in a worktree.
+//! Git's index: the tracked files of a worktree.
 //!
-//! A sparse index holds a folder that is not checked out as one entry, which names a tree. Such an entry stands for all
-//! files of its tree, so it is looked into wherever the files below it count.
+//! A sparse index has one entry, with the id of a tree, for a folder that is not checked out. Such an entry represents
+//! all files of its tree, so it is expanded wherever the files below it matter.
 
 use std::path::{Path, PathBuf};
 
 use gix::bstr::{BStr, ByteSlice};
 use gix::index::{Entry, File, entry::Mode};
 
-use super::commit::{EntryKind, lookup};
-use super::discover_at::DEEPEST;
-use super::history::History;
-use super::id::GitId;
-use super::named::Named;
-use super::program;
-use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
+use crate::git::discover::commit::DEEPEST;
+use crate::git::history::History;
+use crate::git::history::commit::{EntryKind, lookup};
+use crate::git::history::find_by_name::FilesByName;
+use crate::git::id::GitId;
+use crate::git::program;
+use crate::git::repo::Repo;
 use crate::path::RepoPath;
 
 impl Repo {
-    /// All that Git tracks in the worktree, in the order of its index; none outside Git.
+    /// All tracked files of the worktree, in the order of the index; none outside Git.
     pub fn index_entries(&self) -> Result<Vec<(RepoPath, EntryKind)>> {
         let Some(index) = self.index()? else { return Ok(Vec::new()) };
         let history = if index.is_sparse() { Some(self.history()?) } else { None };
@@ -38,21 +38,22 @@ impl Repo {
         Ok(found)
     }
 
-    /// The blobs that the index of this worktree has under a file name, in whatever folder; conflicting sides are among
-    /// them, also those that Git remembers of a resolved conflict. If a variable of the environment names another index (a commit of some files alone has its own), both count.
+    /// The blobs in the index of this worktree under a file name, in any folder; including the sides of conflicts and
+    /// of resolved conflicts that Git remembers. If a variable of the environment names another index (a commit of
+    /// selected files has its own), both are searched.
     ///
-    /// Errors: an index that is damaged anywhere.
+    /// Errors: an index is damaged anywhere.
     pub fn index_named(&self, history: &History, name: &'static str) -> Result<Vec<(RepoPath, GitId)>> {
         let Some(git_dir) = &self.git_dir else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         let files: Vec<PathBuf> = [git_dir.join("index")].into_iter().chain(self.index_file.clone()).collect();
         for file in files {
             let Some(index) = self.read_index(&file, true)? else { continue };
-            let mut named = Named::new(history, name);
+            let mut named = FilesByName::new(history, name);
             for entry in index.entries() {
                 let Some(path) = path_of(entry, &index) else { continue };
                 if entry.mode == Mode::DIR {
-                    let below = named.in_tree(GitId(entry.id))?;
+                    let below = named.find_in_tree(GitId(entry.id))?;
                     found.extend(below.into_iter().filter_map(|(inner, id)| Some((path.join(&inner)?, id))));
                 } else if path.name() == name {
                     found.push((path, GitId(entry.id)));
@@ -65,8 +66,8 @@ impl Repo {
         Ok(found)
     }
 
-    /// Those of `paths` that Git tracks, or that hold files that Git tracks, in the order given. Git's index is read
-    /// once, then each path is one binary search.
+    /// The elements of `paths` that Git tracks, or that contain tracked files, in the order given. Reads Git's index
+    /// once; then each path is one binary search.
     pub fn tracked(&self, paths: &[RepoPath]) -> Result<Vec<RepoPath>> {
         if paths.is_empty() {
             return Ok(Vec::new());
@@ -89,7 +90,7 @@ impl Repo {
         Ok(found)
     }
 
-    /// The index that counts for this worktree; `None` before anything was added, and outside Git.
+    /// The index of this worktree; `None` before the first `git add`, and outside Git.
     pub(super) fn index(&self) -> Result<Option<File>> {
         let Some(git_dir) = &self.git_dir else { return Ok(None) };
         match &self.index_file {
@@ -108,7 +109,7 @@ impl Repo {
     }
 }
 
-/// The sides of conflicts that were resolved: `git checkout -m` brings them back.
+/// The sides of conflicts that were resolved: `git checkout -m` restores them.
 fn resolved(git_dir: &Path, index: &Path) -> Result<Vec<(RepoPath, GitId)>> {
     let mut command = program::question(git_dir);
     command.args(["ls-files", "--resolve-undo", "--full-name", "-z"]).env("GIT_INDEX_FILE", index);
@@ -121,7 +122,7 @@ fn resolved(git_dir: &Path, index: &Path) -> Result<Vec<(RepoPath, GitId)>> {
     Ok(said.split(|byte| *byte == 0).filter_map(one).collect())
 }
 
-/// Where an entry lies; that of a folder ends with `/`. What is not UTF-8 cannot be written in a pipeline.
+/// The path of an entry; that of a folder ends with `/`. A path that is not UTF-8 cannot be written in a pipeline.
 fn path_of(entry: &Entry, index: &File) -> Option<RepoPath> {
     RepoPath::root().join(entry.path(index).to_str().ok()?.trim_end_matches('/'))
 }
@@ -146,7 +147,7 @@ fn add_tree(
     Ok(())
 }
 
-/// Is a path one of those that a folder's entry stands for?
+/// Is a path in a folder that has a single entry in the index?
 fn is_in_sparse_folder(history: &History, index: &File, path: &RepoPath) -> Result<bool> {
     let name = path.as_str();
     for (at, _) in name.match_indices('/') {
@@ -169,8 +170,8 @@ fn is_in_sparse_folder(history: &History, index: &File, path: &RepoPath) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{commit_all, git, repository, write};
     use super::*;
+    use crate::git::testing::{commit_all, git, repository, write};
     use std::fs;
 
     fn paths(names: &[&str]) -> Vec<RepoPath> {

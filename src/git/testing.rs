@@ -1,4 +1,4 @@
-//! Repositories for the tests of this room, made by the real `git`.
+//! Repositories for the tests of this module, created by the real `git`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,7 +27,7 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
     git_at(dir, args, "")
 }
 
-/// The same at a time of its own, where the order of commits counts.
+/// The same at a given time, for tests that depend on the order of commits.
 pub fn git_at(dir: &Path, args: &[&str], date: &str) -> String {
     let out = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"])
@@ -53,7 +53,7 @@ pub fn write(top: &Path, files: &[(&str, &str)]) {
     }
 }
 
-/// Commits everything; the id comes back.
+/// Commits all files and returns the id.
 pub fn commit_all(top: &Path, message: &str) -> String {
     git(top, &["add", "-A"]);
     git(top, &["commit", "-q", "--allow-empty", "-m", message]);

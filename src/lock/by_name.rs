@@ -1,8 +1,8 @@
 //! A small sorted map for the entries of a lock.
 //!
-//! A stage has a handful of deps, params and outs. A `BTreeMap` sets aside room for eleven of each, a kilobyte a map; for
-//! ten thousand stages that is most of the memory, and most of the time, of a no-op. This is a sorted list with the same
-//! methods.
+//! A stage has a few deps, params and outs. A `BTreeMap` allocates room for eleven of each, a kilobyte per map; for ten
+//! thousand stages that is most of the memory, and most of the time, of a run without changes. This is a sorted list
+//! with the same methods.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ impl<V> ByName<V> {
         self.find(name).is_ok()
     }
 
-    /// The value that stood there before comes back.
+    /// Returns the previous value.
     pub fn insert(&mut self, name: String, value: V) -> Option<V> {
         match self.find(&name) {
             Ok(at) => Some(std::mem::replace(&mut self.0[at].1, value)),
@@ -70,7 +70,7 @@ impl<V> ByName<V> {
     }
 }
 
-/// Of two values with one name the later stays.
+/// Of two values with one name, the later is kept.
 impl<V> FromIterator<(String, V)> for ByName<V> {
     fn from_iter<I: IntoIterator<Item = (String, V)>>(entries: I) -> ByName<V> {
         let mut list: Vec<(String, V)> = entries.into_iter().collect();

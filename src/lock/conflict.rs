@@ -1,5 +1,5 @@
-//! A merged lock whose data has conflicts, as Git shows them: markers around whole blocks, so that
-//! [`super::markers`] can take the sides apart again.
+//! Writes a merged lock with data conflicts, in Git's form: markers around whole blocks, so that [`super::markers`] can
+//! separate the sides again.
 //!
 //! ```text
 //! data:
@@ -20,7 +20,7 @@ use super::merge::{DataConflict, Merged};
 use super::write::{write, write_data};
 use crate::store::Pin;
 
-/// What Git calls the two sides.
+/// Git's names for the two sides.
 #[derive(Clone, Copy, Debug)]
 pub struct Labels<'a> {
     pub ours: &'a str,

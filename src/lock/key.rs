@@ -1,9 +1,9 @@
 //! The stage key: BLAKE3 over the manifest of everything that a run's result depends on.
 //!
-//! In it: format version, commands, working folder, shell, deps (path, id, executable bit), params (file, key, value),
-//! env (name, value), outs (path, `cache`, `persist`). Not in it: times, absolute paths, the stage's name, `desc`,
-//! `meta`, where the project lies. Paths count as the lock spells them, relative to the working folder, which itself is
-//! relative to the pipeline file, so that a pipeline can be moved with its files.
+//! Included: format version, commands, working folder, shell, deps (path, id, executable bit), params (file, key,
+//! value), env (name, value), outs (path, `cache`, `persist`). Not included: times, absolute paths, the stage's name,
+//! `desc`, `meta`, the project's location. Paths are spelled as in the lock, relative to the working folder, which
+//! itself is relative to the pipeline file, so that a pipeline can be moved with its files.
 //!
 //! One writer, [`manifest`], feeds two sinks: the hash, and the text that `status -v` compares. The explanation of a
 //! rerun therefore cannot disagree with the decision (the idea of evmar/n2's `hash.rs`).
@@ -20,16 +20,16 @@ pub trait Manifest {
     fn fact(&mut self, what: &str, fields: &[&str]);
 }
 
-/// The key of an entry, from its facts; the field `key` itself is not looked at.
+/// The key of an entry, computed from its other fields.
 pub fn key(stage: &StageLock) -> ObjectId {
-    let mut sink = Hashed(Digest::new("lockstep stage key 1"));
+    let mut sink = ManifestHash(Digest::new("lockstep stage key 1"));
     feed(stage, &mut sink);
     sink.0.id()
 }
 
-/// The same facts as text, one a line: what a person compares when two keys differ.
+/// The same facts as text, one per line, to compare when two keys differ.
 pub fn manifest(stage: &StageLock) -> String {
-    let mut sink = Told(String::new());
+    let mut sink = ManifestText(String::new());
     feed(stage, &mut sink);
     sink.0
 }
@@ -115,10 +115,10 @@ fn canonical(out: &mut String, value: &Value) {
     }
 }
 
-struct Hashed(Digest);
+struct ManifestHash(Digest);
 
-impl Manifest for Hashed {
-    /// Lengths stand before contents: no two lists of facts are the same bytes.
+impl Manifest for ManifestHash {
+    /// Lengths precede contents: different lists of facts never give the same bytes.
     fn fact(&mut self, what: &str, fields: &[&str]) {
         self.0.update(&[what.len() as u8, fields.len() as u8]);
         self.0.update(what.as_bytes());
@@ -129,9 +129,9 @@ impl Manifest for Hashed {
     }
 }
 
-struct Told(String);
+struct ManifestText(String);
 
-impl Manifest for Told {
+impl Manifest for ManifestText {
     fn fact(&mut self, what: &str, fields: &[&str]) {
         self.0.push_str(what);
         for field in fields.iter().filter(|f| !f.is_empty()) {

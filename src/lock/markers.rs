@@ -1,35 +1,37 @@
-//! The two sides of a lock that Git left with conflict markers. Pure.
+//! Reads the two sides of a lock with Git's conflict markers. Pure.
 //!
-//! Git merges line by line: lines outside of the markers may come from either side. A record that is made up of both
-//! (the key of one run, an output of another) would say what never happened. So a block counts as a side's own only
-//! where none or all of its lines stand between that side's markers, or where somebody vouches for it (the run cache,
-//! which remembers whole records). Any other is left out, and told.
+//! Git merges line by line: lines outside of the markers may come from either side. A record that mixes both sides (the
+//! key of one run, an output of another) would describe a run that never happened. So a block is attributed to a side
+//! only if none or all of its lines are between that side's markers, or if the run cache, which remembers whole
+//! records, has it. Other blocks are left out and reported.
 
 use std::collections::BTreeSet;
 
-use super::format::{Lock, StageLock, read};
+use super::format::{Lock, StageLock};
 use super::key::key;
 use super::merge::{Block, Sides};
+use super::read::read;
 use crate::error::Result;
 use crate::value::conflict_marker;
 
-/// What can be had from the text alone.
+/// The result of reading the text alone.
 #[derive(Debug)]
-pub struct Found {
+pub struct SplitSides {
     pub sides: Sides,
-    /// What Git wrote behind the markers: `HEAD`, a branch, a commit and its subject.
+    /// The labels behind the markers: `HEAD`, a branch, a commit and its subject.
     pub ours: String,
     pub theirs: String,
-    /// Blocks of which neither side's record could be told.
+    /// Blocks for which neither side's record could be determined.
     pub left_out: BTreeSet<Block>,
 }
 
+/// Whether a text has conflict markers.
 pub fn has_markers(text: &str) -> bool {
     conflict_marker(text).is_some()
 }
 
-/// Reads a common ancestor; `None` where Git made it up of two that had a conflict (criss-cross merges), so that it says
-/// nothing. It is empty where both sides added the file.
+/// Reads a common ancestor; `None` if Git merged it from two that had a conflict (criss-cross merges), so that it has
+/// no meaning. It is empty if both sides added the file.
 pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
     if text.is_empty() {
         return Ok(Some(Lock::default()));
@@ -37,22 +39,22 @@ pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
     if has_markers(text) { Ok(None) } else { read(path, text).map(Some) }
 }
 
-/// Takes the sides apart. `vouched` says whether a record is known to be a whole one.
-pub fn split(text: &str, vouched: &dyn Fn(&StageLock) -> bool) -> Found {
+/// Separates the sides. `vouched` returns whether a record is known to be whole.
+pub fn split(text: &str, vouched: &dyn Fn(&StageLock) -> bool) -> SplitSides {
     let mut texts = Texts::default();
-    let mut at = At::Common;
+    let mut at = MarkerSection::Common;
     for line in text.lines() {
         if let Some(label) = line.strip_prefix("<<<<<<< ") {
             texts.labels.0 = label.to_string();
-            at = At::Ours;
-        } else if line.starts_with("|||||||") && at == At::Ours {
+            at = MarkerSection::Ours;
+        } else if line.starts_with("|||||||") && at == MarkerSection::Ours {
             texts.has_base = true;
-            at = At::Base;
-        } else if line == "=======" && matches!(at, At::Ours | At::Base) {
-            at = At::Theirs;
+            at = MarkerSection::Base;
+        } else if line == "=======" && matches!(at, MarkerSection::Ours | MarkerSection::Base) {
+            at = MarkerSection::Theirs;
         } else if let Some(label) = line.strip_prefix(">>>>>>> ") {
             texts.labels.1 = label.to_string();
-            at = At::Common;
+            at = MarkerSection::Common;
         } else {
             texts.add(line, at);
         }
@@ -67,11 +69,11 @@ pub fn split(text: &str, vouched: &dyn Fn(&StageLock) -> bool) -> Found {
     torn.retain(|block| !has(&ours, block) && !has(&theirs, block));
     let base = texts.has_base.then(|| blocks(&texts.base, &|_| true).0);
     let (ours_label, theirs_label) = texts.labels;
-    Found { sides: Sides { base, ours, theirs }, ours: ours_label, theirs: theirs_label, left_out: torn }
+    SplitSides { sides: Sides { base, ours, theirs }, ours: ours_label, theirs: theirs_label, left_out: torn }
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum At {
+enum MarkerSection {
     Common,
     Ours,
     Base,
@@ -79,38 +81,38 @@ enum At {
 }
 
 /// Lines, each with whether both sides have it.
-type Lines<'a> = Vec<(&'a str, bool)>;
+type SideLines<'a> = Vec<(&'a str, bool)>;
 
 #[derive(Default)]
 struct Texts<'a> {
-    ours: Lines<'a>,
-    base: Lines<'a>,
-    theirs: Lines<'a>,
+    ours: SideLines<'a>,
+    base: SideLines<'a>,
+    theirs: SideLines<'a>,
     labels: (String, String),
     has_base: bool,
 }
 
 impl<'a> Texts<'a> {
-    fn add(&mut self, line: &'a str, at: At) {
+    fn add(&mut self, line: &'a str, at: MarkerSection) {
         match at {
-            At::Common => {
+            MarkerSection::Common => {
                 for side in [&mut self.ours, &mut self.base, &mut self.theirs] {
                     side.push((line, true));
                 }
             }
-            At::Ours => self.ours.push((line, false)),
-            At::Base => self.base.push((line, false)),
-            At::Theirs => self.theirs.push((line, false)),
+            MarkerSection::Ours => self.ours.push((line, false)),
+            MarkerSection::Base => self.base.push((line, false)),
+            MarkerSection::Theirs => self.theirs.push((line, false)),
         }
     }
 }
 
-/// The blocks of one side that can be trusted, and the names of the others.
-fn blocks(lines: &Lines, vouched: &dyn Fn(&StageLock) -> bool) -> (Lock, BTreeSet<Block>) {
+/// The complete blocks of one side, and the names of the others.
+fn blocks(lines: &SideLines, vouched: &dyn Fn(&StageLock) -> bool) -> (Lock, BTreeSet<Block>) {
     let (mut lock, mut torn) = (Lock::default(), BTreeSet::new());
     let mut section = "";
-    let mut block: Lines = Vec::new();
-    let mut take = |section: &str, block: &mut Lines| {
+    let mut block: SideLines = Vec::new();
+    let mut take = |section: &str, block: &mut SideLines| {
         let lines = std::mem::take(block);
         let body: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
         let Ok(read) = read("pipeline.lock", &format!("schema: 1\n{section}:\n{body}")) else { return };
@@ -215,7 +217,7 @@ mod tests {
         let found = split(&text, &|_| false);
         assert_eq!(found.left_out, [Block::Stage("a".into())].into());
 
-        // The key of ours above inputs of theirs is nobody's record, whoever vouches.
+        // A key of ours above inputs of theirs is not a record of any run, even if the cache vouches for it.
         let mixed = text.replacen("cmd: two", "cmd: four", 1);
         assert_eq!(split(&mixed, &|_| true).sides.ours.stages.len(), 0);
     }

@@ -3,10 +3,10 @@
 use super::by_name::ByName;
 use crate::value::Value;
 
-/// More than this is no summary any more, and stays out of the lock.
+/// A larger metrics file is not a summary, and is left out of the lock.
 const MOST: usize = 100;
 
-/// The numbers, booleans and short strings of a metrics file by dotted key; empty where there are too many to review.
+/// The numbers, booleans and short strings of a metrics file by dotted key; empty if there are too many to review.
 pub fn scalars(value: &Value) -> ByName<Value> {
     let mut found = ByName::new();
     collect(String::new(), value, &mut found);

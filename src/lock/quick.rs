@@ -1,9 +1,8 @@
-//! The same locks, read quickly: only what [`write`](super::write) writes, which is nearly every lock there is.
+//! A fast reader for locks: reads only what [`write`](super::write) writes, which is nearly every lock.
 //!
-//! A parser of YAML takes its time, and along a history there are thousands of locks. This one knows a few lines of
-//! YAML and may well be wrong about a text. So it is not trusted: what it understood is written again, and counts only if
-//! that is the very text. [`write`](super::write) gives different locks different texts, so then it is the right lock;
-//! else the real parser has the word.
+//! A YAML parser is slow, and a history has thousands of locks. This reader knows a small part of YAML and may misread
+//! a text. So its result is written again, and used only if that gives exactly the same text. [`write`](super::write)
+//! gives different locks different texts, so then it is the right lock; otherwise the YAML parser decides.
 
 use super::by_name::ByName;
 use super::format::{Command, Lock, MOST_DATA, MOST_STAGES, OutLock, StageLock};
@@ -11,9 +10,9 @@ use super::write::write;
 use crate::store::{ObjectId, Pin};
 use crate::value::Value;
 
-/// The lock; `None` leaves it to the parser.
+/// Reads the lock; `None` leaves it to the parser.
 pub fn read(text: &str) -> Option<Lock> {
-    let mut lines = Lines { rest: text };
+    let mut lines = LineReader { rest: text };
     let root = map(&mut lines, 0, 0)?;
     let lock = lines.rest.is_empty().then(|| lock(&root)).flatten()?;
     (write(&lock) == text).then_some(lock)
@@ -27,15 +26,15 @@ enum Node<'t> {
 
 type Map<'t> = Vec<(&'t str, Node<'t>)>;
 
-/// Deeper ones are somebody else's.
+/// Lockstep does not write deeper values.
 const DEEPEST: usize = 30;
 
-struct Lines<'t> {
+struct LineReader<'t> {
     rest: &'t str,
 }
 
-impl<'t> Lines<'t> {
-    /// The next line without its indent, which it has to have.
+impl<'t> LineReader<'t> {
+    /// The next line without its indent, which it must have.
     fn next(&mut self, indent: usize) -> Option<&'t str> {
         let line = self.rest.split('\n').next()?;
         let (pad, content) = line.split_at_checked(indent)?;
@@ -63,7 +62,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-fn map<'t>(lines: &mut Lines<'t>, indent: usize, depth: usize) -> Option<Map<'t>> {
+fn map<'t>(lines: &mut LineReader<'t>, indent: usize, depth: usize) -> Option<Map<'t>> {
     let mut entries = Vec::new();
     if depth > DEEPEST {
         return None;
@@ -127,12 +126,12 @@ fn get<'m, 't>(map: &'m Map<'t>, key: &str) -> Option<&'m Node<'t>> {
     map.iter().find(|(name, _)| *name == key).map(|(_, node)| node)
 }
 
-/// All entries, each made into something; all or nothing.
+/// Converts all entries; `None` if one cannot be converted.
 fn named<'t, T, C: FromIterator<(String, T)>>(map: &Map<'t>, make: impl Fn(&Node<'t>) -> Option<T>) -> Option<C> {
     map.iter().map(|(key, node)| Some((key.to_string(), make(node)?))).collect()
 }
 
-/// The entries below a key, none where there is no such key.
+/// The entries below a key, none if the key is missing.
 fn below<'t, T>(map: &Map<'t>, key: &str, make: impl Fn(&Node<'t>) -> Option<T>) -> Option<ByName<T>> {
     match get(map, key) {
         Some(node) => named(node.map()?, make),
@@ -194,7 +193,7 @@ fn id(node: &Node<'_>) -> Option<ObjectId> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::parse;
+    use super::super::read::parse;
     use super::*;
 
     fn sample(text: &str, value: Value) -> Lock {
@@ -270,7 +269,7 @@ mod tests {
         assert_eq!(read("schema: 1\n"), Some(Lock::default()));
     }
 
-    /// A text that somebody touched is left to the parser, or understood as the parser understands it.
+    /// A text that was edited is left to the parser, or read as the parser reads it.
     #[test]
     fn a_touched_text_is_not_mistaken() {
         let mut lock = sample("a b", Value::Float(0.5));

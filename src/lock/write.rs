@@ -1,9 +1,9 @@
-//! The one spelling of a lock file: same facts, same bytes.
+//! The canonical spelling of a lock file: same facts, same bytes.
 //!
-//! Block maps, one fact a line, sorted, so that Git merges and people review them. Scalars are plain where YAML 1.1 and
-//! 1.2 both read them as the same string, else double-quoted (or a literal block for scripts), so that any YAML reader
-//! in any language gets the value that lockstep recorded. Written by hand rather than through serde: a library's next
-//! version must not change the bytes of committed files.
+//! Block maps, one fact per line, sorted, so that Git can merge and people can review them. Scalars are plain if YAML
+//! 1.1 and 1.2 both read them as the same string, else double-quoted (or a literal block for scripts), so that any YAML
+//! reader in any language gets the recorded value. Written by hand rather than through serde: a new version of a
+//! library must not change the bytes of committed files.
 
 use std::fmt::Write as _;
 
@@ -11,6 +11,7 @@ use super::format::{Command, Lock, OutLock, SCHEMA, StageLock};
 use crate::store::Pin;
 use crate::value::Value;
 
+/// The text of a lock.
 pub fn write(lock: &Lock) -> String {
     let mut out = format!("schema: {SCHEMA}\n");
     if !lock.data.is_empty() {
@@ -132,7 +133,7 @@ fn key(out: &mut String, depth: usize, name: &str) {
     for _ in 0..depth {
         out.push_str("  ");
     }
-    // A plain or quoted key may have 1024 characters at most; a longer one needs the explicit mark.
+    // A plain or quoted key may have at most 1024 characters; a longer one needs the explicit `?` indicator.
     if name.len() > 1000 {
         out.push_str("? ");
         quoted(out, name);
@@ -148,7 +149,7 @@ fn key(out: &mut String, depth: usize, name: &str) {
     out.push(':');
 }
 
-/// A value behind its key, which stands at `depth`.
+/// A value behind its key, which is at `depth`.
 fn write_value(out: &mut String, depth: usize, value: &Value) {
     match value {
         Value::Str(s) => {
@@ -179,7 +180,7 @@ fn write_value(out: &mut String, depth: usize, value: &Value) {
     }
 }
 
-/// Maps of params have no order that counts: sorted, so that equal values are equal bytes.
+/// The order of params maps is irrelevant: they are sorted, so that equal values give equal bytes.
 fn sorted(entries: &[(String, Value)]) -> Vec<(&str, &Value)> {
     let mut entries: Vec<_> = entries.iter().map(|(k, v)| (k.as_str(), v)).collect();
     entries.sort_by_key(|(k, _)| *k);
@@ -219,7 +220,7 @@ fn flow(out: &mut String, value: &Value) {
 }
 
 /// The shortest digits that read back as the same float, with a point, and a sign in the exponent: YAML 1.1 readers
-/// take `1e16` for a string.
+/// read `1e16` as a string.
 fn float(f: f64) -> String {
     if f.is_nan() {
         return ".nan".into();
@@ -238,7 +239,7 @@ fn float(f: f64) -> String {
     }
 }
 
-/// A string and its line end; `depth` is where the lines of a literal block stand.
+/// A string and its line end; `depth` is the level of the lines of a literal block.
 fn text(out: &mut String, depth: usize, s: &str) {
     if is_plain(s) {
         out.push_str(s);
@@ -259,7 +260,7 @@ fn text(out: &mut String, depth: usize, s: &str) {
     }
 }
 
-/// Several lines that a literal block shows as they are.
+/// Whether a literal block can hold the string unchanged.
 fn is_literal(s: &str) -> bool {
     let body = s.strip_suffix('\n').unwrap_or(s);
     body.contains('\n')
@@ -268,12 +269,12 @@ fn is_literal(s: &str) -> bool {
         && !s.contains(|c: char| c != '\n' && c != '\t' && is_odd(c))
 }
 
-/// Characters that YAML takes for line ends or byte-order marks, or does not print.
+/// Characters that YAML reads as line ends or byte-order marks, or cannot print.
 fn is_odd(c: char) -> bool {
     matches!(c, '\u{85}' | '\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') || c.is_control()
 }
 
-/// Would every YAML reader take `s`, without quotes in a block, for this very string?
+/// Whether every YAML reader reads `s`, without quotes in a block, as this exact string.
 fn is_plain(s: &str) -> bool {
     let Some(first) = s.chars().next() else { return false };
     let starts_well = first.is_alphabetic()
@@ -288,7 +289,7 @@ fn is_plain(s: &str) -> bool {
         && !(matches!(first, '+' | '~') && s.len() < 40 && !s.contains(' '))
 }
 
-/// Words that YAML 1.1 or 1.2 reads as something else than a string.
+/// Words that YAML 1.1 or 1.2 does not read as a string.
 fn is_word(s: &str) -> bool {
     s.len() <= 5
         && ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"]
@@ -320,7 +321,7 @@ mod tests {
 
     use super::*;
     use crate::lock::ByName;
-    use crate::lock::format::read;
+    use crate::lock::read;
     use crate::store::ObjectId;
 
     fn pin(n: u8) -> Pin {

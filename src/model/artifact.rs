@@ -1,19 +1,20 @@
-//! Artifacts: the names under `artifacts:` of pipeline files, which models in the registry go by.
+//! Artifacts: the names under `artifacts:` of pipeline files, by which the registry names models.
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::problem::{Problem, render};
-use crate::pipeline::stage::{FileId, PipelineFile, Place};
+use crate::pipeline::stage::{FileId, InputLocation, PipelineFile};
 use crate::project::Snapshot;
 use crate::tag::ModelName;
 use crate::value::{Value, yaml};
 
+/// A declared artifact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Artifact {
     pub name: ModelName,
     /// The pipeline file that declares it.
     pub file: FileId,
-    /// From the root.
+    /// Relative to the root.
     pub path: RepoPath,
     /// The key `type`.
     pub kind: Option<String>,
@@ -22,8 +23,8 @@ pub struct Artifact {
     pub meta: Option<Value>,
 }
 
-/// The artifacts of a state of the repository, in the order of the files. One whose name or path cannot be used is left
-/// out; [`declared`] tells why.
+/// The artifacts of a state of the repository, in the order of the files. An artifact with an invalid name or path is
+/// left out; [`declared`] reports the error.
 pub fn all(snapshot: &Snapshot<'_>) -> Vec<Artifact> {
     let files = snapshot.definitions.pipelines.files.iter().enumerate();
     files
@@ -34,19 +35,19 @@ pub fn all(snapshot: &Snapshot<'_>) -> Vec<Artifact> {
         .collect()
 }
 
-/// An artifact whose name or path cannot be used.
+/// An artifact with an invalid name or path.
 #[derive(Debug)]
-pub struct Unfit {
-    /// Its folder and name as a model's would be written.
+pub struct InvalidArtifact {
+    /// Its folder and name, in the form of a model name.
     pub name: String,
-    /// Where it says that it lies.
+    /// Its declared path.
     pub path: Option<String>,
-    /// Why, with the place.
+    /// The error, with its location.
     pub error: Error,
 }
 
 /// The artifacts that [`all`] leaves out.
-pub fn unfit(snapshot: &Snapshot<'_>) -> Vec<Unfit> {
+pub fn invalid_artifacts(snapshot: &Snapshot<'_>) -> Vec<InvalidArtifact> {
     let mut found = Vec::new();
     for (n, file) in snapshot.definitions.pipelines.files.iter().enumerate() {
         for (key, value) in &file.artifacts {
@@ -54,7 +55,7 @@ pub fn unfit(snapshot: &Snapshot<'_>) -> Vec<Unfit> {
             let folder = file.path.parent().unwrap_or_default();
             let name = if folder.is_root() { key.clone() } else { format!("{folder}:{key}") };
             let path = value.get("path").map(Value::to_text).and_then(|path| folder.join(&path));
-            found.push(Unfit {
+            found.push(InvalidArtifact {
                 name,
                 path: path.map(|path| path.to_string()),
                 error: misplaced(snapshot, file, key, why),
@@ -66,7 +67,7 @@ pub fn unfit(snapshot: &Snapshot<'_>) -> Vec<Unfit> {
 
 /// One artifact.
 ///
-/// Errors: none of that name is declared there, or its name or path cannot be used, with the place.
+/// Errors: no artifact of that name is declared, or its name or path is invalid, with the location.
 pub fn declared(snapshot: &Snapshot<'_>, name: &ModelName) -> Result<Artifact> {
     let pipelines = &snapshot.definitions.pipelines;
     for (n, file) in pipelines.files.iter().enumerate() {
@@ -89,7 +90,7 @@ pub fn declared(snapshot: &Snapshot<'_>, name: &ModelName) -> Result<Artifact> {
     Err(error.hint(format!("declare it in {path}: `artifacts: {{{}: {{path: …}}}}`", name.short())))
 }
 
-/// A name that cannot stand in a tag is refused with its place, whoever asks for it.
+/// The error for a name that is invalid in a tag, with its location.
 pub fn unusable(snapshot: &Snapshot<'_>, short: &str) -> Option<Error> {
     let files = snapshot.definitions.pipelines.files.iter();
     let mut with = files.filter_map(|file| Some((file, file.artifacts.iter().find(|(key, _)| key == short)?)));
@@ -98,7 +99,7 @@ pub fn unusable(snapshot: &Snapshot<'_>, short: &str) -> Option<Error> {
     Some(misplaced(snapshot, file, key, format!("the name `{key}` {why}")))
 }
 
-/// Where the artifact is, or the end of a sentence that says why it cannot be used.
+/// The artifact, or the end of a sentence that says why it is invalid.
 fn artifact(file: &PipelineFile, id: FileId, key: &str, value: &Value) -> Result<Artifact, String> {
     let folder = file.path.parent().unwrap_or_default();
     let name = ModelName::new(folder.as_str(), key).map_err(|why| format!("the name `{key}` {why}"))?;
@@ -113,21 +114,22 @@ fn artifact(file: &PipelineFile, id: FileId, key: &str, value: &Value) -> Result
     Ok(Artifact { name, file: id, path, kind: text("type"), desc: text("desc"), labels, meta })
 }
 
-/// Do the versions and labels of an artifact count only by tags with good signatures (`require: [signed]`)?
+/// Returns true if versions and labels of an artifact are valid only with good signatures on their tags (`require:
+/// [signed]`).
 pub fn asks_for_signatures(artifact: &Value) -> bool {
     matches!(artifact.get("require"), Some(Value::List(words)) if words.iter().any(|word| word.to_text() == "signed"))
 }
 
 fn misplaced(snapshot: &Snapshot<'_>, file: &PipelineFile, key: &str, why: String) -> Error {
     let name = file.path.to_string();
-    let text = snapshot.files().read(&Place::Repo(file.path.clone())).ok().flatten();
+    let text = snapshot.files().read(&InputLocation::Repo(file.path.clone())).ok().flatten();
     let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let root = yaml::parse(&text).ok().flatten();
     let mark = root.as_ref().and_then(|root| Some(root.get("artifacts")?.value.get(key)?.start));
     render(&[Problem::new(name, mark, format!("artifact `{key}`: {why}")).within(&text)])
 }
 
-/// The pipeline file that a model's artifact stands in.
+/// The pipeline file that declares a model's artifact.
 pub fn pipeline_of(name: &ModelName) -> RepoPath {
     let folder = RepoPath::root().join(name.folder()).unwrap_or_default();
     folder.join("pipeline.yaml").unwrap_or_default()

@@ -1,16 +1,17 @@
-//! Quality gates, judged: conditions on metrics (see [`crate::pipeline::check`]) against values.
+//! Evaluates quality gates: conditions on metrics (see [`crate::pipeline::check`]).
 //!
-//! A condition that cannot be judged does not hold: a metric that is missing or NaN, a revision that has no value, a
-//! metrics file that cannot be read and may have the metric as well as the file that was found. One case is different: a comparison with a label that no version has (`accuracy >= digits#prod`), which holds, because the
-//! first model has nothing to be compared with.
+//! A condition that cannot be evaluated fails: a metric that is missing or NaN, a revision without a value, an
+//! unreadable metrics file that may have the metric as well as the file that was found. The exception is a comparison
+//! with a label that no version has (`accuracy >= digits#prod`): it passes, because the first model has nothing to be
+//! compared with.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
-use crate::pipeline::check::{Against, Check, Metric};
+use crate::pipeline::check::{Check, CheckLimit, Metric};
 use crate::pipeline::problem::did_you_mean;
-use crate::run::values::leaves;
+use crate::project::values::leaves;
 use crate::value::{Number, Value};
 
 /// The values of a pipeline's metrics files at one state of the repository.
@@ -22,21 +23,21 @@ pub struct Metrics {
     pub unread: Vec<(RepoPath, Error)>,
 }
 
-/// A condition and what came of it.
+/// A condition and its result.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct CheckOutcome {
     pub check: Check,
-    /// The pipeline file that it stands in.
+    /// The pipeline file that declares it.
     pub pipeline: RepoPath,
-    /// The file that the metric was found in.
+    /// The file with the metric.
     pub file: Option<RepoPath>,
     pub value: Option<Number>,
-    /// What the value is held against, computed.
+    /// The computed value that the metric is compared with.
     pub limit: Option<Number>,
     pub ok: bool,
-    /// Why it could not be judged.
+    /// Why it could not be evaluated.
     pub error: Option<Error>,
-    /// What a reader should know although it holds.
+    /// A remark on a condition that passes.
     pub remark: Option<String>,
 }
 
@@ -61,7 +62,7 @@ impl Metrics {
             }
             let Some(values) = self.files.get(&path) else {
                 let names: Vec<String> = self.files.keys().map(|p| p.relative_to(folder)).collect();
-                let error = Error::missing(format!("{path} is no metrics file of this pipeline"));
+                let error = Error::missing(format!("{path} is not a metrics file of this pipeline"));
                 let hint = did_you_mean(spelling, names.iter().map(String::as_str));
                 return Err(hint.into_iter().fold(error, Error::hint));
             };
@@ -73,7 +74,7 @@ impl Metrics {
         }
         let found: Vec<(&RepoPath, Number)> = self.files.iter().filter_map(|(p, vs)| Some((p, value(vs)?))).collect();
         match found[..] {
-            // What is in a file that cannot be read is not known: it may have this metric, too.
+            // An unreadable file may have this metric, too.
             [_] | [] if !self.unread.is_empty() => {
                 let error = self.unread[0].1.clone();
                 let named = found.first().map(|(path, _)| format!("{}:{}", path.relative_to(folder), metric.key));
@@ -98,9 +99,9 @@ impl Metrics {
     }
 }
 
-/// Judges one condition of a pipeline file.
-pub fn judge(check: &Check, pipeline: &RepoPath, here: &Metrics, there: &mut AtRevision<'_>) -> Judged {
-    let mut judged = Judged {
+/// Evaluates one condition of a pipeline file.
+pub fn evaluate(check: &Check, pipeline: &RepoPath, here: &Metrics, there: &mut AtRevision<'_>) -> CheckOutcome {
+    let mut judged = CheckOutcome {
         check: check.clone(),
         pipeline: pipeline.clone(),
         file: None,
@@ -117,20 +118,20 @@ pub fn judge(check: &Check, pipeline: &RepoPath, here: &Metrics, there: &mut AtR
     judged
 }
 
-fn decide(judged: &mut Judged, here: &Metrics, there: &mut AtRevision<'_>) -> Result<bool> {
+fn decide(judged: &mut CheckOutcome, here: &Metrics, there: &mut AtRevision<'_>) -> Result<bool> {
     let check = judged.check.clone();
     let folder = judged.pipeline.parent().unwrap_or_default();
     let (file, value) = here.find(&check.metric, &folder)?;
     judged.value = Some(value);
     let limit = match &check.against {
-        Against::Number(limit) => *limit,
-        Against::Revision(rev, change) => {
+        CheckLimit::Number(limit) => *limit,
+        CheckLimit::Revision(rev, change) => {
             let Some(then) = there(rev)? else {
                 judged.remark = Some(format!("there is no {rev} yet"));
                 judged.file = Some(file);
                 return Ok(true);
             };
-            // The same file there; if it was another one then, the key alone must do.
+            // The same file at the other revision; if it was another file then, the key alone is looked up.
             let same = Metric { file: Some(file.relative_to(&folder)), key: check.metric.key.clone() };
             let old = then.find(&same, &folder).or_else(|_| then.find(&check.metric, &folder));
             let (_, old) = old.map_err(|e| {
@@ -142,26 +143,26 @@ fn decide(judged: &mut Judged, here: &Metrics, there: &mut AtRevision<'_>) -> Re
     };
     judged.file = Some(file);
     judged.limit = Some(limit);
-    // NaN is unequal to everything, so `!=` would hold.
+    // NaN is unequal to everything, so `!=` would pass.
     Ok(!value.is_nan() && !limit.is_nan() && check.op.holds(value, limit))
 }
 
-impl Judged {
-    /// The same, or unknown if its metric is of a stage that is not done: `undone` says why, by file.
-    pub fn unless_undone(self, undone: &BTreeMap<String, String>) -> Judged {
+impl CheckOutcome {
+    /// The same, or unknown if its metric is of an unfinished stage: `undone` has the reason by file.
+    pub fn unless_undone(self, undone: &BTreeMap<String, String>) -> CheckOutcome {
         let Some(why) = self.file.as_ref().and_then(|file| undone.get(&file.to_string())) else { return self };
         let error = Error::missing(format!("{why}, so its metrics are not known"));
-        Judged { value: None, limit: None, ok: false, error: Some(error), remark: None, ..self }
+        CheckOutcome { value: None, limit: None, ok: false, error: Some(error), remark: None, ..self }
     }
 
     /// One line for people: `accuracy >= main - 0.005 (0.9705)`, `is 0.9755`.
     pub fn sentence(&self) -> String {
-        // Rounded numbers that look alike would contradict the verdict.
+        // Rounded numbers that look alike would contradict the result.
         let limit = self.limit.unwrap_or(Number::Int(0));
         let is_exact = self.value.is_some_and(|value| value != limit && short(value) == short(limit));
         let shown = |number: Number| if is_exact { exact(number) } else { short(number) };
         let limit = match (&self.check.against, self.limit) {
-            (Against::Revision(..), Some(limit)) => format!(" ({})", shown(limit)),
+            (CheckLimit::Revision(..), Some(limit)) => format!(" ({})", shown(limit)),
             _ => String::new(),
         };
         let value = match (self.value, &self.error, &self.remark) {
@@ -174,7 +175,7 @@ impl Judged {
     }
 }
 
-/// Nine digits tell values apart, and hide that 0.1 + 0.2 is not 0.3.
+/// Nine digits distinguish values, and hide that 0.1 + 0.2 is not 0.3.
 fn short(number: Number) -> String {
     exact(match number {
         Number::Float(f) => Number::Float(format!("{f:.9e}").parse().unwrap_or(f)),
@@ -186,9 +187,9 @@ fn exact(number: Number) -> String {
     Value::from(number).to_text().trim_end_matches(".0").to_string()
 }
 
-/// One error for conditions that do not hold; `None` if all do.
-pub fn failure(judged: &[Judged]) -> Option<Error> {
-    let failed: Vec<&Judged> = judged.iter().filter(|j| !j.ok).collect();
+/// One error for all failed conditions; `None` if all pass.
+pub fn failure(judged: &[CheckOutcome]) -> Option<Error> {
+    let failed: Vec<&CheckOutcome> = judged.iter().filter(|j| !j.ok).collect();
     if failed.is_empty() {
         return None;
     }
@@ -229,7 +230,7 @@ mod tests {
             other => Err(Error::missing(format!("there is no revision `{other}`"))),
         };
         let check = parse(text, None, Mark::default()).unwrap();
-        let judged = judge(&check, &path("sub/pipeline.yaml"), &here, &mut there);
+        let judged = evaluate(&check, &path("sub/pipeline.yaml"), &here, &mut there);
         let hints = judged.error.iter().flat_map(|e| &e.hints).map(|h| format!("; {h}")).collect::<String>();
         format!("{} {}{hints}", if judged.ok { "ok" } else { "no" }, judged.sentence())
     }
@@ -259,7 +260,7 @@ mod tests {
             ("bad >= 1", "no bad >= 1: no metrics file has a number `bad`"),
             (
                 "n.json:n >= 1",
-                "no n.json:n >= 1: sub/n.json is no metrics file of this pipeline; did you mean `m.json`?",
+                "no n.json:n >= 1: sub/n.json is not a metrics file of this pipeline; did you mean `m.json`?",
             ),
             ("m.json:nn >= 1", "no m.json:nn >= 1: sub/m.json has no number `nn`; did you mean `n`?"),
             ("../../x:n >= 1", "no ../../x:n >= 1: ../../x leads out of the repository"),
@@ -274,7 +275,7 @@ mod tests {
         here.unread.push((path("gone.json"), Error::missing("gone.json does not exist")));
         let mut there = |_: &str| Ok(None);
         let mut sentence = |text: &str| {
-            judge(&parse(text, None, Mark::default()).unwrap(), &path("pipeline.yaml"), &here, &mut there).sentence()
+            evaluate(&parse(text, None, Mark::default()).unwrap(), &path("pipeline.yaml"), &here, &mut there).sentence()
         };
         assert_eq!(sentence("m.json:acc >= 1"), "m.json:acc >= 1: is 1");
         assert_eq!(sentence("acc >= 1"), "acc >= 1: gone.json does not exist");

@@ -1,10 +1,10 @@
-//! Bytes of elements to numbers. Every type is widened to `f64`, which holds all of them exactly but integers beyond
-//! 2^53. The loops are plain, on slices of known lengths, so that the compiler makes vector code of them.
+//! Decodes bytes of elements to numbers. Every type is widened to `f64`, which represents all of them exactly except
+//! integers beyond 2^53. The loops are plain, on slices of known lengths, so that the compiler vectorises them.
 
 use super::tensor::Dtype;
 
-/// Decodes little-endian elements; `out` has a place for each number (two for a complex element). `false` if this type
-/// has no numbers.
+/// Decodes little-endian elements; `out` has room for each number (two for a complex element). `false` if this type has
+/// no numbers.
 pub fn decode(dtype: &Dtype, bytes: &[u8], out: &mut [f64]) -> bool {
     match dtype {
         Dtype::Bool | Dtype::U8 => each(bytes, out, |[b]| f64::from(b)),
@@ -30,7 +30,7 @@ pub fn decode(dtype: &Dtype, bytes: &[u8], out: &mut [f64]) -> bool {
     true
 }
 
-/// Big-endian elements become little-endian ones.
+/// Converts big-endian elements to little-endian ones.
 pub fn swap(dtype: &Dtype, bytes: &mut [u8]) {
     let unit = dtype.unit();
     if unit > 1 {

@@ -1,5 +1,5 @@
-//! Where the bytes of an artifact come from, as the locks of one commit tell it: its pin, the stage that made it, the
-//! stages upstream, and what went in at the beginning.
+//! The origin of an artifact's bytes according to the locks of one commit: its pin, the stage that made it, the stages
+//! upstream, and their inputs.
 
 use std::collections::BTreeSet;
 
@@ -7,35 +7,36 @@ use crate::error::{Error, Result};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Place, StageId};
-use crate::project::{Pinned, Snapshot};
+use crate::pipeline::stage::{InputLocation, StageId};
+use crate::project::{PinnedPath, Snapshot};
 use crate::store::Pin;
 
+/// The origin of an artifact's bytes.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub path: RepoPath,
     pub pin: Pin,
-    /// Is it in the store and at remotes (else Git has it)?
+    /// Whether lockstep stores it; otherwise Git does.
     pub cache: bool,
-    /// The out or data that it is, or lies in: what is stored and pushed.
-    pub root: Pinned,
+    /// The out or data that it equals or is inside of: the unit of storage and push.
+    pub root: PinnedPath,
     /// The stage that made it, then those upstream, the nearest first. Empty for data.
     pub stages: Vec<StageId>,
-    /// What these stages read and no stage made, by path, each once.
+    /// Inputs of these stages that no stage made, by path, each once.
     pub inputs: Vec<Input>,
 }
 
-/// Something that went in at the beginning.
+/// An input that no stage made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
-    /// From the root; of something outside the repository as written.
+    /// Relative to the root; outside of the repository as written.
     pub path: String,
     pub pin: Pin,
-    /// Tracked data, and not a file of Git or of elsewhere?
+    /// Whether it is tracked data, not a file of Git or from outside.
     pub data: bool,
 }
 
-/// Traces what is at `path`; the snapshot is of a commit.
+/// Traces the file at `path`; the snapshot is of a commit.
 ///
 /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if no lock pins it.
 pub fn trace(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Origin> {
@@ -69,21 +70,21 @@ fn upstream(snapshot: &Snapshot<'_>, maker: StageId) -> Vec<StageId> {
     found
 }
 
-/// What the lock says of a stage.
-pub fn entry<'s>(snapshot: &'s Snapshot<'_>, id: StageId) -> Result<Option<&'s StageLock>> {
+/// The lock entry of a stage.
+pub fn lock_entry<'s>(snapshot: &'s Snapshot<'_>, id: StageId) -> Result<Option<&'s StageLock>> {
     let stage = snapshot.definitions.pipelines.stage(id);
-    Ok(snapshot.locks()?.of(stage.file).stages.get(&stage.name))
+    Ok(snapshot.locks()?.of_file(stage.file).stages.get(&stage.name))
 }
 
 fn inputs(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Input>> {
     let definitions = &snapshot.definitions;
     let mut found: Vec<Input> = Vec::new();
     for id in stages {
-        let Some(entry) = entry(snapshot, *id)? else { continue };
+        let Some(entry) = lock_entry(snapshot, *id)? else { continue };
         for dep in &definitions.pipelines.stage(*id).deps {
             let Some(pin) = entry.deps.get(&dep.spelled) else { continue };
             let (path, owners) = match &dep.place {
-                Place::Repo(path) => (path.to_string(), definitions.graph.owners_of(path)),
+                InputLocation::Repo(path) => (path.to_string(), definitions.graph.owners_of(path)),
                 other => (other.to_string(), Vec::new()),
             };
             if !owners.iter().any(|owner| matches!(owner, Owner::Out(..))) {

@@ -1,25 +1,25 @@
-//! Where a version comes from, as a statement that other tools read: in-toto's Statement v1 with the predicate of SLSA
+//! Provenance of a version, as a statement that other tools read: in-toto's Statement v1 with the predicate of SLSA
 //! provenance v1 (<https://in-toto.io/Statement/v1>, <https://slsa.dev/spec/v1.0/provenance>).
 //!
-//! It is made from the tag and the locks of its commit alone, so that every clone writes the same bytes. Subjects are
-//! the file, or a folder as one; `blake3` of a folder is that of its listing, and is named `lockstepTree`. The keys
-//! `sha256` of a file, which most verifiers ask for, and `dirHash` of a folder stand there if whoever registered the
-//! version had the bytes.
+//! It is made from the tag and the locks of its commit alone, so every clone writes the same bytes. Subjects are the
+//! file, or a folder as one; `blake3` of a folder is the hash of its tree, named `lockstepTree`. The keys `sha256` of a
+//! file, which most verifiers ask for, and `dirHash` of a folder are present if the bytes were available at
+//! registration.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::act::{LAST_SECOND, rfc3339};
 use super::trace::Trace;
 use crate::error::{Error, Kind, Result};
+use crate::model::registry::tag_write::{LAST_SECOND, rfc3339};
 use crate::store::Pin;
 use crate::value::Value;
 
-/// What lockstep calls a run of stages.
+/// The build type for a run of stages.
 const BUILD_TYPE: &str = "urn:lockstep:stages:1";
 
 /// The statement.
 ///
-/// Errors: the lock of the commit does not tell what the version is, or tells otherwise than its tag.
+/// Errors: the lock of the commit does not pin the version, or contradicts its tag.
 pub fn statement(trace: &Trace<'_, '_>) -> Result<Value> {
     let (Some(version), Some(origin)) = (trace.version, &trace.origin) else {
         let why = trace.remarks.first().cloned().unwrap_or_else(|| "its commit has no version".into());
@@ -127,7 +127,7 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Value> {
     Ok(statement)
 }
 
-/// The tag is other people's text.
+/// The tag is untrusted text.
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

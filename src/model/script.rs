@@ -1,16 +1,15 @@
-//! TorchScript modules as libtorch itself reads them, with the cargo feature `torch`.
+//! TorchScript modules read by libtorch, with the cargo feature `torch`.
 //!
-//! The reader in `formats/torch.rs` lists what a module keeps as plain tensors, runs nothing and needs nothing. libtorch
-//! is the authority on what the parameters of a module are, but loading may run code of the module (its
-//! `__setstate__`, which can write files), so it is done only where the user asks for it. It loads the whole module into
-//! memory.
+//! The reader in `formats/torch.rs` lists what a module stores as plain tensors, runs nothing and needs nothing.
+//! libtorch is the authority on the parameters of a module, but loading may run code of the module (its `__setstate__`,
+//! which can write files), so it is used only if the user asks for it. It loads the whole module into memory.
 
 use super::formats::{Contents, Format};
 use super::source::Source;
 use crate::error::{Error, Result};
 
-/// Replaces the parameters of a TorchScript module by those that libtorch reads; buffers stay as they were found. Files
-/// of other formats stay as they are.
+/// Replaces the parameters of a TorchScript module by those that libtorch reads; buffers are kept. Files of other
+/// formats are unchanged.
 pub fn load(source: &Source, contents: &mut Contents) -> Result<()> {
     if contents.format != Format::TorchScript {
         return Ok(());
@@ -65,7 +64,7 @@ mod by_libtorch {
         let shape = theirs.size().iter().map(|d| *d as u64).collect();
         let dtype = dtype_of(kind);
         let mut bytes = vec![0; theirs.numel() * kind.elt_size_in_bytes()];
-        // What is quantised has no plain values to copy.
+        // Quantised tensors have no plain values to copy.
         let data = if matches!(dtype, Dtype::Other { .. }) {
             Data::Elsewhere("their type has no numbers")
         } else {

@@ -1,7 +1,7 @@
-//! Where the bytes of a model lie: a part of a file, or a small piece of memory. Headers are read, not gigabytes.
+//! The bytes of a model: a part of a file, or a small buffer in memory. Only headers are read.
 //!
-//! Files are read with `pread`, never mapped: a file that shrinks under a map kills the program. Nothing is allocated
-//! by a length that a file claims before that length is known to lie inside the file.
+//! Files are read with `pread`, never mapped: a file that shrinks under a map kills the process. Nothing is allocated
+//! by a length from a file before that length is known to be inside the file.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -15,9 +15,10 @@ use crate::error::{Error, Kind, Result};
 /// What a [`Reader`] reads at once.
 const BUFFER: u64 = 16 << 10;
 
+/// A readable range of bytes. Cheap to clone.
 #[derive(Clone)]
 pub struct Source {
-    /// How the user named it; for messages.
+    /// The name given by the user, for messages.
     name: Arc<str>,
     bytes: Bytes,
     start: u64,
@@ -31,7 +32,7 @@ enum Bytes {
 }
 
 impl Source {
-    /// A file of the user's, by its path; `name` is how the user wrote it.
+    /// Opens a file; `name` is how the user wrote it.
     pub fn open(path: &Path, name: &str) -> Result<Source> {
         let refused = |e: io::Error| match e.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::missing(format!("{name} does not exist")),
@@ -65,23 +66,23 @@ impl Source {
         self.length == 0
     }
 
-    /// Where this part begins in the whole.
+    /// The offset of this part in the whole.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// `length` bytes from `at`; refused if they do not all lie inside.
+    /// `length` bytes from `at`; an error if they are not all inside.
     pub fn part(&self, at: u64, length: u64) -> Result<Source> {
         match at.checked_add(length) {
             Some(end) if end <= self.length => Ok(Source { start: self.start + at, length, ..self.clone() }),
             _ => Err(self.refuse(format!(
-                "it is cut short, or lies about its size: {length} bytes at {at} of {} bytes",
+                "it is cut short, or declares a wrong size: {length} bytes at {at} of {} bytes",
                 self.length
             ))),
         }
     }
 
-    /// Fills `into` with what lies from `at`.
+    /// Fills `into` with the bytes from `at`.
     pub fn read_into(&self, at: u64, into: &mut [u8]) -> Result<()> {
         let part = self.part(at, into.len() as u64)?;
         match &part.bytes {
@@ -96,6 +97,7 @@ impl Source {
         }
     }
 
+    /// Reads `length` bytes from `at`; an error if they are not all inside.
     pub fn read(&self, at: u64, length: u64) -> Result<Vec<u8>> {
         self.part(at, length)?;
         let mut bytes = vec![0; length as usize];
@@ -108,7 +110,7 @@ impl Source {
         self.read(0, self.length.min(most))
     }
 
-    /// All of it, where more than `most` bytes are refused.
+    /// All bytes; more than `most` are an error.
     pub fn all(&self, most: u64, what: &str) -> Result<Vec<u8>> {
         if self.length > most {
             return Err(self.refuse(format!("{what} has {} bytes, more than the {most} that are read", self.length)));
@@ -120,7 +122,7 @@ impl Source {
         Reader { source: self.clone(), at: 0, buffer: Vec::new(), buffer_at: 0 }
     }
 
-    /// An error that says that these bytes are not what they seem.
+    /// The error for invalid bytes.
     pub fn refuse(&self, why: impl Into<String>) -> Error {
         Error::new(Kind::Usage, format!("{} cannot be read", self.name)).because(why.into())
     }
@@ -136,7 +138,7 @@ fn check(about: &Metadata, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads a source from front to back, and skips what need not be read.
+/// Reads a source sequentially, and skips what is not needed.
 pub struct Reader {
     source: Source,
     at: u64,
@@ -149,6 +151,7 @@ impl Reader {
         self.at
     }
 
+    /// The number of bytes that are left.
     pub fn left(&self) -> u64 {
         self.source.len() - self.at
     }

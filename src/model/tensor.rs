@@ -1,11 +1,11 @@
-//! A tensor as a header tells it: name, element type, shape, and where its values lie.
+//! A tensor as described by a header: name, element type, shape, and the location of its values.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::source::Source;
 
-/// A tensor may have no more dimensions than this; NumPy stops at 64.
+/// The maximum number of dimensions; NumPy stops at 64.
 const DIMENSIONS: usize = 64;
 
 /// The type of an element.
@@ -33,17 +33,17 @@ pub enum Dtype {
     F8E8M0,
     C64,
     C128,
-    /// Less than a byte for an element, several of them in each byte; the last byte may be partly used.
+    /// Less than a byte per element, several of them in each byte; the last byte may be partly used.
     Packed {
         name: &'static str,
         bits: u64,
     },
     /// Several fields in an element.
     Struct(Arc<Layout>),
-    /// A type whose values are not looked at: packed in blocks, quantised, text.
+    /// A type whose values are not read: packed in blocks, quantised, text.
     Other {
         name: String,
-        /// So many elements take so many bytes.
+        /// The number of elements in a block of `bytes` bytes.
         block: u64,
         bytes: u64,
     },
@@ -52,11 +52,11 @@ pub enum Dtype {
 /// The fields of a structured type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Layout {
-    /// With all fields, their types and byte orders: two of one name are the same.
+    /// With all fields, their types and byte orders: equal names mean equal layouts.
     pub name: String,
     /// Of an element.
     pub bytes: u64,
-    /// Where the fields lie in an element, as (from, to); the bytes between are padding.
+    /// The ranges of the fields in an element, as (from, to); the bytes between are padding.
     pub values: Vec<(usize, usize)>,
 }
 
@@ -89,7 +89,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes of an element, if each has bytes of its own.
+    /// Bytes of an element, if it does not share bytes.
     pub fn width(&self) -> Option<u64> {
         match self {
             Dtype::Bool | Dtype::U8 | Dtype::I8 => Some(1),
@@ -104,7 +104,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes of so many elements; `None` where that is no whole number or beyond all measure.
+    /// Bytes of `elements` elements; `None` if that is not an integer or overflows.
     pub fn bytes(&self, elements: u64) -> Option<u64> {
         match self {
             Dtype::Packed { bits, .. } => Some(elements.checked_mul(*bits)?.div_ceil(8)),
@@ -121,12 +121,12 @@ impl Dtype {
         if matches!(self, Dtype::C64 | Dtype::C128) { 2 } else { 1 }
     }
 
-    /// Can its values be compared as numbers, or only byte by byte?
+    /// Returns true if its values can be compared as numbers, and not only byte by byte.
     pub fn has_numbers(&self) -> bool {
         !matches!(self, Dtype::Packed { .. } | Dtype::Struct(_) | Dtype::Other { .. })
     }
 
-    /// How many bytes of an element change places together when the byte order changes.
+    /// How many bytes are reversed together when the byte order changes.
     pub fn unit(&self) -> u64 {
         match self {
             Dtype::Other { name, .. } if name.starts_with("text[") => 4,
@@ -143,7 +143,7 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// Where the values of a tensor lie.
+/// The location of a tensor's values.
 #[derive(Clone)]
 pub enum Data {
     /// Row by row, without gaps: exactly the bytes of the tensor.
@@ -151,15 +151,16 @@ pub enum Data {
     /// Elements of a storage, at an offset and with a stride for each dimension, counted in elements: views,
     /// transposed tensors, Fortran order.
     Strided { storage: Source, offset: u64, strides: Vec<u64>, big_endian: bool },
-    /// Plain values behind so many bytes of header, deflated.
+    /// Plain values after `skip` bytes of header, deflated.
     Deflated { source: Source, skip: u64, big_endian: bool },
-    /// Values in an encoding of their own (texts, pickles). Equal bytes are equal values; with `exact` other bytes are
-    /// other values, else they may be the same.
+    /// Values in an encoding of their own (texts, pickles). Equal bytes are equal values; with `exact`, different bytes
+    /// are different values, otherwise they may be equal.
     Encoded { source: Source, exact: bool },
-    /// Not where they could be read; why.
+    /// Not readable, for this reason.
     Elsewhere(&'static str),
 }
 
+/// A tensor and the location of its values.
 #[derive(Clone)]
 pub struct Tensor {
     pub name: String,
@@ -171,7 +172,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Refused, with the reason, if the shape is absurd or plain data has another size.
+    /// Refused, with the reason, if the shape is invalid or plain data has another size.
     pub fn new(name: String, dtype: Dtype, shape: Vec<u64>, data: Data) -> Result<Tensor, String> {
         if shape.len() > DIMENSIONS {
             return Err(format!("the tensor `{}` has {} dimensions", shown(&name), shape.len()));
@@ -204,7 +205,7 @@ impl Tensor {
         self.elements
     }
 
-    /// What its elements take, uncompressed.
+    /// The uncompressed size of its elements.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -223,7 +224,8 @@ pub fn strides_of(shape: &[u64], fortran: bool) -> Vec<u64> {
     strides
 }
 
-/// Do elements at these strides lie row by row without gaps? The stride of a dimension of 1 does not matter.
+/// Returns true if elements at these strides are in row-major order without gaps. The stride of a dimension of 1 does
+/// not matter.
 pub fn is_plain(shape: &[u64], strides: &[u64]) -> bool {
     let plain = strides_of(shape, false);
     shape.iter().zip(strides.iter().zip(&plain)).all(|(d, (s, p))| *d == 1 || s == p)
@@ -239,7 +241,7 @@ impl fmt::Display for Shape<'_> {
     }
 }
 
-/// A name out of a file, fit for a terminal: no control characters, not endless.
+/// A name from a file, safe for a terminal: no control characters, bounded length.
 pub fn shown(name: &str) -> String {
     let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     match name.char_indices().nth(200) {

@@ -1,9 +1,9 @@
-//! Hostile files, all formats alike: cut short at every byte, changed at random, made to lie.
+//! Hostile files of all formats: truncated at every byte, changed at random, with false numbers.
 
 #![allow(clippy::unwrap_used)]
 
 use super::diff::{self, Values};
-use super::formats::{self, Contents, Rest};
+use super::formats::{self, Contents, OtherContent};
 use super::source::Source;
 use super::tensor::Data;
 use crate::error::Result;
@@ -83,7 +83,7 @@ fn cut_short_anywhere_it_is_refused() {
                 Err(error) => assert_eq!(error.kind.exit_code(), 2, "{format} cut at {cut}: {error}"),
             }
         }
-        // The end of a protocol buffer cannot be told from one of its fields', and of HDF5 the beginning is read.
+        // A truncated protocol buffer may be valid, and only the beginning of HDF5 is read.
         let most = match format {
             "onnx" => 3,
             "hdf5" | "keras" => bytes.len(),
@@ -176,7 +176,7 @@ fn safetensors_that_lie() {
     };
     for (bytes, want) in [
         (huge, "claims 18446744073709551615 bytes"),
-        (beyond, "lies about its size"),
+        (beyond, "declares a wrong size"),
         (with_header(&deep, &[]), "recursion limit"),
         (with_header("{\"w\":7}", &[]), "its header is wrong"),
         (with_header("{\"w\"\u{7}", &[]), "its header is wrong"),
@@ -184,13 +184,13 @@ fn safetensors_that_lie() {
         (entry("[4611686018427387904,4]", "[0,0]"), "its header is wrong"),
         (entry("[4]", "[0,18446744073709551615]"), "its header is wrong"),
         (entry("[4]", "[4,20]"), "its header is wrong"),
-        (entry("[3]", "[0,12]"), "speaks of 12 bytes"),
-        (entry("[5]", "[0,20]"), "speaks of 20 bytes"),
+        (entry("[3]", "[0,12]"), "declares 12 bytes"),
+        (entry("[5]", "[0,20]"), "declares 20 bytes"),
         (two("[0,8]", "[4,12]"), "its header is wrong"),
         (two("[8,16]", "[8,16]"), "its header is wrong"),
     ] {
         let why = why(&bytes);
-        assert!(why.contains(want) && why.contains("no sound safetensors file"), "{want}: {why}");
+        assert!(why.contains(want) && why.contains("not a valid safetensors file"), "{want}: {why}");
     }
     assert!(read(&two("[8,16]", "[0,8]")).is_ok(), "the order of the header does not matter");
 }
@@ -211,11 +211,11 @@ fn archives_that_lie() {
     assert!(bomb.len() < 1 << 20);
     for (bytes, want) in [
         (changed(end + 10, &[0xff; 2]), "directory of the archive is damaged"),
-        (changed(end + 16, &[0xff; 4]), "lies outside"),
+        (changed(end + 16, &[0xff; 4]), "is outside of the archive"),
         (changed(second + 42, &[0; 4]), "overlap, as in a zip bomb"),
         (changed(directory + 42, &[0xff, 0xff, 0, 0]), "overlap, as in a zip bomb"),
         (changed(directory + 20, &[0xff; 8]), "overlap, as in a zip bomb"),
-        (zip(&[("a.npy", &array, false), ("a.npy", &array, false)]), "`a.npy` stands twice"),
+        (zip(&[("a.npy", &array, false), ("a.npy", &array, false)]), "`a.npy` occurs twice"),
         (zip(&[("readme", b"hello", false)]), "of no model that is known"),
         (bomb, "inflates to more than"),
         (
@@ -280,7 +280,7 @@ fn other_formats_that_lie() {
         (counts, "claims 18446744073709551615 tensors"),
         (version, "version 9"),
         (name, "claims 18446744073709551615 bytes"),
-        (b"\x80\x02]q\x00h\x01.".to_vec(), "never kept"),
+        (b"\x80\x02]q\x00h\x01.".to_vec(), "never wrote"),
         (b"\x78\x9c\x00\x00".to_vec(), "damaged or cut short"),
     ] {
         let why = why(&bytes);
@@ -288,7 +288,7 @@ fn other_formats_that_lie() {
     }
 }
 
-/// Graphs in graphs, beyond what is followed: told, and not an error.
+/// Graphs that are nested too deep are noted, and not an error.
 #[test]
 fn graphs_that_are_nested_too_deep() {
     let mut graph = onnx_graph(&[], &[onnx_tensor("w", &[1], &[1.0])]);
@@ -301,10 +301,10 @@ fn graphs_that_are_nested_too_deep() {
         "{:?}",
         contents.notes
     );
-    assert_eq!(contents.rest, Rest::Unread);
+    assert_eq!(contents.rest, OtherContent::Unread);
 }
 
-/// Lists of numbers, one field each, of more than is decoded.
+/// Lists of numbers, one field each, beyond the limit for decoding.
 #[test]
 fn lists_that_are_too_long() {
     let list = [0x38, 1].repeat(9_000_000);
@@ -370,7 +370,7 @@ fn values_are_compared_wherever_they_lie() {
     }
 }
 
-/// Pieces that are equal count for the norm as well, and the sums do not depend on how the work was cut.
+/// Equal chunks are part of the norm as well, and the sums do not depend on how the work was split.
 #[test]
 fn a_tensor_of_many_pieces() {
     let n = 300_000;
@@ -401,13 +401,13 @@ fn torchscript_of_pytorch_itself() {
     assert_eq!((total.max, total.count), (0.25, 8));
 }
 
-/// Model files, of all formats together: parts of one stand in another.
+/// Model files of all formats together: parts of one occur in another.
 #[test]
 fn fuzz_models() {
     let corpus = samples().into_iter().chain(real()).map(|(_, bytes)| bytes).collect();
     crate::fuzz::fuzz("models", corpus, None, |bytes| match read(bytes) {
         Ok(contents) => {
-            // What is compared with itself is the same, or was not read.
+            // A model compared with itself is equal, or was not read.
             let same = diff::compare(&contents, &contents, &Silent);
             for row in same.iter().flat_map(|difference| &difference.rows) {
                 assert!(matches!(row.values, Values::Same | Values::Unread(_)), "{row:?}");

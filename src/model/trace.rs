@@ -1,47 +1,48 @@
-//! One version, traced: what its tag and the locks of its commit say, put together.
+//! Traces one version: its tag and the locks of its commit, combined.
 
 use std::collections::BTreeMap;
 
 use super::artifact::{self, Artifact};
-use super::note::NotedFile;
 use super::origin::{self, Origin};
-use super::register::snapshot_of;
-use super::registry::{Event, Given, Model, Registry};
+use super::registry::{Event, LabelAssignment, Model, Registry};
+use crate::cache::entries::RunRecord;
 use crate::error::Result;
-use crate::git::About;
+use crate::git::CommitInfo;
 use crate::lock::StageLock;
+use crate::model::registry::note::NotedFile;
+use crate::model::registry::register::snapshot_of;
 use crate::path::RepoPath;
 use crate::project::{Project, Snapshot, Snapshots};
-use crate::run::cache::RunRecord;
 use crate::store::Pin;
-use crate::tag::{Asked, Label, Version};
+use crate::tag::{Label, ModelRequest, Version};
 use crate::value::Value;
 
+/// A version with its tag and the locks of its commit.
 pub struct Trace<'r, 'p> {
     pub model: &'r Model,
-    /// `None` for a label on a commit that has no version.
+    /// `None` for a label on a commit without a version.
     pub version: Option<&'r Version>,
-    /// The tag that registered it, or put the label there.
+    /// The tag that registered it, or assigned the label.
     pub event: &'r Event,
     pub withdrawn: Option<&'r Event>,
     /// Its labels, each with the tag that gave it.
     pub labels: Vec<(&'r Label, &'r Event)>,
     /// `None` if its commit is not in this clone.
-    pub about: Option<About>,
+    pub about: Option<CommitInfo>,
     pub snapshot: Option<Snapshot<'p>>,
     pub artifact: Option<Artifact>,
     pub origin: Option<Origin>,
-    /// What could not be told, or does not fit together.
+    /// What is unknown or contradictory.
     pub remarks: Vec<String>,
 }
 
 impl<'r, 'p> Trace<'r, 'p> {
-    /// Traces what is asked for. What the commit does not tell is a remark, not an error.
-    pub fn of(project: &'p Project, registry: &'r Registry, asked: &Asked) -> Result<Trace<'r, 'p>> {
+    /// Traces a request. What the commit does not contain is a remark, not an error.
+    pub fn load(project: &'p Project, registry: &'r Registry, asked: &ModelRequest) -> Result<Trace<'r, 'p>> {
         let (model, found, version) = registry.find(asked)?;
         let registered = version.and_then(|version| model.versions.get(version));
         let event = registered.map_or(found, |r| &model.events[r.event]);
-        let gift = |given: &Given| &model.events[given.event];
+        let gift = |given: &LabelAssignment| &model.events[given.event];
         let labels = model.labels.iter().filter(|(_, g)| g.version.as_ref() == version && version.is_some());
         let mut trace = Trace {
             model,
@@ -56,19 +57,19 @@ impl<'r, 'p> Trace<'r, 'p> {
             remarks: Vec::new(),
         };
         let snapshots = project.snapshots();
-        if let Err(error) = trace.look(&snapshots) {
+        if let Err(error) = trace.load_commit(&snapshots) {
             trace.remarks.push(error.message.lines().next().unwrap_or_default().to_string());
         }
         Ok(trace)
     }
 
-    fn look(&mut self, snapshots: &Snapshots<'p>) -> Result<()> {
+    fn load_commit(&mut self, snapshots: &Snapshots<'p>) -> Result<()> {
         let name = match self.version {
             Some(version) => format!("{}@{version}", self.model.name),
             None => self.event.commit.short(),
         };
         let snapshot = snapshot_of(snapshots, self.event.commit, &name)?;
-        self.about = snapshot.git().map(|commit| commit.about()).transpose()?;
+        self.about = snapshot.git().map(|commit| commit.info()).transpose()?;
         let artifact = artifact::declared(&snapshot, &self.model.name);
         let traced = artifact.and_then(|artifact| {
             self.artifact = Some(artifact.clone());
@@ -89,7 +90,7 @@ impl<'r, 'p> Trace<'r, 'p> {
         Ok(())
     }
 
-    /// Do the tag and the lock name the same bytes? (A tag that names none does not contradict.)
+    /// Returns true if the tag and the lock name the same bytes. (A tag without a hash does not contradict.)
     pub fn agrees(&self) -> bool {
         match (self.noted_file(), &self.origin) {
             (Some(noted), Some(origin)) => same(noted, origin),
@@ -110,12 +111,12 @@ impl<'r, 'p> Trace<'r, 'p> {
         self.chain().into_iter().next()
     }
 
-    /// The stage that made it and those upstream, with what the lock says of them.
+    /// The stage that made it and those upstream, with their lock entries.
     pub fn chain(&self) -> Vec<(String, &StageLock)> {
         let (Some(snapshot), Some(origin)) = (&self.snapshot, &self.origin) else { return Vec::new() };
         let pipelines = &snapshot.definitions.pipelines;
         let one = |id: &crate::pipeline::stage::StageId| {
-            let entry = origin::entry(snapshot, *id).ok().flatten()?;
+            let entry = origin::lock_entry(snapshot, *id).ok().flatten()?;
             Some((pipelines.address(*id, &RepoPath::root()), entry))
         };
         origin.stages.iter().filter_map(one).collect()
@@ -127,7 +128,7 @@ impl<'r, 'p> Trace<'r, 'p> {
         let (Some(snapshot), Some(origin)) = (&self.snapshot, &self.origin) else { return found };
         for id in &origin.stages {
             let stage = snapshot.definitions.pipelines.stage(*id);
-            let Some(entry) = origin::entry(snapshot, *id).ok().flatten() else { continue };
+            let Some(entry) = origin::lock_entry(snapshot, *id).ok().flatten() else { continue };
             for (file, values) in &entry.params {
                 let path = stage.wdir.join(file).map_or_else(|| file.clone(), |path| path.to_string());
                 let all = found.entry(path).or_default();

@@ -1,23 +1,23 @@
-//! `~` and `~/` at the front of a folder in the settings: the folder HOME.
+//! `~` and `~/` at the beginning of a folder in the settings: the folder HOME.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// What stands behind the tilde: empty for HOME itself.
+/// The path after the tilde: empty for HOME itself.
 pub fn below_home(text: &str) -> Option<&str> {
     if text == "~" { Some("") } else { text.strip_prefix("~/") }
 }
 
-/// The folder or file that a setting says: below `home`, or seen from `base`.
+/// Expands the path in a setting: below `home`, or relative to `base`.
 ///
-/// Errors (usage): it lies below HOME, and there is none. A folder by the name of `~` is never meant.
+/// Errors (usage): it is below HOME, which is unset. A folder with the name `~` is never meant.
 pub fn expand(text: &str, base: &Path, home: Option<&Path>) -> Result<PathBuf> {
     match (below_home(text), home.filter(|home| !home.as_os_str().is_empty())) {
         (None, _) => Ok(base.join(text)),
         (Some(""), Some(home)) => Ok(home.to_path_buf()),
         (Some(below), Some(home)) => Ok(home.join(below)),
-        (Some(_), None) => Err(Error::usage(format!("`{text}` lies in HOME, which is not set"))
+        (Some(_), None) => Err(Error::usage(format!("`{text}` is in HOME, which is not set"))
             .hint("set HOME, or write the whole path")
             .hint(format!("a folder of that name: ./{text}"))),
     }

@@ -1,4 +1,4 @@
-//! Folders of a repository that are really elsewhere, since a folder on the way is a symlink.
+//! Folders of a repository that are really elsewhere, because a folder on the way is a symlink.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,12 +8,12 @@ use rustc_hash::FxHashMap;
 
 use super::RepoPath;
 
-/// No path of the system is longer, in bytes: `PATH_MAX` of Linux.
+/// The longest path in bytes: `PATH_MAX` of Linux.
 const LONGEST: usize = 4096;
-/// As many links as Linux follows.
+/// The number of links that Linux follows.
 const MOST_LINKS: usize = 40;
 
-/// Looks each folder up once: one stat, however many paths lie in it.
+/// Caches the result for each folder: one stat, however many paths are in it.
 pub struct FolderLinks {
     top: PathBuf,
     folders: FxHashMap<String, Folder>,
@@ -23,7 +23,7 @@ pub struct FolderLinks {
 enum Folder {
     /// No folder on the way is a link, itself included.
     Plain,
-    /// Behind a link; where it really is, if it is there.
+    /// Behind a link; its real path, if it exists.
     Linked(Option<PathBuf>),
 }
 
@@ -33,7 +33,7 @@ impl FolderLinks {
         FolderLinks { top: top.to_path_buf(), folders: FxHashMap::default() }
     }
 
-    /// Where the folder of a path really is; `None` if no folder above the path is a symlink, or if one is not there.
+    /// The real folder of a path; `None` if no folder above the path is a symlink, or if one does not exist.
     pub fn real_parent(&mut self, path: &RepoPath) -> Option<&Path> {
         match self.parent(path)? {
             Folder::Linked(real) => real.as_deref(),
@@ -61,7 +61,7 @@ impl FolderLinks {
         self.folders.get(folder)
     }
 
-    /// Looks at a folder and at all above it, the uppermost first.
+    /// Resolves a folder and all its parents, the uppermost first.
     fn look(&mut self, folder: &str) {
         if self.folders.contains_key(folder) || folder.len() >= LONGEST {
             return;
@@ -81,8 +81,8 @@ impl FolderLinks {
     }
 }
 
-/// A path of the repository without the symlinks on the way, with `last` also without the one that it is. Names that are
-/// not there stay as they are. `None` if it leads out of the repository or around in a ring. `top` is absolute and has no
+/// A path of the repository without the symlinks on the way; with `last`, a symlink at the end is resolved, too.
+/// Missing names stay as they are. `None` if it leads out of the repository or is a loop. `top` is absolute and has no
 /// symlinks.
 pub fn resolve(top: &Path, path: &RepoPath, last: bool) -> Option<RepoPath> {
     let mut left: Vec<OsString> = path.parts().map(OsString::from).collect();
@@ -112,22 +112,22 @@ pub fn resolve(top: &Path, path: &RepoPath, last: bool) -> Option<RepoPath> {
     RepoPath::from_absolute(top, &real)
 }
 
-/// Does a path leave a folder by `..` that it names itself?
+/// Does a path contain a folder followed by `..`?
 pub fn steps_back(spelling: &str) -> bool {
     let mut parts = spelling.split('/').filter(|part| !["", "."].contains(part)).skip_while(|part| *part == "..");
     parts.any(|part| part == "..")
 }
 
-/// A path that leaves a symlinked folder by `..`, so that the system finds another file than the spelling says: what it is
-/// by its spelling, and what it really is. `None` for all others, and where a folder on the way is not there. `base` is
-/// absolute and has no symlinks.
+/// Handles a path that leaves a symlinked folder by `..`, so that the system finds another file than the spelling
+/// suggests: returns the path by its spelling, and the real path. `None` for all other paths, and if a folder on the
+/// way does not exist. `base` is absolute and has no symlinks.
 pub fn step_back(base: &Path, spelling: &str) -> Option<(PathBuf, PathBuf)> {
     if !steps_back(spelling) {
         return None;
     }
     let raw = base.join(spelling);
     let spelled = PathBuf::from(super::normalise(raw.to_str()?));
-    // The last name is not followed: it may be a link, or not be there yet.
+    // The last name is not followed: it may be a link, or may not exist yet.
     let (folder, name) = match raw.file_name() {
         Some(name) => (raw.parent()?, Some(name)),
         None => (raw.as_path(), None),

@@ -1,13 +1,13 @@
-//! Names that belong to Git, lockstep or DVC in every spelling that some file system takes for theirs.
+//! Names that belong to Git, lockstep or DVC, in every spelling that some file system treats as equal.
 //!
-//! macOS ignores case and some invisible code points; Windows ignores case, spaces and dots at the end, reads `:` as the
-//! start of a stream and `\` as a separator, and knows long names by short ones (`GIT~1`). A name is refused on every
-//! system, because a repository made on one is cloned on another. The rules are those of Git's `is_hfs_dotgit` and
-//! `is_ntfs_dotgit`.
+//! macOS ignores case and some invisible code points; Windows ignores case and trailing spaces and dots, reads `:` as
+//! the start of a stream and `\` as a separator, and has short names for long ones (`GIT~1`). A name is refused on
+//! every system, because a repository made on one is cloned on another. The rules are those of Git's `is_hfs_dotgit`
+//! and `is_ntfs_dotgit`.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Whose a name is.
+/// The program to which a name belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     Git,
@@ -16,6 +16,7 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// The name of the program, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Owner::Git => "Git",
@@ -25,7 +26,7 @@ impl Owner {
     }
 }
 
-/// Whose folder or file a name is, if it is not the user's: one component of a path.
+/// The owner of a name, if it does not belong to the user: one component of a path.
 pub fn owner_of(name: &[u8]) -> Option<Owner> {
     // Nearly every name ends here.
     let first = *name.first()?;
@@ -49,13 +50,13 @@ fn owner_of_piece(name: &[u8]) -> Option<Owner> {
     }
 }
 
-/// Without the spaces and dots at the end, which Windows ignores.
+/// Without trailing spaces and dots, which Windows ignores.
 fn trim_end(name: &[u8]) -> &[u8] {
     let end = name.iter().rposition(|byte| !matches!(byte, b' ' | b'.')).map_or(0, |at| at + 1);
     &name[..end]
 }
 
-/// `git~1`: how Windows calls a long name for old programs.
+/// `git~1`: the Windows short name of a long name.
 fn is_short_name(stem: &[u8], start: &[u8]) -> bool {
     stem.strip_prefix(start).is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
 }
@@ -65,8 +66,8 @@ fn is_ignorable(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Two names with one folded form are one name to some file system: case, normalisation and invisible code points are
-/// ignored.
+/// Some file system treats two names with the same folded form as one: case, normalisation and invisible code points
+/// are ignored.
 pub fn folded(name: &[u8]) -> Vec<u8> {
     match std::str::from_utf8(name) {
         Ok(text) if !text.is_ascii() => {

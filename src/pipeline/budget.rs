@@ -1,19 +1,31 @@
-//! How large the pipelines of a repository may become.
+//! Limits the size of a repository's pipelines.
 //!
 //! A file of a megabyte can multiply: `foreach` and `matrix` make stages, `${}` copies a value into each of them, and a
-//! params file counts for every stage that names it. A [`Budget`] is taken from before anything is copied, so that a
-//! slip, or a stranger's file, is a message and not a machine out of memory.
+//! params file is copied for every stage that names it. A [`Budget`] is charged before anything is copied, so that a
+//! mistake, or a hostile file, gives an error instead of exhausting the memory.
 
 use crate::value::Value;
 use crate::value::node::{Node, Tree};
 
-/// How many stages a repository may have.
+/// The maximum number of stages of a repository.
 pub const MOST_STAGES: usize = 100_000;
-/// How many bytes all stages together may take, with templates resolved.
+/// The maximum size in bytes of all stages together, with templates resolved.
 pub const MOST_BYTES: usize = 256 << 20;
-/// What one value takes besides its text.
+/// The size of one value besides its text.
 pub const VALUE: usize = 64;
 
+/// The maximum length of a stage name in bytes.
+pub const LONGEST_NAME: usize = 1024;
+
+/// The hint for an exceeded limit.
+pub const SMALLER: &str = "move long values into a file that the stages read";
+
+/// The end of a sentence about values that are copied too often.
+pub fn too_large() -> String {
+    format!("the stages of the repository would take more than {} MiB", MOST_BYTES >> 20)
+}
+
+/// What is left of the limits.
 pub struct Budget {
     stages: usize,
     bytes: usize,
@@ -26,22 +38,22 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Is there room for so many stages more?
+    /// Takes this many stages; false if there is no room.
     pub fn take_stages(&mut self, count: usize) -> bool {
         take(&mut self.stages, count)
     }
 
-    /// Is there room for so many bytes more?
+    /// Takes this many bytes; false if there is no room.
     pub fn take_bytes(&mut self, bytes: usize) -> bool {
         take(&mut self.bytes, bytes)
     }
 
-    /// Is there room for a value with this text?
+    /// Takes a value with a text of this length; false if there is no room.
     pub fn take_text(&mut self, length: usize) -> bool {
         self.take_bytes(length.saturating_add(VALUE))
     }
 
-    /// Is there room for a copy of `value`? Does not look further than the room goes.
+    /// Takes a copy of `value`; false if there is no room. Stops at the limit.
     pub fn take_value(&mut self, value: &Value) -> bool {
         match value {
             Value::Str(text) => self.take_text(text.len()),
@@ -54,7 +66,7 @@ impl Budget {
         }
     }
 
-    /// Is there room for a copy of `node`?
+    /// Takes a copy of `node`; false if there is no room.
     pub fn take_node(&mut self, node: &Node) -> bool {
         match &node.tree {
             Tree::Scalar(value) => self.take_value(value),

@@ -1,11 +1,11 @@
-//! From a resolved stage to a typed one: paths are normalised and placed, and nothing that would be written may lie
-//! outside the repository or be one of lockstep's own files.
+//! Makes typed stages of resolved ones: normalises paths, and refuses written paths that are outside the repository or
+//! one of lockstep's own files.
 
 use std::collections::HashSet;
 
 use super::expand::Expanded;
 use super::format::{Checker, PLOT_KEYS};
-use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, Place, Plot, Scratch, Stage};
+use super::stage::{Data, Dep, FileId, Import, InputLocation, Out, ParamsFile, Plot, Scratch, Stage};
 use super::vars::{PARAMS, place};
 use crate::path::names::{Owner, folded, owner_of};
 use crate::path::{RepoPath, normalise};
@@ -13,7 +13,7 @@ use crate::secret::{SIGN_KEY, is_withheld, may_be_secret};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
 
-/// Files that mean something to lockstep or Git wherever they are, and so cannot be made by a stage.
+/// File names that have a meaning for lockstep or Git in every folder, so that a stage cannot make them.
 const RESERVED: &[&str] = &[
     "pipeline.yaml",
     "pipeline.lock",
@@ -24,6 +24,7 @@ const RESERVED: &[&str] = &[
     ".gitmodules",
 ];
 
+/// Makes typed stages, and collects problems.
 pub struct Builder<'b, 't> {
     pub top: &'b std::path::Path,
     pub file: &'b RepoPath,
@@ -32,6 +33,7 @@ pub struct Builder<'b, 't> {
 }
 
 impl Builder<'_, '_> {
+    /// The typed stage; `None` if a problem prevents it.
     pub fn stage(&mut self, expanded: Expanded, file: FileId) -> Option<Stage> {
         let name = &expanded.name;
         let before = self.checker.problems.len();
@@ -95,31 +97,31 @@ impl Builder<'_, '_> {
     fn string<'n>(&mut self, node: &'n Node, at: &str) -> Option<&'n str> {
         match node.as_str() {
             Some("") => {
-                self.checker.say(node.start, format!("{at} is empty"));
+                self.checker.report(node.start, format!("{at} is empty"));
                 None
             }
             Some(text) => Some(text),
             None => {
-                self.checker.say(node.start, format!("{at} must be a string, not {}", node.kind()));
+                self.checker.report(node.start, format!("{at} must be a string, not {}", node.kind()));
                 None
             }
         }
     }
 
-    /// A path of the repository.
+    /// A path inside the repository.
     fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
         self.checker.note_path(base, spelling, mark, at);
         let why = match place(self.top, base, spelling) {
-            Place::Repo(path) => match owner_in(&path) {
+            InputLocation::Repo(path) => match owner_in(&path) {
                 Some(Owner::Git) => "belongs to Git",
                 Some(Owner::Lockstep) => "belongs to lockstep",
                 Some(Owner::Dvc) => "belongs to DVC",
                 None => return Some(path),
             },
-            Place::Outside(_) => "is outside of the repository",
-            Place::Url(_) => "is no path of the repository",
+            InputLocation::Outside(_) => "is outside of the repository",
+            InputLocation::Url(_) => "is no path of the repository",
         };
-        self.checker.say(mark, format!("{at}: `{spelling}` {why}"));
+        self.checker.report(mark, format!("{at}: `{spelling}` {why}"));
         None
     }
 
@@ -134,11 +136,11 @@ impl Builder<'_, '_> {
         } else {
             return Some(path);
         };
-        self.checker.say(mark, format!("{at}: `{spelling}` {why}"));
+        self.checker.report(mark, format!("{at}: `{spelling}` {why}"));
         None
     }
 
-    /// As it is kept in the lock: an absolute path inside the repository becomes relative.
+    /// The path as the lock spells it: an absolute path inside the repository becomes relative.
     fn spelled(&self, base: &RepoPath, path: &RepoPath, spelling: &str) -> String {
         if spelling.starts_with('/') { path.relative_to(base) } else { normalise(spelling) }
     }
@@ -157,7 +159,7 @@ impl Builder<'_, '_> {
                 _ => String::new(),
             };
             if text.trim().is_empty() {
-                self.checker.say(item.start, format!("{at} is empty"));
+                self.checker.report(item.start, format!("{at} is empty"));
             }
             stage.cmd.push(text.strip_suffix('\n').unwrap_or(&text).to_string());
         }
@@ -170,7 +172,7 @@ impl Builder<'_, '_> {
             self.checker.note_path(&stage.wdir, spelling, item.start, at);
             let place = place(self.top, &stage.wdir, spelling);
             let spelled = match &place {
-                Place::Repo(path) => self.spelled(&stage.wdir, path, spelling),
+                InputLocation::Repo(path) => self.spelled(&stage.wdir, path, spelling),
                 _ => spelling.to_string(),
             };
             if seen.insert(place.clone()) {
@@ -179,7 +181,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Keys of `params.yaml`, or maps from a file to its keys; without keys the whole file counts.
+    /// Keys of `params.yaml`, or maps from a file to its keys; without keys the whole file is an input.
     fn params(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         let mut files: Vec<ParamsFile> = Vec::new();
         let mut seen: HashSet<(usize, String)> = HashSet::new();
@@ -190,7 +192,7 @@ impl Builder<'_, '_> {
                 Some(n) => n,
                 None => {
                     let spelled = match &place {
-                        Place::Repo(path) => builder.spelled(&stage.wdir, path, spelling),
+                        InputLocation::Repo(path) => builder.spelled(&stage.wdir, path, spelling),
                         _ => spelling.to_string(),
                     };
                     files.push(ParamsFile { spelled, place, keys: Some(Vec::new()), mark });
@@ -213,7 +215,7 @@ impl Builder<'_, '_> {
             for entry in entries {
                 let at = format!("{at}, `{}`", entry.key);
                 if entry.key.is_empty() || entry.key.contains("://") {
-                    self.checker.say(entry.start, format!("{at} is no path of a params file"));
+                    self.checker.report(entry.start, format!("{at} is no path of a params file"));
                     continue;
                 }
                 match &entry.value.tree {
@@ -226,7 +228,7 @@ impl Builder<'_, '_> {
                     Tree::Map(entries) if entries.is_empty() => add(self, &entry.key, None, entry.start),
                     _ => {
                         let kind = entry.value.kind();
-                        self.checker.say(entry.value.start, format!("{at} must be a list of keys, not {kind}"));
+                        self.checker.report(entry.value.start, format!("{at} must be a list of keys, not {kind}"));
                     }
                 }
             }
@@ -244,7 +246,7 @@ impl Builder<'_, '_> {
                 Some(entries) => {
                     for entry in entries {
                         if entry.key.is_empty() || !entry.is_string {
-                            self.checker.say(entry.start, format!("{at}: `{}` is no path", entry.key));
+                            self.checker.report(entry.start, format!("{at}: `{}` is no path", entry.key));
                             continue;
                         }
                         let flags = entry.value.as_map().unwrap_or_default();
@@ -257,7 +259,7 @@ impl Builder<'_, '_> {
 
     fn out(&mut self, spelling: &str, flags: &[Entry], mark: Mark, key: &str, at: &str, stage: &mut Stage) {
         let Some(path) = self.writable(&stage.wdir, spelling, mark, at) else { return };
-        let notes = Notes::of(flags);
+        let notes = Annotations::of(flags);
         let plot = (key == "plots").then(|| {
             let is_property = |f: &&Entry| PLOT_KEYS.contains(&f.key.as_str());
             Plot(flags.iter().filter(is_property).map(|f| (f.key.clone(), f.value.to_value())).collect())
@@ -279,8 +281,8 @@ impl Builder<'_, '_> {
         });
     }
 
-    /// Names of environment variables. `NAME: {input: false}` is one that the stage sees and that is no input;
-    /// `NAME: {input: true}` is an input although its name may be that of a secret.
+    /// Names of environment variables. `NAME: {input: false}` is a variable that the stage sees but that is not an
+    /// input; `NAME: {input: true}` is an input although its name may be that of a secret.
     fn env(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         for item in node.as_list().unwrap_or_default() {
             let (name, declared) = match item.as_map().and_then(<[Entry]>::first) {
@@ -296,29 +298,31 @@ impl Builder<'_, '_> {
             };
             let is_input = declared.unwrap_or(true);
             if name == SIGN_KEY {
-                self.checker.say(item.start, format!("{at}: {name} is never passed to a stage"));
+                self.checker.report(item.start, format!("{at}: {name} is never passed to a stage"));
             } else if is_input && is_withheld(name) {
                 let message = format!("{at}: `{name}` belongs to the job of a CI system, and is no input");
                 let hint = format!("a stage asks for it by `- {name}: {{input: false}}`");
-                self.checker.say_with(item.start, message, Some(hint));
+                self.checker.report_with(item.start, message, Some(hint));
             } else if declared.is_none() && may_be_secret(name) {
                 let message = format!("{at}: `{name}` looks like a secret, and pipeline.lock would hold its value");
                 let hint = format!(
                     "`- {name}: {{input: false}}` passes it to the commands and records nothing; \
                      `- {name}: {{input: true}}` says that its value is harmless and may be recorded"
                 );
-                self.checker.say_with(item.start, message, Some(hint));
+                self.checker.report_with(item.start, message, Some(hint));
             }
             if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.checker
-                    .say(item.start, format!("{at}: `{name}` is no name of a variable; its value is not written here"));
+                self.checker.report(
+                    item.start,
+                    format!("{at}: `{name}` is no name of a variable; its value is not written here"),
+                );
             }
             let (names, others) = match is_input {
                 true => (&mut stage.env, &stage.env_asked),
                 false => (&mut stage.env_asked, &stage.env),
             };
             if others.iter().any(|other| other == name) {
-                self.checker.say(item.start, format!("{at}: `{name}` is listed as an input and as none"));
+                self.checker.report(item.start, format!("{at}: `{name}` is listed as an input and as none"));
             }
             names.push(name.to_string());
         }
@@ -333,7 +337,7 @@ impl Builder<'_, '_> {
             let Some(spelling) = self.string(item, at) else { continue };
             let Some(path) = self.writable(&stage.wdir, spelling, item.start, at) else { continue };
             if stage.wdir.is_in(&path) {
-                self.checker.say(item.start, format!("{at}: `{spelling}` holds the working folder, and is emptied"));
+                self.checker.report(item.start, format!("{at}: `{spelling}` holds the working folder, and is emptied"));
                 continue;
             }
             stage.scratch.push(Scratch { spelled: self.spelled(&stage.wdir, &path, spelling), path });
@@ -344,7 +348,7 @@ impl Builder<'_, '_> {
     pub fn data(&mut self, spelling: &str, entries: &[Entry], mark: Mark) -> Option<Data> {
         let at = "`data`";
         let path = self.writable(self.folder, spelling, mark, at)?;
-        let notes = Notes::of(entries);
+        let notes = Annotations::of(entries);
         Some(Data {
             spelled: self.spelled(self.folder, &path, spelling),
             path,
@@ -360,7 +364,7 @@ impl Builder<'_, '_> {
     }
 }
 
-/// The origin of data, whose form was judged already.
+/// The origin of data, whose schema was checked already.
 fn import(entries: &[Entry]) -> Option<Import> {
     let origin = &entries.iter().find(|e| e.key == "import")?.value;
     let text = |key: &str| Some(origin.get(key)?.value.as_str()?.to_string());
@@ -368,8 +372,8 @@ fn import(entries: &[Entry]) -> Option<Import> {
     Some(Import { url: text("url")?.into(), path: text("path")?, rev, commit: text("commit")? })
 }
 
-/// What outs and data say about themselves.
-struct Notes {
+/// The descriptive keys of outs and data.
+struct Annotations {
     remote: Option<String>,
     desc: Option<String>,
     kind: Option<String>,
@@ -377,12 +381,12 @@ struct Notes {
     meta: Option<Value>,
 }
 
-impl Notes {
-    fn of(flags: &[Entry]) -> Notes {
+impl Annotations {
+    fn of(flags: &[Entry]) -> Annotations {
         let find = |key: &str| flags.iter().find(|f| f.key == key).map(|f| &f.value);
         let text = |key: &str| find(key).map(|n| n.to_value().to_text()).filter(|t| !t.is_empty());
         let labels = find("labels").and_then(Node::as_list).unwrap_or_default();
-        Notes {
+        Annotations {
             remote: text("remote"),
             desc: text("desc"),
             kind: text("type"),

@@ -9,8 +9,8 @@
 //! revision = what Git understands, `digits@v1.2.0` or `digits#prod`: the same metric there
 //! ```
 //!
-//! Spaces stand around operators, since a revision may have a `-` in it. There is no more: what needs arithmetic belongs
-//! into the stage that writes the metrics. Evaluated in `model/checks.rs`.
+//! Operators need spaces around them, since a revision may contain a `-`. Further arithmetic belongs in the stage that
+//! writes the metrics. Evaluated in `model/checks.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,24 +20,26 @@ use crate::value::{Mark, Number};
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// The artifact whose versions must meet it; `None` for all those of the file.
+    /// The artifact whose versions must meet it; `None` for all artifacts of the file.
     pub artifact: Option<String>,
-    /// As written, spaces tidied.
+    /// As written, with single spaces.
     pub text: String,
     pub metric: Metric,
     pub op: Op,
-    pub against: Against,
+    pub against: CheckLimit,
     pub mark: Mark,
 }
 
+/// The metric of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
-    /// Relative to the pipeline file; `None` where the key alone says which one is meant.
+    /// Relative to the pipeline file; `None` if the key alone identifies the metric.
     pub file: Option<String>,
     /// Dotted.
     pub key: String,
 }
 
+/// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     AtLeast,
@@ -48,24 +50,25 @@ pub enum Op {
     Differs,
 }
 
-/// What the metric is held against.
+/// What the metric is compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Against {
+pub enum CheckLimit {
     Number(Number),
     /// The value at a revision, changed by a number.
-    Revision(String, Option<(Change, Number)>),
+    Revision(String, Option<(Adjustment, Number)>),
 }
 
+/// An arithmetic operation on the value at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
+pub enum Adjustment {
     Plus,
     Minus,
     Times,
 }
 
-/// What is wrong with a condition: the end of a sentence that begins with it, and perhaps what was meant.
+/// An error in a condition: the end of a sentence that begins with the condition, and a suggestion.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bad {
+pub struct CheckError {
     pub message: String,
     pub hint: Option<String>,
 }
@@ -80,11 +83,12 @@ const OPS: [(&str, Op); 6] = [
 ];
 
 impl Op {
+    /// The operator as written.
     pub fn word(self) -> &'static str {
         OPS.iter().find(|(_, op)| *op == self).map_or("", |(word, _)| word)
     }
 
-    /// NaN is never what is wanted.
+    /// Whether the comparison is true; false for NaN.
     pub fn holds(self, value: Number, limit: Number) -> bool {
         match self {
             Op::AtLeast => value >= limit,
@@ -97,21 +101,22 @@ impl Op {
     }
 }
 
-impl Change {
+impl Adjustment {
+    /// Applies the operation.
     pub fn of(self, value: Number, by: Number) -> Number {
         match self {
-            Change::Plus => value.plus(by),
-            Change::Minus => value.minus(by),
-            Change::Times => value.times(by),
+            Adjustment::Plus => value.plus(by),
+            Adjustment::Minus => value.minus(by),
+            Adjustment::Times => value.times(by),
         }
     }
 }
 
-/// Reads one condition.
-pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Bad> {
-    let bad = |message: String, hint: Option<String>| Err(Bad { message, hint });
+/// Parses one condition.
+pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, CheckError> {
+    let bad = |message: String, hint: Option<String>| Err(CheckError { message, hint });
     let words = words(text);
-    // A key may have blanks in it: the first word that compares ends the metric.
+    // A key may contain blanks: the first word that is an operator ends the metric.
     let is_op = |word: &&str| OPS.iter().any(|(op, _)| op == word);
     let end = words.iter().skip(1).position(is_op).map_or(1, |n| n + 1);
     let Some(metric) = words.get(..end).map(|words| words.join(" ")) else { return bad("is empty".into(), None) };
@@ -130,9 +135,9 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
         [what] => (*what, None),
         [what, sign, by] => {
             let change = match *sign {
-                "+" => Change::Plus,
-                "-" => Change::Minus,
-                "*" => Change::Times,
+                "+" => Adjustment::Plus,
+                "-" => Adjustment::Minus,
+                "*" => Adjustment::Times,
                 other => return bad(format!("has `{other}` where + - or * must stand"), None),
             };
             let Some(by) = number(by) else { return bad(format!("has `{by}` where a number must stand"), None) };
@@ -140,19 +145,19 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
         }
         _ => {
             return bad(
-                "goes on where it should end: `METRIC >= NUMBER` or `METRIC >= REVISION - NUMBER`".into(),
+                "continues after its end; write `METRIC >= NUMBER` or `METRIC >= REVISION - NUMBER`".into(),
                 None,
             );
         }
     };
     let against = match (number(what), change) {
-        (Some(number), None) => Against::Number(number),
+        (Some(number), None) => CheckLimit::Number(number),
         (Some(_), Some(_)) => return bad("computes with two numbers; write the result".into(), None),
         (None, change) => {
             if what.contains(['<', '>', '=', '*', '?', '[', '\\', ':']) || what.starts_with('-') {
                 return bad(format!("has `{what}` where a number or a revision must stand"), None);
             }
-            Against::Revision(what.to_string(), change)
+            CheckLimit::Revision(what.to_string(), change)
         }
     };
     let (file, key) = match metric.rsplit_once(':') {
@@ -170,7 +175,7 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
     Ok(Check { artifact: artifact.map(str::to_string), text: words.join(" "), metric, op, against, mark })
 }
 
-/// What stands between blanks that are not in quotes.
+/// The parts between blanks that are not in quotes.
 fn words(text: &str) -> Vec<&str> {
     let mut in_quotes = false;
     let is_blank = |c: char| {
@@ -178,11 +183,11 @@ fn words(text: &str) -> Vec<&str> {
         c.is_whitespace() && !in_quotes
     };
     let words: Vec<&str> = text.split(is_blank).filter(|word| !word.is_empty()).collect();
-    // A quote that is never closed is a character as any other.
+    // A quote that is never closed is an ordinary character.
     if in_quotes { text.split_whitespace().collect() } else { words }
 }
 
-/// Somebody who wrote no spaces is told where they belong.
+/// A suggestion with spaces for a condition without them.
 fn spaced(word: &str) -> Option<String> {
     let (op, at) = OPS.iter().find_map(|(op, _)| Some((*op, word.find(op)?)))?;
     let (left, right) = (&word[..at], &word[at + op.len()..]);
@@ -190,7 +195,7 @@ fn spaced(word: &str) -> Option<String> {
 }
 
 fn number(text: &str) -> Option<Number> {
-    // `nan`, `inf` and `infinity` are good names of branches.
+    // `nan`, `inf` and `infinity` are valid branch names.
     let begins = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
     Number::parse(text).filter(|_| begins)
 }
@@ -199,39 +204,44 @@ fn number(text: &str) -> Option<Number> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Check, Bad> {
+    fn read(text: &str) -> Result<Check, CheckError> {
         parse(text, None, Mark::default())
     }
 
     #[test]
     fn conditions() {
         let metric = |file: Option<&str>, key: &str| Metric { file: file.map(str::to_string), key: key.into() };
-        let at = |rev: &str, change| Against::Revision(rev.into(), change);
+        let at = |rev: &str, change| CheckLimit::Revision(rev.into(), change);
         for (text, m, op, against) in [
-            ("accuracy >= 0.95", metric(None, "accuracy"), Op::AtLeast, Against::Number(Number::Float(0.95))),
+            ("accuracy >= 0.95", metric(None, "accuracy"), Op::AtLeast, CheckLimit::Number(Number::Float(0.95))),
             (
                 "  recall.macro   >  1e-3 ",
                 metric(None, "recall.macro"),
                 Op::Above,
-                Against::Number(Number::Float(0.001)),
+                CheckLimit::Number(Number::Float(0.001)),
             ),
-            ("eval/m.json:loss < -1", metric(Some("eval/m.json"), "loss"), Op::Below, Against::Number(Number::Int(-1))),
+            (
+                "eval/m.json:loss < -1",
+                metric(Some("eval/m.json"), "loss"),
+                Op::Below,
+                CheckLimit::Number(Number::Int(-1)),
+            ),
             ("accuracy >= main", metric(None, "accuracy"), Op::AtLeast, at("main", None)),
             (
                 "accuracy >= main - 0.005",
                 metric(None, "accuracy"),
                 Op::AtLeast,
-                at("main", Some((Change::Minus, Number::Float(0.005)))),
+                at("main", Some((Adjustment::Minus, Number::Float(0.005)))),
             ),
             (
                 "loss <= origin/my-branch * 1.05",
                 metric(None, "loss"),
                 Op::AtMost,
-                at("origin/my-branch", Some((Change::Times, Number::Float(1.05)))),
+                at("origin/my-branch", Some((Adjustment::Times, Number::Float(1.05)))),
             ),
             ("n != digits#prod", metric(None, "n"), Op::Differs, at("digits#prod", None)),
-            ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Change::Plus, Number::Int(2))))),
-            ("macro avg.f1 >= 1.5", metric(None, "macro avg.f1"), Op::AtLeast, Against::Number(Number::Float(1.5))),
+            ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Adjustment::Plus, Number::Int(2))))),
+            ("macro avg.f1 >= 1.5", metric(None, "macro avg.f1"), Op::AtLeast, CheckLimit::Number(Number::Float(1.5))),
             ("m.json:\"a >= b\".f1 < main", metric(Some("m.json"), "a >= b.f1"), Op::Below, at("main", None)),
             ("n >= nan", metric(None, "n"), Op::AtLeast, at("nan", None)),
         ] {
@@ -254,7 +264,7 @@ mod tests {
             ("accuracy >= main - x", "`x` where a number", None),
             ("accuracy >= main / 2", "`/` where + - or *", None),
             ("accuracy >= 0.9 - 0.1", "two numbers", None),
-            ("accuracy >= main - 0.1 and more", "should end", None),
+            ("accuracy >= main - 0.1 and more", "after its end", None),
             ("accuracy >= --output=x", "where a number or a revision", None),
             ("metrics.json: >= 1", "where a metric", None),
             (":a >= 1", "where a metric", None),

@@ -1,4 +1,4 @@
-//! The variables that a template sees: a tree of values, each knowing where it was defined, in layers (the file's, then
+//! The variables of a template: a tree of values, each with the place of its definition, in layers (the file's, then
 //! `item` and `key` of a generated stage, then the stage's own), so that ten thousand stages share one tree.
 
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ pub struct Var {
     pub source: Rc<str>,
 }
 
+/// The value of a variable, whose parts are variables with their own origins.
 #[derive(Debug)]
 pub enum VarTree {
     Scalar(Value),
@@ -73,7 +74,7 @@ impl Var {
         }
     }
 
-    /// Takes a copy from the budget; false if there is no room. Does not look further than the room goes.
+    /// Takes the size of a copy from the budget; false if there is no room. Stops at the limit.
     pub fn take_from(&self, budget: &mut Budget) -> bool {
         match &self.tree {
             VarTree::Scalar(value) => budget.take_value(value),
@@ -95,30 +96,32 @@ impl Var {
 
 /// Two definitions of one variable.
 #[derive(Debug)]
-pub struct Redefined {
+pub struct RedefinedVariable {
     pub path: String,
     pub before: Rc<str>,
 }
 
+/// A variable that does not exist.
 #[derive(Debug)]
-pub struct Missing {
-    /// What could have stood there, for a hint.
+pub struct MissingVariable {
+    /// Names that exist at this place, for a hint.
     pub known: Vec<String>,
     pub reason: String,
 }
 
-/// One layer over another.
+/// A layer of variables over another.
 #[derive(Debug, Default)]
 pub struct Context<'a> {
     below: Option<&'a Context<'a>>,
     own: VarMap,
-    /// Names that `vars` may not define here: `item` and `key` of a generated stage.
+    /// Names that `vars` must not define in this layer: `item` and `key` of a generated stage.
     reserved: Vec<&'static str>,
     /// The vars files read so far, with the keys that were taken; `None` for all.
     pub files: Rc<HashMap<String, Option<Vec<String>>>>,
 }
 
 impl<'a> Context<'a> {
+    /// A new, empty layer over `below`.
     pub fn over(below: &'a Context<'a>) -> Context<'a> {
         let (reserved, files) = (below.reserved.clone(), below.files.clone());
         Context { below: Some(below), own: VarMap::default(), reserved, files }
@@ -151,8 +154,8 @@ impl<'a> Context<'a> {
         names
     }
 
-    /// Merges the entries of a map into this layer: maps merge, anything else may be defined once only.
-    pub fn merge(&mut self, new: &VarMap) -> Result<(), Redefined> {
+    /// Merges the entries of a map into this layer: maps are merged, any other value must be defined only once.
+    pub fn merge(&mut self, new: &VarMap) -> Result<(), RedefinedVariable> {
         for (key, var) in new.iter() {
             let merged = match self.get(key) {
                 None => var.clone(),
@@ -164,7 +167,7 @@ impl<'a> Context<'a> {
     }
 
     /// The variable at a path of names and positions.
-    pub fn select(&self, path: &[&str]) -> Result<Rc<Var>, Missing> {
+    pub fn select(&self, path: &[&str]) -> Result<Rc<Var>, MissingVariable> {
         let (first, rest) = path.split_first().ok_or_else(|| missing(Vec::new(), "nothing is named".into()))?;
         let mut at = self.get(first).ok_or_else(|| missing(self.names(), format!("`{first}` is not defined")))?;
         let mut done = first.to_string();
@@ -187,8 +190,8 @@ impl<'a> Context<'a> {
     }
 }
 
-fn missing(known: Vec<String>, reason: String) -> Missing {
-    Missing { known, reason }
+fn missing(known: Vec<String>, reason: String) -> MissingVariable {
+    MissingVariable { known, reason }
 }
 
 /// A position in a list; negative ones count from its end.
@@ -198,9 +201,9 @@ fn position(text: &str, len: usize) -> Option<usize> {
     usize::try_from(n).ok().filter(|n| *n < len)
 }
 
-fn merge(old: &Rc<Var>, new: &Rc<Var>, path: &str) -> Result<Rc<Var>, Redefined> {
+fn merge(old: &Rc<Var>, new: &Rc<Var>, path: &str) -> Result<Rc<Var>, RedefinedVariable> {
     let (VarTree::Map(a), VarTree::Map(b)) = (&old.tree, &new.tree) else {
-        return Err(Redefined { path: path.to_string(), before: old.source.clone() });
+        return Err(RedefinedVariable { path: path.to_string(), before: old.source.clone() });
     };
     let mut map = a.clone();
     for (key, var) in b.iter() {

@@ -1,30 +1,19 @@
-//! From the stages of a file to the stages that run: `foreach` and `matrix` are multiplied out, templates resolved.
+//! Expands the stages of a file: multiplies out `foreach` and `matrix`, and resolves templates.
 //!
-//! Names of generated stages are what DVC makes of the values, to the letter, since locks and habits hang on them:
-//! scalars as text (a boolean that comes out of a variable is `True`, one written in place `true`), lists of lists or
-//! maps by position.
+//! Names of generated stages must equal those of DVC exactly, since locks and habits depend on them: scalars as text (a
+//! boolean from a variable is `True`, one written in place `true`), lists of lists or maps by position.
 
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use super::budget::{Budget, MOST_BYTES, MOST_STAGES, VALUE};
+use super::budget::{Budget, LONGEST_NAME, MOST_STAGES, SMALLER, VALUE, too_large};
 use super::context::{Context, Var, VarMap, VarTree};
 use super::format::{Checker, Group, RawStage};
-use super::template::{self, Resolved, Target};
-use super::vars::{self, Added, Reader};
+use super::template::{self, ResolvedText, ValueUse};
+use super::vars::{self, AddError, Reader};
 use crate::path::RepoPath;
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
-
-/// No name of a stage has more bytes.
-pub const LONGEST_NAME: usize = 1024;
-
-pub const SMALLER: &str = "put what is long into a file, and let the stages read that";
-
-/// The end of a sentence about what is copied too often.
-pub fn too_large() -> String {
-    format!("the stages of the repository would take more than {} MiB", MOST_BYTES >> 20)
-}
 
 /// A stage with all templates resolved.
 pub struct Expanded {
@@ -33,21 +22,22 @@ pub struct Expanded {
     pub entries: Vec<Entry>,
 }
 
+/// Expands the stages of one file.
 pub struct Expander<'e, 'f, 't> {
     pub reader: &'e mut Reader<'f>,
     pub folder: &'e RepoPath,
     pub checker: &'e mut Checker<'t>,
-    /// How much more there may be.
+    /// What is left of the limits.
     pub budget: &'e mut Budget,
 }
 
-/// Stages to be: name, and what `item` and `key` are.
-type Made = Vec<(String, Vec<(&'static str, Rc<Var>)>)>;
+/// Stages to generate: name, and the values of `item` and `key`.
+type GeneratedStages = Vec<(String, Vec<(&'static str, Rc<Var>)>)>;
 
-/// One value to generate stages from.
-struct Item {
+/// A value to generate stages from.
+struct ExpandItem {
     var: Rc<Var>,
-    /// As it would stand in a name.
+    /// Its text in a stage name.
     name: String,
     composite: bool,
 }
@@ -55,24 +45,24 @@ struct Item {
 impl Expander<'_, '_, '_> {
     /// The stages of one entry of `stages`; problems go to the checker.
     pub fn stage(&mut self, raw: &RawStage<'_>, context: &Context<'_>) -> Vec<Expanded> {
-        let made = match raw.group {
+        let generated = match raw.group {
             Group::None => vec![(raw.name.to_string(), Vec::new())],
             Group::Foreach(data) => match self.foreach(raw, data, context) {
-                Some(made) => made,
+                Some(generated) => generated,
                 None => return Vec::new(),
             },
             Group::Matrix(entry, dims) => match self.matrix(raw, entry, dims, context) {
-                Some(made) => made,
+                Some(generated) => generated,
                 None => return Vec::new(),
             },
         };
-        let mut out = Vec::with_capacity(made.len());
-        for (name, loop_vars) in made {
+        let mut out = Vec::with_capacity(generated.len());
+        for (name, loop_vars) in generated {
             let mut layer = Context::over(context);
             for (key, var) in loop_vars {
                 layer.reserve(key, var);
             }
-            // the first generated stage that is wrong speaks for the group
+            // only the first invalid generated stage is reported for the group
             let Some(entries) = self.body(&name, raw.body, &layer) else { return Vec::new() };
             if !self.budget.take_bytes(paths_of(&entries, self.folder)) {
                 self.full(raw.mark, &format!("stage `{name}`"));
@@ -83,41 +73,41 @@ impl Expander<'_, '_, '_> {
         out
     }
 
-    /// Is there room for so many stages more?
+    /// Takes this many stages from the budget.
     fn take(&mut self, count: Option<usize>, mark: Mark, at: &str) -> Option<()> {
         if count.is_some_and(|count| self.budget.take_stages(count)) {
             return Some(());
         }
         let count = count.map_or("far too many".to_string(), |n| n.to_string());
         let message = format!("{at} would make {count} stages; a repository may have {MOST_STAGES}");
-        self.checker.say(mark, message);
+        self.checker.report(mark, message);
         None
     }
 
-    /// Says that there is no more room.
+    /// Reports that the budget is exhausted.
     fn full(&mut self, mark: Mark, at: &str) {
-        self.checker.say_with(mark, format!("{at}: {}", too_large()), Some(SMALLER.into()));
+        self.checker.report_with(mark, format!("{at}: {}", too_large()), Some(SMALLER.into()));
     }
 
-    /// A text with its templates resolved, and taken from the budget.
+    /// A text with its templates resolved, taken from the budget.
     fn resolve(
         &mut self,
         text: &str,
         place: &Node,
         context: &Context<'_>,
-        target: Target,
+        target: ValueUse,
         at: &str,
-    ) -> Option<Resolved> {
+    ) -> Option<ResolvedText> {
         let resolved = match template::resolve(text, context, target, self.budget.bytes()) {
             Ok(resolved) => resolved,
             Err(bad) => {
-                self.checker.bad(place, at, bad);
+                self.checker.report_template_error(place, at, bad);
                 return None;
             }
         };
         let fits = match &resolved {
-            Resolved::Text(text) => self.budget.take_text(text.len()),
-            Resolved::Exact(var) => var.take_from(self.budget),
+            ResolvedText::Text(text) => self.budget.take_text(text.len()),
+            ResolvedText::Exact(var) => var.take_from(self.budget),
         };
         if !fits {
             self.full(place.start, at);
@@ -126,21 +116,21 @@ impl Expander<'_, '_, '_> {
     }
 
     /// Name and `item` (and `key`) of each stage.
-    fn foreach(&mut self, raw: &RawStage<'_>, data: &Node, context: &Context<'_>) -> Option<Made> {
+    fn foreach(&mut self, raw: &RawStage<'_>, data: &Node, context: &Context<'_>) -> Option<GeneratedStages> {
         let at = format!("stage `{}`, `foreach`", raw.name);
         let source: Rc<str> = format!("foreach of `{}`", raw.name).into();
         let item = self.item(data, context, &at, &source)?;
-        let mut made = Vec::new();
+        let mut generated = Vec::new();
         match &item.var.tree {
             VarTree::Scalar(value) => {
-                self.checker.say(data.start, format!("{at} must be a list or a map, not {}", value.kind()));
+                self.checker.report(data.start, format!("{at} must be a list or a map, not {}", value.kind()));
                 return None;
             }
             VarTree::Map(map) => {
                 self.take(Some(map.iter().count()), data.start, &at)?;
                 for (key, var) in map.iter() {
                     let key_var = Var::new(&Value::Str(key.to_string()), &source);
-                    made.push((key.to_string(), vec![("item", var.clone()), ("key", key_var)]));
+                    generated.push((key.to_string(), vec![("item", var.clone()), ("key", key_var)]));
                 }
             }
             VarTree::List(_) => {
@@ -149,25 +139,31 @@ impl Expander<'_, '_, '_> {
                 let by_position = items.iter().any(|i| i.composite);
                 for (n, item) in items.into_iter().enumerate() {
                     let name = if by_position { n.to_string() } else { item.name };
-                    made.push((name, vec![("item", item.var)]));
+                    generated.push((name, vec![("item", item.var)]));
                 }
             }
         }
-        self.named(raw, data.start, &at, made)
+        self.named(raw, data.start, &at, generated)
     }
 
-    fn matrix(&mut self, raw: &RawStage<'_>, entry: &Entry, dims: &[Entry], context: &Context<'_>) -> Option<Made> {
+    fn matrix(
+        &mut self,
+        raw: &RawStage<'_>,
+        entry: &Entry,
+        dims: &[Entry],
+        context: &Context<'_>,
+    ) -> Option<GeneratedStages> {
         let at = format!("stage `{}`, `matrix`", raw.name);
         let source: Rc<str> = format!("matrix of `{}`", raw.name).into();
-        let mut axes: Vec<(&str, Vec<Item>)> = Vec::new();
+        let mut axes: Vec<(&str, Vec<ExpandItem>)> = Vec::new();
         for dim in dims {
             let at = format!("{at}, `{}`", dim.key);
             let item = self.item(&dim.value, context, &at, &source)?;
             let items = match &item.var.tree {
                 VarTree::List(_) => self.items(&dim.value, &item, context, &at, &source)?,
-                // of a map that a variable holds the keys count
+                // for a map in a variable, its keys are the values
                 VarTree::Map(map) => {
-                    let key = |k: &str| Item {
+                    let key = |k: &str| ExpandItem {
                         var: Var::new(&Value::Str(k.into()), &source),
                         name: k.to_string(),
                         composite: false,
@@ -175,7 +171,7 @@ impl Expander<'_, '_, '_> {
                     map.iter().map(|(k, _)| key(k)).collect()
                 }
                 VarTree::Scalar(value) => {
-                    self.checker.say(dim.value.start, format!("{at} must be a list, not {}", value.kind()));
+                    self.checker.report(dim.value.start, format!("{at} must be a list, not {}", value.kind()));
                     return None;
                 }
             };
@@ -184,17 +180,18 @@ impl Expander<'_, '_, '_> {
         let count = axes.iter().try_fold(1usize, |n, (_, items)| n.checked_mul(items.len()));
         let count = if axes.iter().any(|(_, items)| items.is_empty()) { Some(0) } else { count };
         self.take(count, entry.start, &at)?;
-        let mut made = Vec::new();
+        let mut generated = Vec::new();
         for n in 0..count.unwrap_or(0) {
-            // the last dimension turns fastest
+            // the last dimension varies fastest
             let mut picks = vec![0; axes.len()];
             let mut rest = n;
             for (pick, (_, items)) in picks.iter_mut().zip(&axes).rev() {
                 *pick = rest % items.len();
                 rest /= items.len();
             }
-            let size =
-                |((dim, items), pick): (&(&str, Vec<Item>), &usize)| 2 * (dim.len() + items[*pick].name.len()) + VALUE;
+            let size = |((dim, items), pick): (&(&str, Vec<ExpandItem>), &usize)| {
+                2 * (dim.len() + items[*pick].name.len()) + VALUE
+            };
             if !self.budget.take_bytes(axes.iter().zip(&picks).map(size).sum()) {
                 self.full(entry.start, &at);
                 return None;
@@ -209,16 +206,22 @@ impl Expander<'_, '_, '_> {
             let name = names.join("-");
             let key = Var::new(&Value::Str(name.clone()), &source);
             let item = Rc::new(Var { tree: VarTree::Map(map), source: source.clone() });
-            made.push((name, vec![("key", key), ("item", item)]));
+            generated.push((name, vec![("key", key), ("item", item)]));
         }
-        self.named(raw, entry.start, &at, made)
+        self.named(raw, entry.start, &at, generated)
     }
 
-    /// Puts the group before the names and judges them.
-    fn named(&mut self, raw: &RawStage<'_>, mark: Mark, at: &str, made: Made) -> Option<Made> {
+    /// Prefixes the names with the group's name, and checks them.
+    fn named(
+        &mut self,
+        raw: &RawStage<'_>,
+        mark: Mark,
+        at: &str,
+        generated: GeneratedStages,
+    ) -> Option<GeneratedStages> {
         let mut seen = HashSet::new();
-        let mut out = Vec::with_capacity(made.len());
-        for (key, vars) in made {
+        let mut out = Vec::with_capacity(generated.len());
+        for (key, vars) in generated {
             let name = format!("{}@{key}", raw.name);
             let why = if key.is_empty() {
                 Some("whose key is empty")
@@ -233,11 +236,11 @@ impl Expander<'_, '_, '_> {
             };
             if let Some(why) = why {
                 let name: String = name.chars().take(100).flat_map(char::escape_debug).collect();
-                self.checker.say(mark, format!("{at} makes a stage `{name}`, {why}"));
+                self.checker.report(mark, format!("{at} makes a stage `{name}`, {why}"));
                 return None;
             }
             if !seen.insert(name.clone()) {
-                self.checker.say(mark, format!("{at} makes the stage `{name}` twice"));
+                self.checker.report(mark, format!("{at} makes the stage `{name}` twice"));
                 return None;
             }
             out.push((name, vars));
@@ -245,18 +248,18 @@ impl Expander<'_, '_, '_> {
         Some(out)
     }
 
-    /// A value to generate from, with everything in it resolved.
-    fn item(&mut self, node: &Node, context: &Context<'_>, at: &str, source: &Rc<str>) -> Option<Item> {
+    /// A value to generate from, with all templates in it resolved.
+    fn item(&mut self, node: &Node, context: &Context<'_>, at: &str, source: &Rc<str>) -> Option<ExpandItem> {
         let tree = match &node.tree {
-            Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, Target::Any, at)? {
-                Resolved::Exact(var) => {
+            Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, ValueUse::Any, at)? {
+                ResolvedText::Exact(var) => {
                     let (name, composite) = match &var.tree {
                         VarTree::Scalar(value) => (value.to_python_text(), false),
                         _ => (String::new(), true),
                     };
-                    return Some(Item { var, name, composite });
+                    return Some(ExpandItem { var, name, composite });
                 }
-                Resolved::Text(text) => VarTree::Scalar(Value::Str(text)),
+                ResolvedText::Text(text) => VarTree::Scalar(Value::Str(text)),
             },
             Tree::Scalar(value) => VarTree::Scalar(value.clone()),
             Tree::List(items) => {
@@ -266,9 +269,9 @@ impl Expander<'_, '_, '_> {
             Tree::Map(entries) => {
                 let mut map = VarMap::default();
                 for entry in entries {
-                    let key = match self.resolve(&entry.key, &entry.value, context, Target::Field, at)? {
-                        Resolved::Text(key) => key,
-                        Resolved::Exact(var) => var.to_value().to_text(),
+                    let key = match self.resolve(&entry.key, &entry.value, context, ValueUse::Field, at)? {
+                        ResolvedText::Text(key) => key,
+                        ResolvedText::Exact(var) => var.to_value().to_text(),
                     };
                     map.set(&key, self.item(&entry.value, context, at, source)?.var);
                 }
@@ -279,30 +282,30 @@ impl Expander<'_, '_, '_> {
             VarTree::Scalar(value) => (value.to_text(), false),
             _ => (String::new(), true),
         };
-        Some(Item { var: Rc::new(Var { tree, source: source.clone() }), name, composite })
+        Some(ExpandItem { var: Rc::new(Var { tree, source: source.clone() }), name, composite })
     }
 
-    /// The items of a list: of one written in place, or of one that a variable holds.
+    /// The items of a list that is written in place or held by a variable.
     fn items(
         &mut self,
         node: &Node,
-        whole: &Item,
+        whole: &ExpandItem,
         context: &Context<'_>,
         at: &str,
         source: &Rc<str>,
-    ) -> Option<Vec<Item>> {
+    ) -> Option<Vec<ExpandItem>> {
         if let Some(items) = node.as_list() {
             return items.iter().map(|i| self.item(i, context, at, source)).collect();
         }
         let VarTree::List(items) = &whole.var.tree else { return Some(Vec::new()) };
         let item = |var: &Rc<Var>| match &var.tree {
-            VarTree::Scalar(value) => Item { var: var.clone(), name: value.to_python_text(), composite: false },
-            _ => Item { var: var.clone(), name: String::new(), composite: true },
+            VarTree::Scalar(value) => ExpandItem { var: var.clone(), name: value.to_python_text(), composite: false },
+            _ => ExpandItem { var: var.clone(), name: String::new(), composite: true },
         };
         Some(items.iter().map(item).collect())
     }
 
-    /// The keys of a stage with their templates resolved; without `vars` and `matrix`.
+    /// The keys of a stage with their templates resolved, without `vars` and `matrix`.
     fn body(&mut self, name: &str, body: &[Entry], context: &Context<'_>) -> Option<Vec<Entry>> {
         let find = |key: &str| body.iter().find(|e| e.key == key).map(|e| &e.value);
         let own = match find("vars").and_then(Node::as_list).filter(|vars| !vars.is_empty()) {
@@ -314,7 +317,7 @@ impl Expander<'_, '_, '_> {
         let mut fine = true;
         for entry in body.iter().filter(|e| e.key != "vars" && e.key != "matrix") {
             let at = format!("stage `{name}`, `{}`", entry.key);
-            let target = if entry.key == "cmd" { Target::Cmd } else { Target::Field };
+            let target = if entry.key == "cmd" { ValueUse::Cmd } else { ValueUse::Field };
             match self.node(&entry.value, context, target, &at) {
                 Some(value) => out.push(Entry { key: entry.key.clone(), value, ..*entry }),
                 None => fine = false,
@@ -334,14 +337,14 @@ impl Expander<'_, '_, '_> {
         let mut folder = self.folder.clone();
         if let Some((node, text)) = wdir.and_then(|n| n.as_str().map(|text| (n, text))) {
             let at = format!("stage `{name}`, `wdir`");
-            let wdir = match self.resolve(text, node, context, Target::Field, &at)? {
-                Resolved::Text(text) => text,
-                Resolved::Exact(var) => var.to_value().to_text(),
+            let wdir = match self.resolve(text, node, context, ValueUse::Field, &at)? {
+                ResolvedText::Text(text) => text,
+                ResolvedText::Exact(var) => var.to_value().to_text(),
             };
             match vars::place(self.reader.top(), &folder, &wdir) {
-                super::stage::Place::Repo(path) => folder = path,
+                super::stage::InputLocation::Repo(path) => folder = path,
                 _ => {
-                    self.checker.say(node.start, format!("{at}: `{wdir}` is outside of the repository"));
+                    self.checker.report(node.start, format!("{at}: `{wdir}` is outside of the repository"));
                     return None;
                 }
             }
@@ -358,11 +361,11 @@ impl Expander<'_, '_, '_> {
             }
             match vars::add(self.reader, &folder, &mut own, item, &label) {
                 Ok(()) => {}
-                Err(Added::Here(message)) => {
-                    self.checker.say(item.start, format!("stage `{name}`, `vars`: {message}"));
+                Err(AddError::Here(message)) => {
+                    self.checker.report(item.start, format!("stage `{name}`, `vars`: {message}"));
                     return None;
                 }
-                Err(Added::Elsewhere(problem)) => {
+                Err(AddError::Elsewhere(problem)) => {
                     self.checker.problems.push(problem);
                     return None;
                 }
@@ -376,11 +379,11 @@ impl Expander<'_, '_, '_> {
         Some(own)
     }
 
-    fn node(&mut self, node: &Node, context: &Context<'_>, target: Target, at: &str) -> Option<Node> {
+    fn node(&mut self, node: &Node, context: &Context<'_>, target: ValueUse, at: &str) -> Option<Node> {
         let tree = match &node.tree {
             Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, target, at)? {
-                Resolved::Text(text) => Tree::Scalar(Value::Str(text)),
-                Resolved::Exact(var) => Tree::Scalar(var.to_value()),
+                ResolvedText::Text(text) => Tree::Scalar(Value::Str(text)),
+                ResolvedText::Exact(var) => Tree::Scalar(var.to_value()),
             },
             _ if !self.budget.take_text(0) => {
                 self.full(node.start, at);
@@ -395,9 +398,9 @@ impl Expander<'_, '_, '_> {
                 let mut out = Vec::with_capacity(entries.len());
                 for entry in entries {
                     let place = Node { start: entry.start, end: entry.end, tree: Tree::Scalar(Value::Null) };
-                    let (key, is_string) = match self.resolve(&entry.key, &place, context, Target::Field, at)? {
-                        Resolved::Text(key) => (key, entry.is_string),
-                        Resolved::Exact(var) => {
+                    let (key, is_string) = match self.resolve(&entry.key, &place, context, ValueUse::Field, at)? {
+                        ResolvedText::Text(key) => (key, entry.is_string),
+                        ResolvedText::Exact(var) => {
                             let value = var.to_value();
                             (value.to_text(), value.as_str().is_some())
                         }
@@ -411,24 +414,25 @@ impl Expander<'_, '_, '_> {
         Some(Node { start: node.start, end: node.end, tree })
     }
 
-    /// A value of the top level (`plots`, `artifacts`), where a reference may stand for anything.
+    /// A value at the top level (`plots`, `artifacts`), where a reference may have any type.
     pub fn value(&mut self, node: &Node, context: &Context<'_>, at: &str) -> Option<Value> {
         self.item(node, context, at, &"".into()).map(|item| item.var.to_value())
     }
 
-    /// A string of the top level.
+    /// A string at the top level.
     pub fn string(&mut self, node: &Node, context: &Context<'_>, at: &str) -> Option<String> {
         match self.value(node, context, at)? {
             Value::Str(text) => Some(text),
             other => {
-                self.checker.say(node.start, format!("{at} must be a string, not {}", other.kind()));
+                self.checker.report(node.start, format!("{at} must be a string, not {}", other.kind()));
                 None
             }
         }
     }
 }
 
-/// What the paths of a stage take that count from its working folder: each is kept as a path of the repository.
+/// The number of bytes of a stage's paths that are relative to its working folder, each of which is kept as a path of
+/// the repository.
 fn paths_of(entries: &[Entry], folder: &RepoPath) -> usize {
     let wdir = entries.iter().find(|e| e.key == "wdir").and_then(|e| e.value.as_str()).map_or(0, str::len);
     let lists = ["deps", "outs", "metrics", "plots", "params", "scratch"];

@@ -1,7 +1,7 @@
-//! How stages hang together: whoever reads what lies in, around or at an output of another comes after it.
+//! The graph of stages: a stage that reads a path at, in or around an output of another stage depends on it.
 //!
-//! Paths are kept in one list in which everything inside a folder follows the folder at once (`/` sorts before all other
-//! characters), so that overlaps are neighbours and no pair of stages is compared with each other. The graph is plain
+//! Paths are kept in one list in which the contents of a folder directly follow the folder (`/` sorts before all other
+//! characters), so that overlapping paths are neighbours, and stages are not compared in pairs. The graph is plain
 //! data, part of the compiled form.
 
 use std::cmp::{Ordering, Reverse};
@@ -12,31 +12,32 @@ use petgraph::graph::DiGraph;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, render};
-use super::stage::{FileId, Pipelines, Place, Stage, StageId};
+use super::stage::{FileId, InputLocation, Pipelines, Stage, StageId};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::value::Mark;
 
-/// How many outputs and data all stages together may read.
+/// The maximum number of outputs and data that all stages together may read.
 const MOST_EDGES: usize = 10_000_000;
 
-/// Who is responsible for a path.
+/// The definition that owns a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Owner {
-    /// A stage, and which of its outs.
+    /// A stage, and the index of its out.
     Out(StageId, u32),
-    /// A file, and which of its data.
+    /// A file, and the index of its data.
     Data(FileId, u32),
 }
 
+/// The graph of all stages.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Graph {
     upstream: Vec<Vec<StageId>>,
     downstream: Vec<Vec<StageId>>,
     order: Vec<StageId>,
-    /// The data that each stage reads: a file, and which of its data.
+    /// The data that each stage reads: a file, and the index of its data.
     data: Vec<Vec<(FileId, u32)>>,
-    /// Sorted by [`compare`], no path twice.
+    /// Sorted by [`compare`], each path once.
     owners: Vec<(RepoPath, Owner)>,
 }
 
@@ -51,7 +52,7 @@ impl Graph {
         &self.downstream[id.0 as usize]
     }
 
-    /// All stages, each after those that it reads from; otherwise in the order of the files.
+    /// All stages, each after those that it depends on; otherwise in the order of the files.
     pub fn order(&self) -> &[StageId] {
         &self.order
     }
@@ -61,7 +62,7 @@ impl Graph {
         &self.data[id.0 as usize]
     }
 
-    /// The stage that has exactly this path as an out.
+    /// The stage with an out at exactly this path.
     pub fn producer(&self, path: &RepoPath) -> Option<StageId> {
         match self.owner(path) {
             Some(Owner::Out(id, _)) => Some(id),
@@ -69,12 +70,12 @@ impl Graph {
         }
     }
 
-    /// The out or data that is exactly this path.
+    /// The out or data at exactly this path.
     pub fn owner(&self, path: &RepoPath) -> Option<Owner> {
         self.owners.binary_search_by(|(p, _)| compare(p, path)).ok().map(|n| self.owners[n].1)
     }
 
-    /// Outs and data that are this path, contain it or lie inside it.
+    /// Outs and data that equal, contain or are inside this path.
     pub fn owners_of(&self, path: &RepoPath) -> Vec<Owner> {
         let mut out = Vec::new();
         let mut at = path.parent();
@@ -88,14 +89,14 @@ impl Graph {
     }
 }
 
-/// By characters, `/` before all others.
+/// Compares by characters, with `/` before all others.
 fn compare(a: &RepoPath, b: &RepoPath) -> Ordering {
     let key = |c: u8| if c == b'/' { 0 } else { c };
     a.as_str().bytes().map(key).cmp(b.as_str().bytes().map(key))
 }
 
-/// A path with who claims it, for the search for overlaps.
-struct Claim<'p> {
+/// A path with its owner, for the search for overlaps.
+struct OwnedPath<'p> {
     path: &'p RepoPath,
     /// ``output of stage `a` ``.
     what: String,
@@ -103,7 +104,7 @@ struct Claim<'p> {
     mark: Mark,
 }
 
-/// Joins the stages. All mistakes are told at once: paths that two claim, and cycles.
+/// Joins the stages. Errors: paths with two owners, and cycles; all are reported at once.
 pub fn build(p: &Pipelines) -> Result<Graph> {
     let mut problems = Vec::new();
     let mut owners: Vec<(RepoPath, Owner)> = Vec::new();
@@ -127,13 +128,13 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
         data: vec![Vec::new(); count],
         owners,
     };
-    let mut left = MOST_EDGES;
+    let mut edges_left = MOST_EDGES;
     for id in p.ids() {
         let stage = p.stage(id);
         let (mut upstream, mut data) = (Vec::new(), Vec::new());
         for (path, spelled, mark) in reads(stage) {
             let owners = graph.owners_of(path);
-            if upstream.len() + data.len() + owners.len() > left {
+            if upstream.len() + data.len() + owners.len() > edges_left {
                 let message = format!(
                     "stage `{}`, `deps`: `{spelled}` makes more than {MOST_EDGES} dependencies between stages",
                     stage.name
@@ -154,7 +155,7 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
                 }
             }
         }
-        left -= upstream.len() + data.len();
+        edges_left -= upstream.len() + data.len();
         upstream.sort_unstable();
         upstream.dedup();
         data.sort_unstable();
@@ -177,25 +178,25 @@ fn reads(stage: &Stage) -> impl Iterator<Item = (&RepoPath, &str, Mark)> {
     let deps = stage.deps.iter().map(|d| (&d.place, d.spelled.as_str(), d.mark));
     let params = stage.params.iter().map(|f| (&f.place, f.spelled.as_str(), f.mark));
     deps.chain(params).filter_map(|(place, spelled, mark)| match place {
-        Place::Repo(path) => Some((path, spelled, mark)),
+        InputLocation::Repo(path) => Some((path, spelled, mark)),
         _ => None,
     })
 }
 
-/// Two claims on one path, or one inside another.
+/// Two owners of one path, or of a path inside another.
 fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Problem>) {
     let from = RepoPath::root();
-    let mut claims: Vec<Claim<'_>> = Vec::with_capacity(owners.len());
+    let mut claims: Vec<OwnedPath<'_>> = Vec::with_capacity(owners.len());
     for (path, owner) in owners {
         claims.push(match owner {
             Owner::Out(id, n) => {
                 let stage = p.stage(*id);
                 let what = format!("an output of stage `{}`", p.address(*id, &from));
-                Claim { path, what, file: stage.file, mark: stage.outs[*n as usize].mark }
+                OwnedPath { path, what, file: stage.file, mark: stage.outs[*n as usize].mark }
             }
             Owner::Data(file, n) => {
                 let mark = p.file(*file).data[*n as usize].mark;
-                Claim { path, what: "`data`".into(), file: *file, mark }
+                OwnedPath { path, what: "`data`".into(), file: *file, mark }
             }
         });
     }
@@ -203,11 +204,11 @@ fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Prob
         let stage = p.stage(id);
         for scratch in &stage.scratch {
             let what = format!("scratch of stage `{}`", p.address(id, &from));
-            claims.push(Claim { path: &scratch.path, what, file: stage.file, mark: stage.mark });
+            claims.push(OwnedPath { path: &scratch.path, what, file: stage.file, mark: stage.mark });
         }
     }
     claims.sort_by(|a, b| compare(a.path, b.path));
-    // the claims that hold the current one, outermost first
+    // the owners that contain the current path, outermost first
     let mut around: Vec<usize> = Vec::new();
     for n in 0..claims.len() {
         let claim = &claims[n];
@@ -216,7 +217,7 @@ fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Prob
         }
         if let Some(&outer) = around.last() {
             let outer = &claims[outer];
-            // told at the later one
+            // reported at the later one
             let (first, second) =
                 if (outer.file, outer.mark) <= (claim.file, claim.mark) { (outer, claim) } else { (claim, outer) };
             let message = if first.path == second.path {
@@ -234,7 +235,7 @@ fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Prob
     }
 }
 
-/// Kahn's way, the earliest stage of those that may go first; shorter than the stages if there is a cycle.
+/// Kahn's algorithm, taking the earliest ready stage; the result is shorter than the stages if there is a cycle.
 fn order(graph: &Graph) -> Vec<StageId> {
     let mut waits: Vec<usize> = graph.upstream.iter().map(Vec::len).collect();
     let free = waits.iter().enumerate().filter(|(_, n)| **n == 0).map(|(id, _)| Reverse(StageId(id as u32)));
@@ -279,7 +280,7 @@ fn cycles(p: &Pipelines, graph: &Graph, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The shortest way from a stage back to itself, without its end.
+/// The shortest path from a stage back to itself, without its end.
 fn shortest_ring(graph: &Graph, start: StageId, knot: &HashSet<StageId>) -> Vec<StageId> {
     let mut from: HashMap<StageId, StageId> = HashMap::new();
     let mut queue = VecDeque::from([start]);

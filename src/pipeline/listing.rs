@@ -1,4 +1,4 @@
-//! A stage as `stage list --json` shows it.
+//! A stage in the format of `stage list --json`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::stage::{Out, Pipelines, Plot, StageId};
 use crate::path::RepoPath;
 use crate::value::Value;
 
-/// What is at its default is left out of the outs; everything else is there. Addresses count from the folder `from`.
+/// Defaults are left out of the outs; all other fields are present. Addresses are relative to the folder `from`.
 pub fn describe(p: &Pipelines, id: StageId, from: &RepoPath, params: &BTreeMap<String, FileParams>) -> Value {
     let stage = p.stage(id);
     let values = |file: &FileParams| Value::Map(file.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect());
@@ -68,7 +68,7 @@ fn out(out: &Out) -> Value {
 mod tests {
     use super::super::load::memory::Memory;
     use super::super::params::read_params;
-    use super::super::stage::Place;
+    use super::super::stage::InputLocation;
     use super::*;
 
     #[test]
@@ -111,8 +111,8 @@ stages:
                 r#""frozen":false,"always_changed":false,"desc":5,"meta":{"v":5},"env":["A","B"],"scratch":["ckpt"]}"#
             )
         );
-        let places: Vec<&Place> = stage.deps.iter().map(|d| &d.place).collect();
-        assert_eq!(places[1], &Place::Outside("../up".into()));
-        assert_eq!(places[4], &Place::Outside("/etc/hosts".into()));
+        let places: Vec<&InputLocation> = stage.deps.iter().map(|d| &d.place).collect();
+        assert_eq!(places[1], &InputLocation::Outside("../up".into()));
+        assert_eq!(places[4], &InputLocation::Outside("/etc/hosts".into()));
     }
 }

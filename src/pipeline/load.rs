@@ -1,5 +1,5 @@
-//! Reading all pipeline files of a repository. A broken file does not hinder the others; one that lies inside an output
-//! or data of another is content, not a pipeline.
+//! Reads all pipeline files of a repository. An invalid file does not affect the others. A file inside an output or
+//! data of another is content, not a pipeline.
 
 use std::collections::HashMap;
 
@@ -8,51 +8,43 @@ use super::build::Builder;
 use super::check::{self, Check};
 use super::context::Context;
 use super::expand::Expander;
-use super::format::{Checker, Group, Raw, TOP_KEYS};
+use super::files::Files;
+use super::format::{Checker, Group, RawPipeline, TOP_KEYS};
 use super::problem::{Problem, did_you_mean};
-use super::stage::{FileId, PipelineFile, Pipelines, Place, Stage, StageId};
-use super::vars::{self, Added, Reader};
-use crate::error::Result;
+use super::stage::{FileId, InputLocation, PipelineFile, Pipelines, Stage, StageId};
+use super::vars::{self, AddError, Reader};
 use crate::path::{RepoPath, normalise};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value, decode, yaml};
 
-/// Where files come from: the worktree or a commit.
-pub trait Files {
-    /// `None` if there is no such file; a folder is an error.
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>>;
-
-    /// The absolute path of the repository, so that absolute paths inside it become relative.
-    fn top(&self) -> &std::path::Path;
-}
-
+/// The result of loading all pipeline files.
 #[derive(Debug, Default)]
 pub struct Loaded {
     pub pipelines: Pipelines,
-    /// Files that cannot be used, with all that is wrong with them.
+    /// Invalid files, with all their problems.
     pub broken: Vec<(RepoPath, Vec<Problem>)>,
-    /// Files of other tools: they have none of our top-level keys.
+    /// Files of other tools, which have none of lockstep's top-level keys.
     pub foreign: Vec<RepoPath>,
     /// Every file that was read or looked for, with BLAKE3 of its content (`None`: it did not exist), sorted, each
-    /// once: while these are the same, so is the rest.
-    pub inputs: Vec<(Place, Option<[u8; 32]>)>,
+    /// once: while these are unchanged, so is the result.
+    pub inputs: Vec<(InputLocation, Option<[u8; 32]>)>,
 }
 
-enum Read {
+enum LoadResult {
     Foreign,
     Broken(Vec<Problem>),
-    Fine(Box<File>),
+    Fine(Box<LoadedFile>),
 }
 
-struct File {
+struct LoadedFile {
     file: PipelineFile,
     stages: Vec<Stage>,
-    /// Names of groups with the places of their stages in `stages`.
+    /// Names of groups with the range of their stages in `stages`.
     groups: Vec<(String, std::ops::Range<usize>)>,
 }
 
-impl File {
-    fn made(&self) -> impl Iterator<Item = &RepoPath> {
+impl LoadedFile {
+    fn made_paths(&self) -> impl Iterator<Item = &RepoPath> {
         self.stages.iter().flat_map(|s| &s.outs).map(|o| &o.path).chain(self.file.data.iter().map(|d| &d.path))
     }
 }
@@ -66,44 +58,44 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
     });
     paths.dedup();
     let mut budget = Budget::default();
-    let mut read: Vec<(&RepoPath, Read)> = Vec::new();
-    // parents come first, so an output of theirs hides what lies in it before it is read
-    let mut made: HashMap<RepoPath, usize> = HashMap::new();
+    let mut read: Vec<(&RepoPath, LoadResult)> = Vec::new();
+    // parents come first, so that files inside their outputs are known before they are read
+    let mut made_paths: HashMap<RepoPath, usize> = HashMap::new();
     for path in paths {
-        if hidden(path, &made, usize::MAX) {
+        if hidden(path, &made_paths, usize::MAX) {
             continue;
         }
         let one = one(&mut reader, path, &mut budget);
-        if let Read::Fine(file) = &one {
-            made.extend(file.made().map(|p| (p.clone(), read.len())));
+        if let LoadResult::Fine(file) = &one {
+            made_paths.extend(file.made_paths().map(|p| (p.clone(), read.len())));
         }
         read.push((path, one));
     }
     let mut loaded = Loaded::default();
     for (n, (path, one)) in read.into_iter().enumerate() {
-        if hidden(path, &made, n) {
+        if hidden(path, &made_paths, n) {
             continue;
         }
         match one {
-            Read::Foreign => loaded.foreign.push(path.clone()),
-            Read::Broken(problems) => loaded.broken.push((path.clone(), problems)),
-            Read::Fine(file) => add(&mut loaded.pipelines, *file),
+            LoadResult::Foreign => loaded.foreign.push(path.clone()),
+            LoadResult::Broken(problems) => loaded.broken.push((path.clone(), problems)),
+            LoadResult::Fine(file) => add(&mut loaded.pipelines, *file),
         }
     }
     loaded.inputs = reader.inputs.into_iter().collect();
     loaded.inputs.sort_by_cached_key(|(place, _)| match place {
-        Place::Repo(path) => (0, path.to_string()),
-        Place::Outside(path) => (1, path.clone()),
-        Place::Url(url) => (2, url.raw().to_string()),
+        InputLocation::Repo(path) => (0, path.to_string()),
+        InputLocation::Outside(path) => (1, path.clone()),
+        InputLocation::Url(url) => (2, url.raw().to_string()),
     });
     loaded
 }
 
-/// Does the file lie inside something that another file makes?
-fn hidden(path: &RepoPath, made: &HashMap<RepoPath, usize>, own: usize) -> bool {
+/// Whether the file is inside a path that another file makes.
+fn hidden(path: &RepoPath, made_paths: &HashMap<RepoPath, usize>, own: usize) -> bool {
     let mut at = path.parent();
     while let Some(folder) = at {
-        if made.get(&folder).is_some_and(|&by| by != own) {
+        if made_paths.get(&folder).is_some_and(|&by| by != own) {
             return true;
         }
         at = folder.parent();
@@ -111,7 +103,7 @@ fn hidden(path: &RepoPath, made: &HashMap<RepoPath, usize>, own: usize) -> bool 
     false
 }
 
-fn add(pipelines: &mut Pipelines, file: File) {
+fn add(pipelines: &mut Pipelines, file: LoadedFile) {
     let id = FileId(pipelines.files.len() as u32);
     let base = pipelines.stages.len();
     let stage_id = |n: usize| StageId((base + n) as u32);
@@ -122,10 +114,10 @@ fn add(pipelines: &mut Pipelines, file: File) {
     pipelines.stages.extend(file.stages.into_iter().map(|stage| Stage { file: id, ..stage }));
 }
 
-fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> Read {
+fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> LoadResult {
     let name = path.to_string();
-    let broken = |problem: Problem| Read::Broken(vec![problem]);
-    let bytes = match reader.read(&Place::Repo(path.clone())) {
+    let broken = |problem: Problem| LoadResult::Broken(vec![problem]);
+    let bytes = match reader.read(&InputLocation::Repo(path.clone())) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return broken(Problem::new(&name, None, "the file does not exist")),
         Err(e) => return broken(Problem::new(&name, None, e.message)),
@@ -141,36 +133,36 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> Read {
     let mut checker = Checker { file: &name, text, problems: Vec::new(), back_steps: Vec::new() };
     let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
     let raw = match &root {
-        None => Raw::default(),
+        None => RawPipeline::default(),
         Some(root) => {
             let ours =
                 |entries: &[Entry]| entries.is_empty() || entries.iter().any(|e| TOP_KEYS.contains(&e.key.as_str()));
-            // A slip in the only key must not make the file somebody else's.
+            // A file with a typo in its only key must not be taken for another tool's.
             let nearly = |e: &Entry| TOP_KEYS.iter().any(|key| strsim::damerau_levenshtein(&e.key, key) == 1);
             let meant = root.as_map().is_some_and(|entries| ours(entries) || entries.iter().any(nearly));
             if !meant {
-                return Read::Foreign;
+                return LoadResult::Foreign;
             }
             checker.file(root)
         }
     };
     if !checker.problems.is_empty() {
-        return Read::Broken(checker.problems);
+        return LoadResult::Broken(checker.problems);
     }
     let file = resolve(reader, path, &raw, &mut checker, budget);
-    if checker.problems.is_empty() { Read::Fine(Box::new(file)) } else { Read::Broken(checker.problems) }
+    if checker.problems.is_empty() { LoadResult::Fine(Box::new(file)) } else { LoadResult::Broken(checker.problems) }
 }
 
-/// Everything of a file with templates resolved; what is wrong goes to the checker and is left out.
+/// The whole file with templates resolved; problems go to the checker, and invalid parts are left out.
 fn resolve(
     reader: &mut Reader<'_>,
     path: &RepoPath,
-    raw: &Raw<'_>,
+    raw: &RawPipeline<'_>,
     checker: &mut Checker<'_>,
     budget: &mut Budget,
-) -> File {
+) -> LoadedFile {
     let folder = path.parent().unwrap_or_default();
-    let mut file = File { file: empty(path), stages: Vec::new(), groups: Vec::new() };
+    let mut file = LoadedFile { file: empty(path), stages: Vec::new(), groups: Vec::new() };
     let mut context = Context::default();
     reader.loaded.clear();
     if let Err(problem) = vars::defaults(reader, &folder, &mut context) {
@@ -183,19 +175,19 @@ fn resolve(
         }
         match vars::add(reader, &folder, &mut context, item, &format!("vars[{n}]")) {
             Ok(()) => {}
-            Err(Added::Here(message)) => checker.say(item.start, format!("`vars`: {message}")),
-            Err(Added::Elsewhere(problem)) => checker.problems.push(problem),
+            Err(AddError::Here(message)) => checker.report(item.start, format!("`vars`: {message}")),
+            Err(AddError::Elsewhere(problem)) => checker.problems.push(problem),
         }
     }
     if !checker.problems.is_empty() {
-        // with variables missing everything else would be wrong as well
+        // with variables missing, every reference would be a problem as well
         return file;
     }
     for stage in &raw.stages {
         let first = file.stages.len();
         let is_group = !matches!(stage.group, Group::None);
         if !is_group && !budget.take_stages(1) {
-            checker.say(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
+            checker.report(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
             break;
         }
         let mut expander = Expander { reader, folder: &folder, checker, budget };
@@ -238,7 +230,7 @@ fn empty(path: &RepoPath) -> PipelineFile {
 fn top_level(
     expander: &mut Expander<'_, '_, '_>,
     path: &RepoPath,
-    raw: &Raw<'_>,
+    raw: &RawPipeline<'_>,
     context: &Context<'_>,
     file: &mut PipelineFile,
 ) {
@@ -260,7 +252,7 @@ fn top_level(
             _ => {}
         }
     }
-    // A name of a plot may be its path.
+    // The name of a plot may be its path.
     for (path, _) in &file.plots {
         expander.checker.note_path(
             folder,
@@ -298,17 +290,23 @@ fn top_level(
     }
 }
 
-fn check(text: &str, artifact: Option<&Entry>, item: &Node, raw: &Raw<'_>, checker: &mut Checker<'_>) -> Option<Check> {
+fn check(
+    text: &str,
+    artifact: Option<&Entry>,
+    item: &Node,
+    raw: &RawPipeline<'_>,
+    checker: &mut Checker<'_>,
+) -> Option<Check> {
     let known = || raw.artifacts.iter().map(|a| a.key.as_str());
     if let Some(entry) = artifact.filter(|entry| !known().any(|name| name == entry.key)) {
         let message = format!("`checks`: there is no artifact `{}`", entry.key);
-        checker.say_with(entry.start, message, did_you_mean(&entry.key, known()));
+        checker.report_with(entry.start, message, did_you_mean(&entry.key, known()));
         return None;
     }
     match check::parse(text, artifact.map(|entry| entry.key.as_str()), item.start) {
         Ok(check) => Some(check),
         Err(bad) => {
-            checker.say_with(item.start, format!("`checks`: `{text}` {}", bad.message), bad.hint);
+            checker.report_with(item.start, format!("`checks`: `{text}` {}", bad.message), bad.hint);
             None
         }
     }
@@ -322,7 +320,7 @@ pub mod memory {
     use std::path::Path;
 
     use super::*;
-    use crate::error::Error;
+    use crate::error::{Error, Result};
 
     pub struct Memory(BTreeMap<String, String>);
 
@@ -345,7 +343,7 @@ pub mod memory {
     }
 
     impl Files for Memory {
-        fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+        fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
             let name = place.to_string();
             if self.0.keys().any(|p| p.starts_with(&format!("{name}/"))) {
                 return Err(Error::usage(format!("{name} is a folder")));

@@ -1,8 +1,9 @@
-//! What the user wrote: reading, templating, expanding and joining pipeline files.
+//! The pipeline files: reading, templating, expanding and joining them.
 //!
-//! The way of a file: [`load`] reads it, [`format`] judges its shape, [`vars`] gathers its variables, [`expand`] makes
-//! the stages of `foreach` and `matrix` and resolves templates ([`template`], [`context`]), [`build`] makes typed stages
-//! of them ([`stage`]), [`graph`] joins all stages by their paths. Mistakes are [`problem`]s, all told in one go.
+//! The steps for a file: [`load`] reads it, [`format`] checks its schema, [`vars`] collects its variables, [`expand`]
+//! makes the stages of `foreach` and `matrix` and resolves templates ([`template`], [`context`]), [`build`] makes typed
+//! stages of them ([`stage`]), [`graph`] joins all stages by their paths. Errors are [`problem`]s, which are all
+//! reported at once.
 
 mod budget;
 mod build;
@@ -11,6 +12,7 @@ mod context;
 pub mod draw;
 pub mod edit;
 mod expand;
+mod files;
 mod format;
 pub mod graph;
 pub mod listing;
@@ -22,5 +24,6 @@ pub mod stage;
 mod template;
 mod vars;
 
+pub use files::Files;
 pub use graph::{Graph, build as build_graph};
-pub use load::{Files, Loaded, load};
+pub use load::{Loaded, load};

@@ -1,21 +1,22 @@
-//! What `dag` shows: stages or outputs as labels and edges, and their spelling for other programs. Pure.
+//! The graph that `dag` shows: stages or outputs as labels and edges, and its export formats. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use super::graph::{Graph, Owner};
-use super::stage::{Pipelines, Place, StageId};
+use super::stage::{InputLocation, Pipelines, StageId};
 use crate::escape;
 use crate::path::RepoPath;
 
-/// Labels, and edges by position from what is read to who reads it; sorted, each once.
+/// Labels, and edges as indexes from the producer to the consumer; sorted, each once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Network {
     pub labels: Vec<String>,
     pub edges: Vec<(usize, usize)>,
 }
 
-/// Stages by address, in the order of their files; with `collapse` those of a group as one, named as the group.
+/// Stages by address, in the order of their files; with `collapse`, the stages of a group are one node with the group's
+/// name.
 pub fn stages(p: &Pipelines, graph: &Graph, chosen: &BTreeSet<StageId>, collapse: bool, from: &RepoPath) -> Network {
     let mut group_of: HashMap<StageId, &str> = HashMap::new();
     for (name, ids) in p.files.iter().flat_map(|f| &f.groups).filter(|_| collapse) {
@@ -58,7 +59,7 @@ pub fn outs(p: &Pipelines, graph: &Graph, chosen: &BTreeSet<StageId>, all: bool,
     for &id in chosen {
         let stage = p.stage(id);
         let deps = stage.deps.iter().map(|d| &d.place).chain(stage.params.iter().map(|f| &f.place));
-        let read = deps.filter_map(|place| if let Place::Repo(path) = place { Some(path) } else { None });
+        let read = deps.filter_map(|place| if let InputLocation::Repo(path) = place { Some(path) } else { None });
         for owner in read.flat_map(|dep| graph.owners_of(dep)) {
             if matches!(owner, Owner::Out(by, _) if !chosen.contains(&by)) {
                 continue;
@@ -102,7 +103,7 @@ impl Builder {
 }
 
 impl Network {
-    /// For Graphviz.
+    /// The graph in the Graphviz format.
     pub fn dot(&self) -> String {
         let quoted =
             |n: usize| format!("\"{}\"", escape::text(&self.labels[n]).replace('\\', "\\\\").replace('"', "\\\""));
@@ -117,7 +118,7 @@ impl Network {
         text
     }
 
-    /// For Mermaid.
+    /// The graph in the Mermaid format.
     pub fn mermaid(&self) -> String {
         let mut text = String::from("flowchart TD");
         for (n, label) in self.labels.iter().enumerate() {
@@ -130,7 +131,7 @@ impl Network {
     }
 }
 
-/// A label for Mermaid, which takes Markdown and HTML within it for what they are.
+/// Escapes a label for Mermaid, which interprets Markdown and HTML in labels.
 fn entities(label: &str) -> String {
     let mut text = String::new();
     for c in escape::text(label).chars() {

@@ -1,22 +1,22 @@
-//! The values that the params of a stage have now.
+//! The current values of a stage's params.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::budget::{Budget, MOST_BYTES};
-use super::load::Files;
-use super::stage::{ParamsFile, Place, Stage};
+use super::files::Files;
+use super::stage::{InputLocation, ParamsFile, Stage};
 use crate::error::{Error, Result};
 use crate::value::{Value, read};
 
 /// Params files, each read and parsed once.
 #[derive(Default)]
 pub struct ParamsCache {
-    files: HashMap<Place, Option<ParamsOf>>,
-    /// How much all values together may take.
+    files: HashMap<InputLocation, Option<ParamsOf>>,
+    /// The limit on all values together.
     budget: Budget,
 }
 
-/// The content of a params file; the index finds its top-level keys, of which there may be thousands.
+/// The content of a params file, with an index of its top-level keys, of which there may be thousands.
 struct ParamsOf {
     value: Value,
     index: HashMap<String, usize>,
@@ -40,8 +40,8 @@ impl ParamsOf {
 /// The params of one file by their keys as written; `None` if the file does not exist.
 pub type FileParams = Option<BTreeMap<String, Value>>;
 
-/// By file as the stage spells it. Keys that a file lacks are left out; of a file that counts as a whole the top-level
-/// keys are taken.
+/// Params by file, as the stage spells it. Keys that a file lacks are left out; for a whole file, its top-level keys
+/// are returned.
 pub fn read_params(files: &dyn Files, stage: &Stage, cache: &mut ParamsCache) -> Result<BTreeMap<String, FileParams>> {
     let mut out = BTreeMap::new();
     for file in &stage.params {

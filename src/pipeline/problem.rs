@@ -1,5 +1,5 @@
-//! Mistakes in what the user wrote. All those of a file are told in one go, each with its line and what was perhaps
-//! meant, so that nobody mends a file one error at a time.
+//! Errors in pipeline files. All errors of a file are reported at once, each with its line and a suggestion, so that
+//! the user does not fix a file one error at a time.
 
 use std::collections::HashSet;
 
@@ -7,9 +7,10 @@ use crate::error::{Error, Kind};
 use crate::url::redact_text;
 use crate::value::{Fault, Mark, excerpt, line_at};
 
-/// How many mistakes are shown; a mistake in a generated stage is often made by all of them.
+/// At most this many are shown; an error in a generated stage often occurs in all of them.
 const SHOWN: usize = 20;
 
+/// One error in a file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// As the user would name it: `sub/pipeline.yaml`, `params.yaml`.
@@ -17,7 +18,7 @@ pub struct Problem {
     pub mark: Option<Mark>,
     pub message: String,
     pub hint: Option<String>,
-    /// The line in which `mark` stands, as it is shown.
+    /// The line with `mark`, as shown.
     pub excerpt: Vec<String>,
 }
 
@@ -26,7 +27,7 @@ impl Problem {
         Problem { file: file.into(), mark, message: message.into(), hint: None, excerpt: Vec::new() }
     }
 
-    /// A mistake in a text that could not be read at all.
+    /// The error for a text that could not be parsed at all.
     pub fn of(file: impl Into<String>, fault: Fault, text: &str) -> Problem {
         Problem { hint: fault.hint, ..Problem::new(file, fault.mark, fault.message) }.within(text)
     }
@@ -36,7 +37,7 @@ impl Problem {
         self
     }
 
-    /// Takes the line to show from the text of the file.
+    /// Takes the excerpt from the text of the file.
     pub fn within(mut self, text: &str) -> Problem {
         if let (true, Some(mark)) = (self.excerpt.is_empty(), self.mark) {
             self.excerpt = line_at(text, mark).into_iter().flat_map(|line| excerpt(line, mark)).collect();
@@ -54,7 +55,7 @@ impl Problem {
     }
 }
 
-/// One error that tells all problems, in the order of the file; the same one once.
+/// One error for all problems, in the order of the file, without duplicates.
 pub fn render(problems: &[Problem]) -> Error {
     let mut seen = HashSet::new();
     let mut unique: Vec<&Problem> = problems.iter().filter(|p| seen.insert((&p.file, p.mark, &p.message))).collect();
@@ -78,13 +79,13 @@ pub fn render(problems: &[Problem]) -> Error {
     error
 }
 
-/// Words for which a nearest one is looked for have no more bytes, and it is looked for among so many.
+/// Limits of the search for similar words: the length of a word in bytes, and the number of candidates.
 const LONGEST_WORD: usize = 80;
 const MOST_WORDS: usize = 1000;
 
-/// `did you mean …?` for the nearest of the known words, if one is near.
+/// `did you mean …?` with the most similar of the known words, if one is similar.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // The distance of two words takes the product of their lengths.
+    // Comparing two words takes time proportional to the product of their lengths.
     let is_short = |word: &str| word.len() <= LONGEST_WORD;
     if !is_short(word) {
         return None;

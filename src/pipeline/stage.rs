@@ -1,6 +1,6 @@
-//! What the stages of a repository are once everything is resolved: the types that all other rooms see.
+//! The types of resolved stages, which all other rooms use.
 //!
-//! Everything here is plain data that serialises (the compiled form of a pipeline is these types, encoded).
+//! Everything here is plain data that serialises; the compiled form of a pipeline is the encoding of these types.
 
 use std::fmt;
 
@@ -19,14 +19,15 @@ pub struct StageId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId(pub u32);
 
-/// All pipeline files of a repository, resolved. Stages stand in the order of their files, and within a file in the
-/// order in which they are written (generated ones where their group stands).
+/// All pipeline files of a repository, resolved. Stages are in the order of their files, and within a file in the order
+/// in which they are written (generated ones at the place of their group).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pipelines {
     pub files: Vec<PipelineFile>,
     pub stages: Vec<Stage>,
 }
 
+/// One resolved pipeline file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PipelineFile {
     /// Where the file is: `sub/pipeline.yaml`.
@@ -36,10 +37,10 @@ pub struct PipelineFile {
     /// Names of `foreach` and `matrix` groups with their stages; a group may be empty.
     pub groups: Vec<(String, Vec<StageId>)>,
     pub data: Vec<Data>,
-    /// Files that templates of the file take variables from: `params.yaml` beside it and those under `vars`, with the
+    /// Files from which the file's templates take variables: `params.yaml` beside it and those under `vars`, with the
     /// keys that are loaded (`None`: all).
-    pub template_files: Vec<(Place, Option<Vec<String>>)>,
-    /// Paths that leave by `..` a folder that they name, as they are written: that folder may be a symlink.
+    pub template_files: Vec<(InputLocation, Option<Vec<String>>)>,
+    /// Paths that leave a folder that they name by `..`, as they are written: that folder may be a symlink.
     pub back_steps: Vec<BackStep>,
     /// Top-level `params`, `metrics`: paths relative to the file, normalised.
     pub params: Vec<String>,
@@ -47,7 +48,7 @@ pub struct PipelineFile {
     /// Top-level `plots` and `artifacts` as written, templates resolved.
     pub plots: Vec<(String, Value)>,
     pub artifacts: Vec<(String, Value)>,
-    /// What versions of the artifacts must meet.
+    /// Conditions that versions of the artifacts must meet.
     pub checks: Vec<Check>,
     /// Warnings of this file (e.g. `datasets` is accepted and unused), each a full sentence with its place.
     pub warnings: Vec<String>,
@@ -59,7 +60,7 @@ pub struct BackStep {
     /// ``stage `a`, `deps` ``.
     pub at: String,
     pub spelling: String,
-    /// The folder that it counts from.
+    /// The folder to which the path is relative.
     pub base: RepoPath,
     pub mark: Mark,
 }
@@ -76,37 +77,38 @@ pub struct Data {
     pub kind: Option<String>,
     pub labels: Vec<String>,
     pub meta: Option<Value>,
-    /// Where it comes from, if it was imported.
+    /// The origin of imported data.
     pub import: Option<Import>,
     pub mark: Mark,
 }
 
-/// The origin of imported data: a path of another repository, at a commit of it.
+/// The origin of imported data: a path of another repository, at one of its commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// As `git clone` takes it, or a folder, counted from the folder of the pipeline file.
+    /// As `git clone` takes it, or a folder, relative to the folder of the pipeline file.
     #[serde(with = "crate::url")]
     pub url: Url,
-    /// From the root of that repository.
+    /// Relative to the root of that repository.
     pub path: String,
-    /// What `update` follows; `HEAD` where nothing is said.
+    /// The revision that `update` follows; `HEAD` by default.
     pub rev: String,
     /// 40 hexadecimal digits, or 64 in a repository with SHA-256.
     pub commit: String,
 }
 
+/// One resolved stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
     pub file: FileId,
     /// `train`, or `proc@x` for a generated one.
     pub name: String,
-    /// One item a shell; each without one line end at its end.
+    /// One shell per item; each without one trailing line end.
     pub cmd: Vec<String>,
-    /// Was `cmd` written as a list? (The lock keeps the form.)
+    /// Whether `cmd` was written as a list, which the lock preserves.
     pub cmd_is_list: bool,
     /// The working folder, from the root.
     pub wdir: RepoPath,
-    /// As it counts for the stage key: relative to the pipeline file's folder, `.` if it is that folder.
+    /// As used in the stage key: relative to the pipeline file's folder, `.` if it is that folder.
     pub wdir_spelled: String,
     /// Each path once, in the order of the file.
     pub deps: Vec<Dep>,
@@ -114,7 +116,7 @@ pub struct Stage {
     pub params: Vec<ParamsFile>,
     /// Names of environment variables that are inputs, sorted, each once.
     pub env: Vec<String>,
-    /// Names of variables that the stage asks for and that are no inputs (`input: false`), sorted, each once.
+    /// Names of variables that the stage asks for and that are not inputs (`input: false`), sorted, each once.
     pub env_asked: Vec<String>,
     /// Outs, metrics and plots, in the order of the file.
     pub outs: Vec<Out>,
@@ -122,40 +124,43 @@ pub struct Stage {
     pub frozen: bool,
     pub always_changed: bool,
     pub desc: Option<String>,
-    /// What `desc` is where it was `${x}` and that is no string.
+    /// The value of `desc` if it was written as `${x}` and is not a string.
     pub desc_value: Option<Value>,
     pub meta: Option<Value>,
-    /// Where the stage (or its group) is named in its file.
+    /// The place of the stage's (or its group's) name in its file.
     pub mark: Mark,
 }
 
+/// One dep of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dep {
     /// Relative to the stage's wdir, normalised: the key in the lock. URLs and paths outside as written.
     pub spelled: String,
-    pub place: Place,
+    pub place: InputLocation,
     pub mark: Mark,
 }
 
-/// Where a dep is.
+/// The location of a dep.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Place {
+pub enum InputLocation {
     Repo(RepoPath),
     /// Outside the repository: hashed and pinned, never stored, fetched or written. Absolute, or relative to the root.
     Outside(String),
     Url(#[serde(with = "crate::url")] Url),
 }
 
+/// A params file of a stage, with the keys that the stage reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ParamsFile {
     /// Relative to wdir, normalised: the key in the lock.
     pub spelled: String,
-    pub place: Place,
+    pub place: InputLocation,
     /// The keys as written (`model.depth`, `layers.0`), each once; `None` for the whole file.
     pub keys: Option<Vec<String>>,
     pub mark: Mark,
 }
 
+/// One out of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Out {
     /// Relative to wdir, normalised: the key in the lock.
@@ -175,22 +180,23 @@ pub struct Out {
     pub mark: Mark,
 }
 
-/// A plot, with its properties (`x`, `y`, `template`, …) as written, empty if there is none.
+/// A plot, with its properties (`x`, `y`, `template`, …) as written; empty if it has none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plot(pub Vec<(String, Value)>);
 
+/// A scratch folder of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scratch {
     pub spelled: String,
     pub path: RepoPath,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for InputLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Repo(path) => path.fmt(f),
-            Place::Outside(path) => f.write_str(path),
-            Place::Url(url) => write!(f, "{url}"),
+            InputLocation::Repo(path) => path.fmt(f),
+            InputLocation::Outside(path) => f.write_str(path),
+            InputLocation::Url(url) => write!(f, "{url}"),
         }
     }
 }
@@ -208,7 +214,8 @@ impl Pipelines {
         (0..self.stages.len() as u32).map(StageId)
     }
 
-    /// How a stage is named from the folder `from`: `train`, or `sub/pipeline.yaml:train` for one of another folder.
+    /// The name of a stage as seen from the folder `from`: `train`, or `sub/pipeline.yaml:train` for a stage of another
+    /// folder.
     pub fn address(&self, id: StageId, from: &RepoPath) -> String {
         let stage = self.stage(id);
         let file = &self.file(stage.file).path;

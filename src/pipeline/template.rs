@@ -1,53 +1,54 @@
-//! `${}` in strings: finding references, looking them up, writing values into text.
+//! `${}` in strings: finds references, looks them up, writes values into text.
 //!
-//! `\${` is a `${` that is left alone. A string that is nothing but one reference takes the value with its type; any
-//! other writes scalars as [`Value::to_text`] does. In a `cmd` a map becomes options: `--lr 0.1 --verbose`.
+//! `\${` is a literal `${`. A string that is only one reference takes the value with its type; any other string writes
+//! scalars as [`Value::to_text`] does. In a `cmd` a map becomes options: `--lr 0.1 --verbose`.
 
 use std::rc::Rc;
 
-use super::context::{Context, Missing, Var, VarTree};
+use super::context::{Context, MissingVariable, Var, VarTree};
 use super::problem::did_you_mean;
 use crate::value::Value;
 
-/// What is wrong with a template, and which part of it.
+/// An error in a template, and the invalid part.
 #[derive(Debug)]
-pub struct Bad {
+pub struct TemplateError {
     pub message: String,
     pub hint: Option<String>,
-    /// The reference as written, to point at it: `${x.}`.
+    /// The reference as written, for the mark: `${x.}`.
     pub part: String,
 }
 
 #[derive(Debug, PartialEq)]
-enum Part<'s> {
+enum TemplatePart<'s> {
     Text(&'s str),
-    /// What stands between the braces.
+    /// The text between the braces.
     Ref(&'s str),
 }
 
-/// What a string with templates stands for.
-pub enum Resolved {
+/// The result of a string with templates.
+pub enum ResolvedText {
     /// The string was one reference.
     Exact(Rc<Var>),
     Text(String),
 }
 
-/// Where the value goes.
+/// What the value is used for.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Target {
+pub enum ValueUse {
     /// Maps become options.
     Cmd,
     /// Scalars only.
     Field,
-    /// Anything, if it is the whole string.
+    /// Any type, if the reference is the whole string.
     Any,
 }
 
+/// Whether the text has a `${` that is not escaped.
 pub fn has_reference(text: &str) -> bool {
-    text.contains("${") && parts(text).is_ok_and(|p| p.iter().any(|p| matches!(p, Part::Ref(_))))
+    text.contains("${") && parts(text).is_ok_and(|p| p.iter().any(|p| matches!(p, TemplatePart::Ref(_))))
 }
 
-fn parts(text: &str) -> Result<Vec<Part<'_>>, Bad> {
+fn parts(text: &str) -> Result<Vec<TemplatePart<'_>>, TemplateError> {
     let mut out = Vec::new();
     let (mut from, mut search) = (0, 0);
     while let Some(found) = text[search..].find("${") {
@@ -57,27 +58,28 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, Bad> {
             continue;
         }
         let inner = &text[at + 2..];
-        let end = inner.find(['}', '\n']).filter(|&end| inner.as_bytes()[end] == b'}').ok_or_else(|| Bad {
-            message: "a `${` is never closed".into(),
-            hint: Some("write `\\${` for a `${` that lockstep shall leave alone".into()),
-            part: inner.find('\n').map_or(&text[at..], |end| &text[at..at + 2 + end]).to_string(),
-        })?;
+        let end =
+            inner.find(['}', '\n']).filter(|&end| inner.as_bytes()[end] == b'}').ok_or_else(|| TemplateError {
+                message: "a `${` is never closed".into(),
+                hint: Some("write `\\${` for a `${` that lockstep shall leave alone".into()),
+                part: inner.find('\n').map_or(&text[at..], |end| &text[at..at + 2 + end]).to_string(),
+            })?;
         if at > from {
-            out.push(Part::Text(&text[from..at]));
+            out.push(TemplatePart::Text(&text[from..at]));
         }
-        out.push(Part::Ref(&inner[..end]));
+        out.push(TemplatePart::Ref(&inner[..end]));
         from = at + 2 + end + 1;
         search = from;
     }
     if from < text.len() || out.is_empty() {
-        out.push(Part::Text(&text[from..]));
+        out.push(TemplatePart::Text(&text[from..]));
     }
     Ok(out)
 }
 
 /// The names and positions of a reference: `a[0].b` → `a`, `0`, `b`.
-fn path(reference: &str) -> Result<Vec<&str>, Bad> {
-    let bad = |why: &str| Bad {
+fn path(reference: &str) -> Result<Vec<&str>, TemplateError> {
+    let bad = |why: &str| TemplateError {
         message: format!("`${{{reference}}}` is no reference: {why}"),
         hint: Some("a reference is a name with `.name`, `.0` or `[0]` behind it; `\\${` is left alone".into()),
         part: format!("${{{reference}}}"),
@@ -112,11 +114,11 @@ fn path(reference: &str) -> Result<Vec<&str>, Bad> {
     Ok(out)
 }
 
-/// Is every reference of the text well formed?
-pub fn check(text: &str) -> Result<(), Bad> {
+/// Checks that every reference of the text is well formed.
+pub fn check(text: &str) -> Result<(), TemplateError> {
     if text.contains("${") {
         for part in parts(text)? {
-            if let Part::Ref(reference) = part {
+            if let TemplatePart::Ref(reference) = part {
                 path(reference)?;
             }
         }
@@ -124,29 +126,35 @@ pub fn check(text: &str) -> Result<(), Bad> {
     Ok(())
 }
 
-/// The text may have `most` bytes.
-pub fn resolve(text: &str, context: &Context<'_>, target: Target, most: usize) -> Result<Resolved, Bad> {
+/// Resolves all references. Errors: a reference is unknown or has the wrong type, or the result is longer than `most`
+/// bytes.
+pub fn resolve(
+    text: &str,
+    context: &Context<'_>,
+    target: ValueUse,
+    most: usize,
+) -> Result<ResolvedText, TemplateError> {
     if !text.contains("${") {
-        return Ok(Resolved::Text(text.to_string()));
+        return Ok(ResolvedText::Text(text.to_string()));
     }
     let parts = parts(text)?;
-    if let [Part::Ref(reference)] = parts.as_slice() {
+    if let [TemplatePart::Ref(reference)] = parts.as_slice() {
         let var = look_up(reference, context)?;
         return match (&var.tree, target) {
-            (VarTree::Scalar(_), _) | (_, Target::Any) => Ok(Resolved::Exact(var)),
-            (VarTree::Map(_), Target::Cmd) => Ok(Resolved::Text(options(&var, reference, most)?)),
+            (VarTree::Scalar(_), _) | (_, ValueUse::Any) => Ok(ResolvedText::Exact(var)),
+            (VarTree::Map(_), ValueUse::Cmd) => Ok(ResolvedText::Text(options(&var, reference, most)?)),
             _ => Err(not_scalar(reference, &var)),
         };
     }
     let mut out = String::with_capacity(text.len());
     for part in parts {
         match part {
-            Part::Text(text) => out.push_str(text),
-            Part::Ref(reference) => {
+            TemplatePart::Text(text) => out.push_str(text),
+            TemplatePart::Ref(reference) => {
                 let var = look_up(reference, context)?;
                 let value = match (&var.tree, target) {
                     (VarTree::Scalar(value), _) => value.to_text(),
-                    (VarTree::Map(_), Target::Cmd | Target::Any) => options(&var, reference, most)?,
+                    (VarTree::Map(_), ValueUse::Cmd | ValueUse::Any) => options(&var, reference, most)?,
                     _ => return Err(not_scalar(reference, &var)),
                 };
                 if value.len() > most.saturating_sub(out.len()) {
@@ -156,30 +164,30 @@ pub fn resolve(text: &str, context: &Context<'_>, target: Target, most: usize) -
             }
         }
     }
-    Ok(Resolved::Text(out.replace("\\${", "${")))
+    Ok(ResolvedText::Text(out.replace("\\${", "${")))
 }
 
-fn not_scalar(reference: &str, var: &Var) -> Bad {
-    Bad {
+fn not_scalar(reference: &str, var: &Var) -> TemplateError {
+    TemplateError {
         message: format!("`${{{reference}}}` is {}, which cannot be written here", var.kind()),
         hint: None,
         part: format!("${{{reference}}}"),
     }
 }
 
-/// What `${}` multiplies beyond [`super::budget::MOST_BYTES`].
-fn too_large(reference: &str) -> Bad {
-    let message = format!("with `${{{reference}}}` {}", super::expand::too_large());
-    Bad { message, hint: Some(super::expand::SMALLER.into()), part: format!("${{{reference}}}") }
+/// The error for results larger than [`super::budget::MOST_BYTES`].
+fn too_large(reference: &str) -> TemplateError {
+    let message = format!("with `${{{reference}}}` {}", super::budget::too_large());
+    TemplateError { message, hint: Some(super::budget::SMALLER.into()), part: format!("${{{reference}}}") }
 }
 
-fn look_up(reference: &str, context: &Context<'_>) -> Result<Rc<Var>, Bad> {
+fn look_up(reference: &str, context: &Context<'_>) -> Result<Rc<Var>, TemplateError> {
     let path = path(reference)?;
-    context.select(&path).map_err(|Missing { known, reason }| {
+    context.select(&path).map_err(|MissingVariable { known, reason }| {
         let whole = path.join(".");
         let hint = did_you_mean(&whole, known.iter().map(String::as_str))
             .or_else(|| did_you_mean(path[0], known.iter().map(String::as_str)));
-        Bad {
+        TemplateError {
             message: format!("cannot find `{reference}`: {reason}"),
             hint: hint.or_else(|| {
                 let shell = "for a variable of the shell write `\\${".to_string() + reference + "}`";
@@ -191,13 +199,13 @@ fn look_up(reference: &str, context: &Context<'_>) -> Result<Rc<Var>, Bad> {
 }
 
 /// A map as the options of a command: `--name value`, nested names with dots, `--flag` for true, nothing for false.
-fn options(var: &Var, reference: &str, most: usize) -> Result<String, Bad> {
+fn options(var: &Var, reference: &str, most: usize) -> Result<String, TemplateError> {
     let mut out = String::new();
     options_of(var, "", reference, &mut out, most)?;
     Ok(out.trim_end().to_string())
 }
 
-fn options_of(var: &Var, name: &str, reference: &str, out: &mut String, most: usize) -> Result<(), Bad> {
+fn options_of(var: &Var, name: &str, reference: &str, out: &mut String, most: usize) -> Result<(), TemplateError> {
     if out.len() > most {
         return Err(too_large(reference));
     }
@@ -227,7 +235,7 @@ fn options_of(var: &Var, name: &str, reference: &str, out: &mut String, most: us
                     VarTree::Scalar(Value::Str(s)) => quote(s),
                     VarTree::Scalar(value) => value.to_python_text(),
                     _ => {
-                        return Err(Bad {
+                        return Err(TemplateError {
                             message: format!("`{name}` of `${{{reference}}}` holds {} in a list", item.kind()),
                             hint: Some("an option takes scalars or a list of scalars".into()),
                             part: format!("${{{reference}}}"),
@@ -246,7 +254,7 @@ fn options_of(var: &Var, name: &str, reference: &str, out: &mut String, most: us
     Ok(())
 }
 
-/// As a word of a POSIX shell: in single quotes unless all characters are harmless.
+/// One word of a POSIX shell: in single quotes unless all characters are harmless.
 pub fn quote(text: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if !text.is_empty() && text.chars().all(harmless) {
@@ -269,13 +277,13 @@ mod tests {
         context
     }
 
-    fn text(template: &str, target: Target) -> String {
+    fn text(template: &str, target: ValueUse) -> String {
         let context = context(
             "{x: 1, s: a b, t: true, n: null, f: 1.0, l: [1, [2, 3], {y: z}], m: {a: {b: [1, x y, true]}, c: true, d: false, e: {}, g: \"it's\", h: ''}, 'a b': 5}",
         );
         match resolve(template, &context, target, usize::MAX) {
-            Ok(Resolved::Text(text)) => text,
-            Ok(Resolved::Exact(var)) => format!("={}", var.to_value().to_text()),
+            Ok(ResolvedText::Text(text)) => text,
+            Ok(ResolvedText::Exact(var)) => format!("={}", var.to_value().to_text()),
             Err(bad) => format!("error: {}", bad.message),
         }
     }
@@ -296,7 +304,7 @@ mod tests {
             ("plain", "plain"),
             ("x\\${l[", "x${l["),
         ] {
-            assert_eq!(text(template, Target::Field), want, "{template}");
+            assert_eq!(text(template, ValueUse::Field), want, "{template}");
         }
         for template in [
             "${x",
@@ -319,19 +327,19 @@ mod tests {
             "${l[[0]]}",
         ] {
             assert!(
-                text(template, Target::Field).starts_with("error"),
+                text(template, ValueUse::Field).starts_with("error"),
                 "{template}: {}",
-                text(template, Target::Field)
+                text(template, ValueUse::Field)
             );
         }
     }
 
     #[test]
     fn options_of_maps() {
-        assert_eq!(text("p ${m}", Target::Cmd), r#"p --a.b 1 'x y' True --c --g 'it'"'"'s' --h ''"#);
-        assert_eq!(text("p ${m.e} end", Target::Cmd), "p  end");
-        assert_eq!(text("${m.a}", Target::Cmd), "--a.b 1 'x y' True".replace("--a.b", "--b"));
-        assert!(text("p ${l}", Target::Cmd).starts_with("error"));
+        assert_eq!(text("p ${m}", ValueUse::Cmd), r#"p --a.b 1 'x y' True --c --g 'it'"'"'s' --h ''"#);
+        assert_eq!(text("p ${m.e} end", ValueUse::Cmd), "p  end");
+        assert_eq!(text("${m.a}", ValueUse::Cmd), "--a.b 1 'x y' True".replace("--a.b", "--b"));
+        assert!(text("p ${l}", ValueUse::Cmd).starts_with("error"));
         assert_eq!(quote("a/b:c=%@+,.-_"), "a/b:c=%@+,.-_");
     }
 }

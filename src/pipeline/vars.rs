@@ -1,14 +1,14 @@
-//! Variables for templates: `params.yaml` beside the pipeline file, then what `vars` names, in its order; maps merge,
-//! anything else may be defined once. Every file read here is remembered with its hash: together they are the key of
-//! the compiled form.
+//! Variables for templates: `params.yaml` beside the pipeline file, then the entries of `vars` in order. Maps are
+//! merged, any other value must be defined only once. Every file read here is noted with its hash: together the hashes
+//! are the key of the compiled form.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::context::{Context, Var, VarTree};
-use super::load::Files;
+use super::files::Files;
 use super::problem::Problem;
-use super::stage::Place;
+use super::stage::InputLocation;
 use crate::path::{RepoPath, normalise};
 use crate::store::ObjectId;
 use crate::value::node::Node;
@@ -17,33 +17,33 @@ use crate::value::{decode, parse};
 /// The default params file of a pipeline file.
 pub const PARAMS: &str = "params.yaml";
 
-type Parsed = Result<Option<Rc<Var>>, Problem>;
+type ParsedVars = Result<Option<Rc<Var>>, Problem>;
 
-/// Reads files, each once.
+/// Reads each file once.
 pub struct Reader<'f> {
     files: &'f dyn Files,
-    pub inputs: HashMap<Place, Option<[u8; 32]>>,
-    parsed: HashMap<Place, Parsed>,
+    pub inputs: HashMap<InputLocation, Option<[u8; 32]>>,
+    parsed: HashMap<InputLocation, ParsedVars>,
     /// The files of variables of the current pipeline file by name, with the keys that are loaded (`None`: all).
-    pub loaded: BTreeMap<String, (Place, Option<Vec<String>>)>,
+    pub loaded: BTreeMap<String, (InputLocation, Option<Vec<String>>)>,
 }
 
-/// A path of a pipeline file, as seen from the folder `base`.
-pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
+/// A path of a pipeline file, relative to the folder `base`.
+pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> InputLocation {
     if spelling.contains("://") {
-        return Place::Url(spelling.into());
+        return InputLocation::Url(spelling.into());
     }
     if spelling.starts_with('/') {
         let absolute = normalise(spelling);
         return match RepoPath::from_absolute(top, std::path::Path::new(&absolute)) {
-            Some(path) => Place::Repo(path),
-            None => Place::Outside(absolute),
+            Some(path) => InputLocation::Repo(path),
+            None => InputLocation::Outside(absolute),
         };
     }
     match base.join(spelling) {
-        Some(path) => Place::Repo(path),
-        None if base.is_root() => Place::Outside(normalise(spelling)),
-        None => Place::Outside(normalise(&format!("{base}/{spelling}"))),
+        Some(path) => InputLocation::Repo(path),
+        None if base.is_root() => InputLocation::Outside(normalise(spelling)),
+        None => InputLocation::Outside(normalise(&format!("{base}/{spelling}"))),
     }
 }
 
@@ -56,14 +56,15 @@ impl<'f> Reader<'f> {
         self.files.top()
     }
 
-    pub fn read(&mut self, place: &Place) -> crate::error::Result<Option<Vec<u8>>> {
+    /// The bytes of a file, which is noted as an input; `None` if it does not exist.
+    pub fn read(&mut self, place: &InputLocation) -> crate::error::Result<Option<Vec<u8>>> {
         let bytes = self.files.read(place)?;
         self.inputs.insert(place.clone(), bytes.as_deref().map(|b| ObjectId::of(b).0));
         Ok(bytes)
     }
 
-    /// Notes that variables of a file are loaded: some keys, or all.
-    fn note(&mut self, place: &Place, keys: Option<&[String]>) {
+    /// Notes that some keys, or all, of a file are loaded as variables.
+    fn note(&mut self, place: &InputLocation, keys: Option<&[String]>) {
         let entry = self.loaded.entry(place.to_string());
         let (_, known) = entry.or_insert_with(|| (place.clone(), keys.map(|_| Vec::new())));
         match (known, keys) {
@@ -77,7 +78,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A vars file as a map; `None` if it does not exist.
-    fn map(&mut self, place: &Place) -> Parsed {
+    fn map(&mut self, place: &InputLocation) -> ParsedVars {
         if let Some(done) = self.parsed.get(place) {
             return done.clone();
         }
@@ -86,14 +87,14 @@ impl<'f> Reader<'f> {
         parsed
     }
 
-    fn parse(&mut self, place: &Place) -> Parsed {
+    fn parse(&mut self, place: &InputLocation) -> ParsedVars {
         let name = place.to_string();
         let bytes = match self.read(place) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(None),
             Err(e) => {
-                let told = if e.message.contains(&name) { e.message } else { format!("{name}: {}", e.message) };
-                return Err(Problem::new(name, None, told));
+                let message = if e.message.contains(&name) { e.message } else { format!("{name}: {}", e.message) };
+                return Err(Problem::new(name, None, message));
             }
         };
         let text = decode(&bytes).map_err(|f| Problem::of(&name, f, ""))?;
@@ -120,14 +121,14 @@ pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Contex
     Ok(())
 }
 
-/// Adds what one entry of `vars` defines. `label` names a map for messages: `vars[0]`.
+/// Adds the definitions of one entry of `vars`. `label` names a map in messages: `vars[0]`.
 pub fn add(
     reader: &mut Reader<'_>,
     folder: &RepoPath,
     context: &mut Context<'_>,
     item: &Node,
     label: &str,
-) -> Result<(), Added> {
+) -> Result<(), AddError> {
     let (var, name) = match item.as_str() {
         None => (Some(Var::new(&item.to_value(), &label.into())), label.to_string()),
         Some(spelling) => (file(reader, folder, context, spelling)?, spelling.to_string()),
@@ -135,30 +136,30 @@ pub fn add(
     let Some(var) = var else { return Ok(()) };
     let VarTree::Map(map) = &var.tree else { return Ok(()) };
     if let Some((key, _)) = map.iter().find(|(key, _)| context.is_reserved(key)) {
-        return Err(Added::Here(format!(
+        return Err(AddError::Here(format!(
             "{name} defines `{key}`, which is reserved for what the stage is generated from"
         )));
     }
     context.merge(map).map_err(|redefined| {
-        let super::context::Redefined { path, before } = redefined;
-        Added::Here(format!("{name} cannot redefine `{path}`, which is defined in {before}"))
+        let super::context::RedefinedVariable { path, before } = redefined;
+        AddError::Here(format!("{name} cannot redefine `{path}`, which is defined in {before}"))
     })
 }
 
-/// Why an entry could not be added: a sentence about the entry, or a problem of the file that it names.
-pub enum Added {
+/// Why an entry could not be added: an error in the entry, or a problem of the file that it names.
+pub enum AddError {
     Here(String),
     Elsewhere(Problem),
 }
 
-/// `conf.yaml` or `conf.yaml:key,key`; `None` if it is there already.
+/// `conf.yaml` or `conf.yaml:key,key`; `None` if it is already loaded.
 fn file(
     reader: &mut Reader<'_>,
     folder: &RepoPath,
     context: &mut Context<'_>,
     spelling: &str,
-) -> Result<Option<Rc<Var>>, Added> {
-    let here = |message: String| Err(Added::Here(message));
+) -> Result<Option<Rc<Var>>, AddError> {
+    let here = |message: String| Err(AddError::Here(message));
     let (path, keys) = spelling.split_once(':').unwrap_or((spelling, ""));
     let keys: Vec<String> = keys.split(',').filter(|k| !k.is_empty()).map(str::to_string).collect();
     let place = place(reader.top(), folder, path);
@@ -174,7 +175,7 @@ fn file(
         }
         (None, _) => {}
     }
-    let Some(var) = reader.map(&place).map_err(Added::Elsewhere)? else {
+    let Some(var) = reader.map(&place).map_err(AddError::Elsewhere)? else {
         return here(format!("the file `{path}` does not exist"));
     };
     let VarTree::Map(map) = &var.tree else { return Ok(None) };

@@ -1,8 +1,8 @@
-//! Compiled forms: what was parsed, kept beside, so that it need not be parsed again.
+//! Compiled forms: parsed content, saved so that it need not be parsed again.
 //!
 //! Reading YAML is slow (1 MB takes 50 to 90 ms, ninja's whole null build of 10,000 edges 47 ms). A compiled form is
 //! keyed by the BLAKE3 hashes of every file that was read, not by their times: hashing a megabyte takes well under a
-//! millisecond, and cannot be fooled. Each is a cache: that it cannot be read or written is no failure.
+//! millisecond, and detects every change. Compiled forms are caches: failures to read or write one are ignored.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,26 +15,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::RepoPath;
 use crate::pipeline::graph::Graph;
-use crate::pipeline::stage::{Pipelines, Place};
+use crate::pipeline::stage::{InputLocation, Pipelines};
 use crate::store::ObjectId;
 
-/// Renewed whenever a type in a compiled form changes.
+/// Incremented when a type in a compiled form changes.
 const COMPILED: u32 = 5;
 
-/// Below this size a form is read before a thread has started.
+/// A smaller form is read faster than a thread starts.
 const WORTH_A_THREAD: u64 = 128 << 10;
 
 /// All pipelines of a project.
 #[derive(Serialize, Deserialize)]
 pub struct Compiled {
     pub paths: Vec<RepoPath>,
-    pub inputs: Vec<(Place, Option<[u8; 32]>)>,
+    pub inputs: Vec<(InputLocation, Option<[u8; 32]>)>,
     pub foreign: Vec<RepoPath>,
     pub pipelines: Pipelines,
     pub graph: Graph,
 }
 
-/// A compiled form: version, hash of the rest, the rest. Anything amiss means that it is made anew.
+/// Reads a compiled form: version, hash of the rest, the rest. `None` if anything does not match.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let bytes = std::fs::read(path).ok()?;
     let (head, body) = bytes.split_at_checked(36)?;
@@ -44,12 +44,13 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     postcard::from_bytes(body).ok()
 }
 
+/// Writes a compiled form; failures are ignored.
 pub fn write<T: Serialize>(path: &Path, value: &T) {
     let Ok(body) = postcard::to_stdvec(value) else { return };
     let mut bytes = COMPILED.to_le_bytes().to_vec();
     bytes.extend(ObjectId::of(&body).0);
     bytes.extend(body);
-    // Two readers may get here at once: each writes its own temporary file, and either result is right.
+    // Two processes may write at once: each has its own temporary file, and both results are valid.
     let temp = path.with_extension(format!("new-{}", std::process::id()));
     let written = path.parent().is_some_and(|dir| std::fs::create_dir_all(dir).is_ok())
         && std::fs::write(&temp, bytes).is_ok()
@@ -59,11 +60,11 @@ pub fn write<T: Serialize>(path: &Path, value: &T) {
     }
 }
 
-/// A file that another thread reads while this one is busy with what comes before.
-pub struct Ahead<T>(Mutex<Option<Reading<T>>>);
+/// A file that another thread reads in the background.
+pub struct ReadAhead<T>(Mutex<Option<PendingRead<T>>>);
 
-struct Reading<T> {
-    /// Which file it was. Its like are replaced, never changed: another one under the name has another inode or time.
+struct PendingRead<T> {
+    /// The identity of the file. Compiled forms are replaced, never changed: a new file has another inode or time.
     was: Identity,
     thread: JoinHandle<T>,
 }
@@ -75,27 +76,27 @@ fn identity(path: &Path) -> Option<Identity> {
     Some((meta.len(), meta.ino(), meta.modified().ok()?))
 }
 
-impl<T> Default for Ahead<T> {
-    fn default() -> Ahead<T> {
-        Ahead(Mutex::new(None))
+impl<T> Default for ReadAhead<T> {
+    fn default() -> ReadAhead<T> {
+        ReadAhead(Mutex::new(None))
     }
 }
 
-impl<T: Send + 'static> Ahead<T> {
-    /// Starts to read it, if that takes longer than starting a thread.
+impl<T: Send + 'static> ReadAhead<T> {
+    /// Starts to read the file, if that takes longer than starting a thread.
     pub fn start(&self, path: &Path, read: impl FnOnce() -> T + Send + 'static) {
         let Some(was) = identity(path).filter(|(size, ..)| *size >= WORTH_A_THREAD) else { return };
-        self.reading().get_or_insert_with(|| Reading { was, thread: std::thread::spawn(read) });
+        self.reading().get_or_insert_with(|| PendingRead { was, thread: std::thread::spawn(read) });
     }
 
-    /// What was read ahead, once, if it is what the file still says.
+    /// Returns the content once, if the file is still the same.
     pub fn take(&self, path: &Path) -> Option<T> {
         let reading = self.reading().take()?;
         let read = reading.thread.join().ok()?;
         (identity(path) == Some(reading.was)).then_some(read)
     }
 
-    fn reading(&self) -> MutexGuard<'_, Option<Reading<T>>> {
+    fn reading(&self) -> MutexGuard<'_, Option<PendingRead<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,11 +110,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("form");
         let big = "x".repeat(WORTH_A_THREAD as usize);
-        let begin = |ahead: &Ahead<String>| {
+        let begin = |ahead: &ReadAhead<String>| {
             let from = path.clone();
             ahead.start(&path, move || std::fs::read_to_string(from).unwrap());
         };
-        let ahead = Ahead::default();
+        let ahead = ReadAhead::default();
         std::fs::write(&path, "small").unwrap();
         begin(&ahead);
         assert_eq!(ahead.take(&path), None, "not worth a thread");

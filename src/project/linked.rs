@@ -1,14 +1,15 @@
-//! One file has one path: symlinks on the way to what pipelines name.
+//! Resolves symlinks in the paths that pipelines name, so that each file has one path.
 //!
-//! The graph joins stages by paths. A dep `lnk/o`, where `lnk` is a link to `real`, is the output `real/o` of another stage,
-//! so the path of a dep or params file is resolved before the graph is made; the lock keeps its spelling. What lockstep
-//! writes (outs, data, scratch, the working folder) is refused behind such a link: two names could have two owners. So is
-//! any path that leaves a linked folder by `..`: paths are normalised by their spelling, and the system goes another way.
+//! The graph joins stages by paths. A dep `lnk/o`, where `lnk` is a link to `real`, is the output `real/o` of another
+//! stage, so the path of a dep or params file is resolved before the graph is made; the lock keeps its spelling. Paths
+//! that lockstep writes (outs, data, scratch, the working folder) are refused behind such a link, because two names
+//! could have two owners. A path that leaves a linked folder by `..` is refused as well: paths are normalised by their
+//! spelling, but the system follows the link first.
 //!
-//! Links change without an edit of a pipeline file, so the compiled form holds paths as they are spelled, and they are
-//! resolved each time. The listing of folders that finds the pipeline files tells which of their entries are links; a
-//! folder costs one stat, however many paths lie in it. A link that is itself an output or data is not resolved: what it
-//! leads to belongs to the stage that makes it.
+//! Links change without an edit of a pipeline file, so the compiled form holds paths as spelled, and they are resolved
+//! each time. Discovery of the pipeline files reports which entries are links; each folder costs one stat, whatever the
+//! number of paths in it. A link that is itself an output or data is not resolved: its target belongs to the stage that
+//! makes it.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,12 +18,12 @@ use crate::error::Error;
 use crate::path::RepoPath;
 use crate::path::links::{FolderLinks, resolve, step_back};
 use crate::pipeline::problem::{Problem, render};
-use crate::pipeline::stage::{BackStep, PipelineFile, Pipelines, Place};
+use crate::pipeline::stage::{BackStep, InputLocation, PipelineFile, Pipelines};
 use crate::value::Mark;
 
-/// Resolves what stages read. `listed` are the links that the search for pipeline files met. Says whether a path changed.
+/// Resolves the paths that stages read. `listed` are the links that discovery found. Returns whether a path changed.
 ///
-/// Errors (usage): what is written lies behind a link into the repository, or a path leaves a link by `..`.
+/// Errors (usage): a written path is behind a link into the repository, or a path leaves a link by `..`.
 pub fn resolve_links(pipelines: &mut Pipelines, top: &Path, listed: &[RepoPath]) -> Result<bool, Error> {
     let mut links = Links { top, listed: listed.iter().collect(), folders: FolderLinks::below(top) };
     let problems = refused(pipelines, &mut links);
@@ -34,7 +35,7 @@ pub fn resolve_links(pipelines: &mut Pipelines, top: &Path, listed: &[RepoPath])
         let deps = stage.deps.iter().enumerate().map(|(n, dep)| (false, n, &dep.place));
         let params = stage.params.iter().enumerate().map(|(n, file)| (true, n, &file.place));
         for (is_params, n, place) in deps.chain(params) {
-            let Place::Repo(path) = place else { continue };
+            let InputLocation::Repo(path) = place else { continue };
             if !links.are_on(path) {
                 continue;
             }
@@ -55,8 +56,8 @@ pub fn resolve_links(pipelines: &mut Pipelines, top: &Path, listed: &[RepoPath])
     for (id, is_params, n, real) in resolved {
         let stage = &mut pipelines.stages[id];
         let place = if is_params { &mut stage.params[n].place } else { &mut stage.deps[n].place };
-        if matches!(place, Place::Repo(path) if !is_owned(path)) {
-            *place = Place::Repo(real);
+        if matches!(place, InputLocation::Repo(path) if !is_owned(path)) {
+            *place = InputLocation::Repo(real);
             is_changed = true;
         }
     }
@@ -70,14 +71,14 @@ struct Links<'a> {
 }
 
 impl Links<'_> {
-    /// Is the path a link, or a folder above it?
+    /// Whether the path, or a folder above it, is a link.
     fn are_on(&mut self, path: &RepoPath) -> bool {
         (!self.listed.is_empty() && self.listed.contains(path)) || self.folders.is_linked(path)
     }
 
-    /// The mistake of a path that is written and lies behind a link, or is a working folder that is one; `from` is the
-    /// folder that the file's paths count from. `None` where the link leads out of the repository: no other name means the
-    /// same file here, and what would write there refuses it, while all else goes on.
+    /// The error for a path that is written and is behind a link, or for a working folder that is a link; `from` is the
+    /// folder to which the file's paths are relative. `None` if the link leads out of the repository: no other name in
+    /// it means the same file, and code that writes there refuses the path, while other stages continue.
     fn problem(&self, file: &RepoPath, mark: Mark, at: &str, path: &RepoPath, from: &RepoPath) -> Option<Problem> {
         let above: Vec<RepoPath> = std::iter::successors(Some(path.clone()), RepoPath::parent).collect();
         let link = above.into_iter().rev().find(|folder| folder.on_disk(self.top).is_symlink())?;
@@ -93,7 +94,7 @@ impl Links<'_> {
     }
 }
 
-/// A mistake for each path that leaves a linked folder by `..`: the command would open another file.
+/// An error for each path that leaves a linked folder by `..`: the command would open another file.
 fn stepped_back(pipelines: &Pipelines, top: &Path) -> Vec<Problem> {
     let steps = pipelines.files.iter().flat_map(|file| file.back_steps.iter().map(move |step| (file, step)));
     let problem = |(file, step): (&PipelineFile, &BackStep)| {
@@ -111,7 +112,7 @@ fn stepped_back(pipelines: &Pipelines, top: &Path) -> Vec<Problem> {
     steps.filter_map(problem).collect()
 }
 
-/// A mistake for each path that is written and lies behind a link.
+/// An error for each written path that is behind a link.
 fn refused(pipelines: &Pipelines, links: &mut Links<'_>) -> Vec<Problem> {
     let mut problems = stepped_back(pipelines, links.top);
     for stage in &pipelines.stages {

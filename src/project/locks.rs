@@ -1,4 +1,4 @@
-//! The locks of a project, as they are in the worktree now.
+//! The current locks of a project in the worktree.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,35 +8,36 @@ use super::{Definitions, Project};
 use crate::error::{Error, Result};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
-use crate::pipeline::load::Files;
-use crate::pipeline::stage::{FileId, Place};
+use crate::pipeline::Files;
+use crate::pipeline::stage::{FileId, InputLocation};
 use crate::replace::replace_file;
 use crate::shell::word;
 use crate::store::ObjectId;
 
-/// What each lock said when it was last parsed, with BLAKE3 of its bytes.
-pub(super) type KeptLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
+/// The parsed content of each lock, with BLAKE3 of its bytes.
+pub(super) type CompiledLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
 
 /// The locks beside the pipeline files, by [`FileId`].
 pub struct Locks {
     pub all: Vec<Lock>,
-    /// Those that have no pipeline file beside them, by path.
+    /// Locks without a pipeline file beside them, by path.
     pub alone: Vec<(RepoPath, Lock)>,
-    /// BLAKE3 of the bytes of each, where they were read from the worktree and exist.
+    /// BLAKE3 of the bytes of each lock that was read from the worktree; `None` if the file is missing.
     hashes: Vec<Option<ObjectId>>,
 }
 
 impl Locks {
-    /// Locks as a commit has them.
+    /// The locks of a commit.
     pub(super) fn of_commit(all: Vec<Lock>) -> Locks {
         Locks { all, alone: Vec::new(), hashes: Vec::new() }
     }
 
-    pub fn of(&self, file: FileId) -> &Lock {
+    /// The lock beside a pipeline file; empty if the file is missing.
+    pub fn of_file(&self, file: FileId) -> &Lock {
         &self.all[file.0 as usize]
     }
 
-    /// BLAKE3 of the lock file as it was read from the worktree; `None` if there was none.
+    /// BLAKE3 of the lock file as read from the worktree; `None` if it was missing.
     pub fn hash_of(&self, file: FileId) -> Option<ObjectId> {
         self.hashes.get(file.0 as usize).copied().flatten()
     }
@@ -52,21 +53,21 @@ impl Project {
         pipeline.parent().and_then(|dir| dir.join("pipeline.lock")).unwrap_or_default()
     }
 
-    /// Every lock, read now; parsed only where its bytes are not those of the last time.
+    /// Reads all locks now; parses only those whose bytes changed since the last time.
     pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
-        let kept_at = self.compiled_locks();
-        let read_now = || compiled::read(&kept_at).unwrap_or_default();
-        let mut kept = self.kept_locks.take(&kept_at).unwrap_or_else(read_now);
+        let compiled_path = self.compiled_locks();
+        let read_now = || compiled::read(&compiled_path).unwrap_or_default();
+        let mut compiled = self.locks_ahead.take(&compiled_path).unwrap_or_else(read_now);
         let mut all_kept = true;
         let mut read = Vec::with_capacity(definitions.pipelines.files.len());
         for file in &definitions.pipelines.files {
             let path = Self::lock_path(&file.path);
-            let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? else {
+            let Some(bytes) = self.files().read(&InputLocation::Repo(path.clone()))? else {
                 read.push((path, ([0; 32], Lock::default())));
                 continue;
             };
             let hash = ObjectId::of(&bytes).0;
-            let lock = match kept.remove(&path) {
+            let lock = match compiled.remove(&path) {
                 Some((known, lock)) if known == hash => lock,
                 _ => {
                     all_kept = false;
@@ -76,7 +77,7 @@ impl Project {
             read.push((path, (hash, lock)));
         }
         if !all_kept {
-            compiled::write(&kept_at, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
+            compiled::write(&compiled_path, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
         }
         let none = [0; 32];
         let known = |hash| (hash != none).then_some(ObjectId(hash));
@@ -84,13 +85,13 @@ impl Project {
         Ok(Locks { hashes, all, alone: self.locks_alone(definitions)? })
     }
 
-    /// The locks whose pipeline file is gone. A file of that name may be another tool's; one of ours that is
-    /// damaged, or holds the conflict of a merge, is an error, as any lock is.
+    /// The locks whose pipeline file is missing. A file of that name may belong to another tool. Errors: a lockstep
+    /// lock is damaged, or has a merge conflict.
     fn locks_alone(&self, definitions: &Definitions) -> Result<Vec<(RepoPath, Lock)>> {
         let mut read = Vec::new();
         for path in &definitions.locks_alone {
-            // Of a file that cannot be read it is not known whose it is; `gc` says so.
-            let Ok(Some(bytes)) = self.files().read(&Place::Repo(path.clone())) else { continue };
+            // The owner of a file that cannot be read is unknown; `gc` reports it.
+            let Ok(Some(bytes)) = self.files().read(&InputLocation::Repo(path.clone())) else { continue };
             match parse_lock(path, &bytes) {
                 Ok(lock) => read.push((path.clone(), lock)),
                 Err(error) if lock::is_ours(&String::from_utf8_lossy(&bytes)) => return Err(error),
@@ -100,9 +101,9 @@ impl Project {
         Ok(read)
     }
 
-    /// Reads one lock as it is on disk now; `None` if there is none.
+    /// Reads one lock from disk; `None` if it does not exist.
     pub fn read_lock(&self, path: &RepoPath) -> Result<Option<Lock>> {
-        match self.files().read(&Place::Repo(path.clone()))? {
+        match self.files().read(&InputLocation::Repo(path.clone()))? {
             Some(bytes) => parse_lock(path, &bytes).map(Some),
             None => Ok(None),
         }
@@ -116,7 +117,7 @@ pub(super) fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
     lock::read(path.as_str(), text)
 }
 
-/// Writes a lock file in one step; an empty lock has no file.
+/// Writes a lock file in one step; deletes the file of an empty lock.
 pub fn write_lock(project: &Project, path: &RepoPath, lock: &Lock) -> Result<()> {
     replace_file(&project.writable(path)?, lock::write(lock).as_bytes())
 }

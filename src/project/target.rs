@@ -1,7 +1,7 @@
-//! Where a command writes what the user asked for by `-o`: anywhere, but for what belongs to Git and lockstep.
+//! Checks a path that the user gave with `-o`: any path is allowed except folders of Git and lockstep.
 //!
-//! The path is the user's word, and what it leads through may be a stranger's: `-o models/` in a clone in which `models` is
-//! a link to `.git/hooks`. So the place is judged where it really is.
+//! The user typed the path, but it may lead through links of an untrusted clone: `-o models/` in a clone in which
+//! `models` is a link to `.git/hooks`. So the real path is checked.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,9 @@ use crate::git::Repo;
 use crate::path::RepoPath;
 use crate::store::{ProtectedKind, WritableArea, real_path};
 
-/// Refuses a place in Git's or lockstep's own folder of the repository in which `path` really lies.
+/// Errors: `path` is really in Git's or lockstep's own folder of a repository.
 pub fn check_target(path: &Path) -> Result<()> {
-    // The last name is not followed: it is replaced.
+    // The last name is not followed, because it is replaced.
     let real = real_path(path.parent().unwrap_or(Path::new("/"))).join(path.file_name().unwrap_or_default());
     let Some(folder) = real.ancestors().skip(1).find(|above| above.is_dir()) else { return Ok(()) };
     let repo = match Repo::discover(folder) {

@@ -1,102 +1,75 @@
-//! Remotes: the same objects elsewhere.
+//! Remotes: copies of the store's objects elsewhere.
 //!
 //! ```text
 //! lockstep-remote     text `lockstep-remote 1`: the version of the format
-//! objects/ab/<hex>    contents of 1 MiB and more, each as it is
+//! objects/ab/<hex>    contents of 1 MiB and more, unchanged
 //! packs/<hex>.pack    everything smaller, and all trees, in the store's own format of packs
-//! index/<name>        segments, each what one push added: see `segment`
-//! index/<name>.…      notes on what is about to go: see `marks`
+//! index/<name>        segments, the rows of one push each: see `segment`
+//! index/<name>.…      notes on data that is marked for removal: see `marks`
 //! index/all           the names of all segments, for readers that cannot list: see `summary`
-//! tmp/                what is being written, where the service does not put in one step
+//! tmp/                unfinished uploads, on services without atomic writes
 //! ```
-//! Where an object lies follows from its size alone, so a reader knows where to look. Everything but the two index
-//! files `all` and the marker is immutable and named by its hash, so pushes from many clones never disturb each other,
-//! and what arrives twice is the same. The order of a push is objects and packs, then the segment: an index never points
-//! at bytes that are not there, and a push that is killed leaves nothing but harmless objects, which the next one
-//! overwrites or finds.
 //!
-//! What is missing at a remote is decided from its segments (`catalog`), not by asking for objects: what has a root row
-//! is complete there. What an output that is new shares with earlier ones is found in the indexes of packs, which are
-//! kept in the clone; that it is not found costs a duplicate, nothing more.
+//! The location of an object follows from its size alone, so a reader knows where to look. Every file except
+//! `index/all` and the marker is immutable and named by its hash, so pushes from many clones do not disturb each other,
+//! and a second copy is identical. A push writes objects and packs first, then the segment: an index never points to
+//! missing bytes, and a killed push leaves only harmless objects, which the next one overwrites or reuses.
 //!
-//! What nobody needs is marked, and goes a day later: `garbage` plans it (pure), `clean` does it. First segments that tell
-//! of it are replaced by one that does not, then the files go, so that no index ever points at missing bytes.
+//! What is missing at a remote is decided from its segments (`catalog`), not by requests for objects: an output with a
+//! root row is complete there. Objects that a new output shares with earlier ones are found in the indexes of packs,
+//! which the clone caches; an object that is not found there costs a duplicate, nothing more.
 //!
-//! `push` and `fetch` plan (pure but for reading trees) and then move; `scope` says what a command is about; `place`
-//! hides whether a remote is a `folder` or a `service`. Whatever comes from a remote is hostile until verified.
+//! Unneeded data is marked, and removed a day later: `gc::plan` plans it (pure), `gc::apply` does it. First the
+//! segments that list it are replaced, then the files are removed, so no index ever points to missing bytes.
+//!
+//! `push` and `fetch` plan (pure except for reading trees) and then transfer; `scope` selects what a command works on;
+//! `backend` hides whether a remote is a folder or a service. Everything that comes from a remote is untrusted until
+//! verified.
 
-mod address;
-mod cap;
-mod catalog;
+pub mod backend;
+pub mod catalog;
 pub mod check;
-pub mod clean;
-mod endpoint;
-mod fault;
 pub mod fetch;
-mod folder;
-pub mod garbage;
-mod getting;
-pub mod grant;
-pub mod loss;
-pub mod lost;
-pub mod marks;
-mod mend;
-mod options;
-mod partial;
-mod passing;
-mod place;
-mod plan;
+pub mod gc;
 pub mod push;
-mod repack;
 pub mod scope;
-mod secrets;
-mod segment;
-mod service;
-mod settings;
-pub mod setup;
-mod stretch;
-mod summary;
+pub mod settings;
 #[cfg(test)]
 mod tests;
-pub mod tls;
-mod transfer;
-mod transport;
-mod trees;
 pub mod unpushed;
-mod upload;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
+pub use backend::TransferCost;
+pub use catalog::segment::RunRow;
 pub use catalog::{Catalog, packs_of};
-pub use place::Spent;
-pub use segment::RunRow;
 
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::path::home::expand;
 use crate::path::normalise;
 use crate::project::Project;
-use crate::remote::address::{Address, Scheme};
 use crate::remote::catalog::Memory;
-use crate::remote::options::Options;
-use crate::remote::place::Place;
 use crate::store::{ObjectId, ObjectKind, Pin, WritableArea};
 use crate::url::Url;
+use backend::Backend;
+use settings::address::{Address, Scheme};
+use settings::options::Options;
 
 const VERSION: u32 = 1;
 const MARKER: &str = "lockstep-remote";
-/// Contents of this size and more are files of their own at a remote.
+/// Contents of at least this size are objects of their own at a remote.
 pub const LARGE: u64 = 1 << 20;
-/// Objects that travel at once where the network is what takes time.
+/// The number of objects that travel at once over a network.
 const NETWORK_JOBS: usize = 16;
 
-/// Something whole that is kept at a remote: an output, or tracked data.
+/// A whole output, or tracked data, that a remote stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// As people call it: its path.
+    /// Its path, for messages.
     pub name: String,
     pub pin: Pin,
 }
@@ -104,26 +77,25 @@ pub struct Wanted {
 /// An open remote.
 pub struct Remote {
     pub name: String,
-    place: Place,
+    backend: Backend,
     memory: Memory,
-    /// Where a remote that is a folder must not lie.
+    /// The area that a remote in a folder must not overlap.
     area: WritableArea,
-    /// Does the repository name the folder?
+    /// Whether a file of the repository names the folder.
     is_of_repository: bool,
-    /// Why nothing may be written to it, where the user has to allow that first.
+    /// The error for every write, if the user has not allowed writes yet.
     unwritable: Option<Error>,
     read_only: bool,
     jobs: usize,
-    /// Seconds since 1970 when it was opened.
+    /// When it was opened, in seconds since 1970.
     now: u64,
     known: Mutex<Option<Arc<Catalog>>>,
-    /// What to type to begin with an empty remote at this address.
+    /// The command that starts an empty remote at this address.
     start_over: String,
 }
 
 impl Remote {
-    /// The remote `name`, or the one that counts where none is named: `core.remote`, or the only one there is. Nothing
-    /// is asked of it yet.
+    /// Opens the remote `name`, or the default one: `core.remote`, or the only one. Sends no request yet.
     pub fn open(project: &Project, name: Option<&str>, jobs: Option<usize>) -> Result<Remote> {
         let name = match name {
             Some(name) => name.to_string(),
@@ -133,7 +105,7 @@ impl Remote {
             Some(near) if e.kind == Kind::Missing => e.hint(format!("did you mean `{near}`?")),
             _ => e,
         })?;
-        let unwritable = grant::check(project, &name)?;
+        let unwritable = settings::grant::check(project, &name)?;
         let is_folder = address.scheme == Scheme::Folder;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);
@@ -147,58 +119,70 @@ impl Remote {
             &root,
             around.home.as_deref(),
         )?));
-        let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
+        let backend = Backend::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
         let now = (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
         let area = project.writable_area().clone();
         let is_of_repository = project.config.grade(&format!("remote.{name}.url")) == Some(config::Grade::Repository);
         let known = Mutex::default();
-        let start_over = lost::start_over(project, &name, &settings.url);
-        Ok(Remote { name, place, memory, area, is_of_repository, unwritable, read_only, jobs, now, known, start_over })
+        let start_over = catalog::lost::start_over(project, &name, &settings.url);
+        Ok(Remote {
+            name,
+            backend,
+            memory,
+            area,
+            is_of_repository,
+            unwritable,
+            read_only,
+            jobs,
+            now,
+            known,
+            start_over,
+        })
     }
 
-    /// As it may be shown.
+    /// The URL without secrets.
     pub fn url(&self) -> &Url {
-        self.place.url()
+        self.backend.url()
     }
 
-    /// As whom we come there, where that is known.
-    pub fn who(&self) -> Option<String> {
-        self.place.who().map(str::to_string)
+    /// The identity that is used, where it is known.
+    pub fn identity(&self) -> Option<String> {
+        self.backend.identity().map(str::to_string)
     }
 
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }
 
-    /// What it cost until now.
-    pub fn spent(&self) -> Spent {
-        self.place.spent()
+    /// The requests and bytes so far.
+    pub fn spent(&self) -> TransferCost {
+        self.backend.spent()
     }
 
-    /// What is there, asked once. A place that was never written to is empty, see [`Catalog::has_marker`]; a remote that is
-    /// lost is an error.
-    pub fn known(&self) -> Result<Arc<Catalog>> {
-        self.look(false)
+    /// The catalog of the remote, read once. A location that was never written to is empty, see
+    /// [`Catalog::has_marker`]; a remote that has disappeared is an error.
+    pub fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.load_catalog(false)
     }
 
-    /// The same for readers. A place without its marker has nothing to read, and is no remote that lacks something.
+    /// The same for readers. A location without a marker is an error.
     pub fn contents(&self) -> Result<Arc<Catalog>> {
-        let known = self.known()?;
-        if known.has_marker { Ok(known) } else { Err(self.unmarked()?) }
+        let known = self.catalog()?;
+        if known.has_marker { Ok(known) } else { Err(self.missing_marker_error()?) }
     }
 
-    /// Did it say what it has?
-    pub fn is_known(&self) -> bool {
+    /// Returns true if the catalog has been read.
+    pub fn has_catalog(&self) -> bool {
         self.known.lock().unwrap_or_else(|e| e.into_inner()).is_some()
     }
 
-    fn look(&self, from_scratch: bool) -> Result<Arc<Catalog>> {
+    fn load_catalog(&self, from_scratch: bool) -> Result<Arc<Catalog>> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(known) = known.as_ref().filter(|_| !from_scratch) {
             return Ok(Arc::clone(known));
         }
         let catalog = if self.marker()? {
-            catalog::read(&self.place, &self.memory, from_scratch)?
+            catalog::read(&self.backend, &self.memory, from_scratch)?
         } else {
             self.refuse_lost()?;
             Catalog::default()
@@ -206,15 +190,15 @@ impl Remote {
         Ok(Arc::clone(known.insert(Arc::new(catalog))))
     }
 
-    /// The same, without what is remembered of it in memory.
-    fn look_again(&self) -> Result<Arc<Catalog>> {
+    /// Reads the catalog again, without the copy in memory.
+    fn read_catalog_again(&self) -> Result<Arc<Catalog>> {
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
-        self.known()
+        self.catalog()
     }
 
-    /// Was it written to before? Refuses a format that this program does not know.
+    /// Returns true if the remote was written to before. Refuses a format that this program does not know.
     fn marker(&self) -> Result<bool> {
-        let Some(bytes) = self.place.get(MARKER, cap::MARKER)? else { return Ok(false) };
+        let Some(bytes) = self.backend.get(MARKER, backend::cap::MARKER)? else { return Ok(false) };
         let text = String::from_utf8_lossy(&bytes);
         let version = text.strip_prefix("lockstep-remote ").and_then(|rest| rest.trim().parse::<u32>().ok());
         let wrong = |what: &str| Error::new(Kind::Remote, format!("the remote {} ({}) {what}", self.name, self.url()));
@@ -231,11 +215,11 @@ impl Remote {
     }
 
     fn write_marker(&self) -> Result<()> {
-        self.place.put(MARKER, format!("lockstep-remote {VERSION}\n").into_bytes(), true)
+        self.backend.put(MARKER, format!("lockstep-remote {VERSION}\n").into_bytes(), true)
     }
 
     fn must_be_writable(&self) -> Result<()> {
-        if let Some(folder) = self.place.folder() {
+        if let Some(folder) = self.backend.folder() {
             let what = format!("the remote {}", self.name);
             self.area.check_folder(folder, &what)?;
             self.area.check_outside_git(folder, &what)?;
@@ -245,12 +229,12 @@ impl Remote {
         }
         if !self.read_only {
             let Some(refusal) = &self.unwritable else { return Ok(()) };
-            // No grant brings a disk back.
+            // A grant does not bring a disk back.
             self.refuse_lost_folder()?;
             return Err(refusal.clone());
         }
         let error = Error::new(Kind::Remote, format!("the remote {} ({}) may only be read", self.name, self.url()));
-        Err(if self.place.lists() {
+        Err(if self.backend.can_list() {
             error.hint(format!("allow writing: lockstep remote modify {} read_only false", self.name))
         } else {
             error.hint("push to where its web server takes its files from")
@@ -258,7 +242,7 @@ impl Remote {
     }
 }
 
-/// Where an object of this kind and size lies at a remote.
+/// Returns true if an object of this kind and size is stored separately at a remote.
 fn is_large(kind: ObjectKind, size: u64) -> bool {
     kind == ObjectKind::Content && size >= LARGE
 }
@@ -272,23 +256,23 @@ fn pack_path(id: &crate::store::pack::format::PackId) -> String {
     format!("packs/{}", id.file_name())
 }
 
-/// What the settings say of the remote `name`, checked.
+/// The settings of the remote `name`, checked.
 fn settings_of(project: &Project, name: &str) -> Result<(config::Remote, Address, Options)> {
     let mut settings = project.config.remote(name)?;
-    let withheld = secrets::for_other_places(project, name, &settings)?;
+    let withheld = settings::secrets::for_other_places(project, name, &settings)?;
     settings.said.retain(|(option, _)| !withheld.contains(option));
     let key = format!("remote.{name}.url");
     let address = Address::parse(&settings.url).map_err(|e| match project.config.origin(&key) {
         Some(origin) => e.because(format!("{key} in {origin} says so")),
         None => e,
     })?;
-    options::check_container(&address)?;
+    settings::options::check_container(&address)?;
     let options = Options::read(name, address.scheme, &settings.said)?;
     let root = project.repo.project_root.on_disk(project.top());
     Ok((settings, address, options.with_paths_from(&root, project.around.home.as_deref())?))
 }
 
-/// Where this clone remembers the remote `name`.
+/// The cache folder of the remote `name` in this clone.
 fn memory_dir(project: &Project, name: &str) -> Result<PathBuf> {
     let (_, address, options) = settings_of(project, name)?;
     let root = project.repo.project_root.on_disk(project.top());
@@ -296,13 +280,13 @@ fn memory_dir(project: &Project, name: &str) -> Result<PathBuf> {
     Ok(project.repo.remotes_dir().join(name))
 }
 
-/// The same for all spellings of an address. The same bucket name at another server is another remote.
+/// Equal for all spellings of an address. The same bucket name on another server is another remote.
 fn memory_name(address: &Address, options: &Options, root: &Path, home: Option<&Path>) -> Result<String> {
-    let place = match address.scheme {
+    let location = match address.scheme {
         Scheme::Folder => normalise(&expand(&address.path, root, home)?.to_string_lossy()),
         _ => format!("{address}\n{}", options.get("endpoint_url").unwrap_or_default()),
     };
-    Ok(ObjectId::of(place.as_bytes()).hex()[..32].to_string())
+    Ok(ObjectId::of(location.as_bytes()).hex()[..32].to_string())
 }
 
 fn default_name(project: &Project) -> Result<String> {

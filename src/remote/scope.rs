@@ -1,43 +1,44 @@
-//! What a command about remotes is about: which pins, by which names, at which remote.
+//! The scope of a command on remotes: which pins, under which names, at which remote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
+use crate::cache::entries;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::git;
 use crate::path::RepoPath;
+use crate::plan::select::Selection;
+use crate::project::origin::Origin;
 use crate::project::{Definitions, Locks, Project};
-use crate::remote::fetch::Fetched;
-use crate::remote::loss::Loss;
-use crate::remote::push::{Pushed, Request, Run};
-use crate::remote::{Remote, Spent, Wanted};
-use crate::run::cache;
-use crate::run::origin::Origin;
-use crate::run::select::Selected;
+use crate::remote::fetch::FetchResult;
+use crate::remote::fetch::losses::Loss;
+use crate::remote::push::{PushRequest, PushResult, RunEntry};
+use crate::remote::{Remote, TransferCost, Wanted};
 use crate::store::{ObjectId, Pin};
 use crate::url::Url;
 
-/// Outputs and data, as the locks pin them, with where they are to be kept.
+/// Outputs and data that the locks pin, with the remotes that store them.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     items: Vec<Item>,
-    /// The same bytes are one item, by whichever name.
+    /// Equal bytes are one item, under any name.
     seen: BTreeSet<(ObjectId, bool, Option<String>, bool)>,
-    /// Stage keys of the stages that are meant.
+    /// Keys of the selected stages.
     keys: BTreeSet<ObjectId>,
-    /// Outputs that are never pushed, and those that go to a remote of their own, as the stages spell them. An entry of
-    /// the run cache does not say whose it is, so what is spelled alike is held to be the same.
+    /// Outputs that are never pushed or have a remote of their own, as the stages spell them. An entry of the run cache
+    /// does not name its project, so equal spellings are treated as the same output.
     private: BTreeSet<String>,
     elsewhere: BTreeSet<String>,
-    /// Names of what is never pushed, and of data.
+    /// Names of outputs that are never pushed, and of data.
     stay: BTreeSet<String>,
     data: BTreeSet<String>,
-    /// What of the workspace no lock pins yet.
+    /// Files of the workspace that no lock pins yet.
     pub unpinned: Vec<RepoPath>,
-    /// The repositories that have what no remote may have: those of imports, by their bytes.
+    /// The repositories that imports come from, by the bytes of the imports. Remotes need not have those.
     origins: BTreeMap<(ObjectId, bool), Origin>,
-    /// What imports are hashed under; those of what was added first, which is the workspace if it is meant.
+    /// The hashing rules for imports; those of the project that was added first, which is the workspace if it is
+    /// selected.
     rules: Option<git::Rules>,
 }
 
@@ -49,44 +50,44 @@ struct Item {
     push: bool,
 }
 
-/// How to go about it.
+/// The options of a transfer.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// `-r`: instead of the remote that counts where none is named.
+    /// `-r`: replaces the default remote.
     pub remote: Option<String>,
     pub jobs: Option<usize>,
-    /// All entries of the run cache, not those of the stages at hand alone.
+    /// All entries of the run cache instead of those of the selected stages.
     pub run_cache: bool,
     pub again: bool,
 }
 
-/// What came of it at one remote.
+/// The result at one remote.
 #[derive(Clone, Debug)]
-pub struct At<T> {
+pub struct RemoteResult<T> {
     pub remote: String,
     pub url: String,
     pub done: T,
-    pub spent: Spent,
+    pub spent: TransferCost,
 }
 
 /// What a remote and the store lack.
 #[derive(Clone, Debug, Default)]
-pub struct Compared {
-    /// Here and not there.
+pub struct RemoteComparison {
+    /// In the store, not at the remote.
     pub not_there: Vec<Wanted>,
-    /// There and not here.
+    /// At the remote, not in the store.
     pub not_here: Vec<Wanted>,
-    /// Neither here nor there.
+    /// In neither.
     pub nowhere: Vec<Wanted>,
-    /// Here and there.
+    /// The number of items in both.
     pub both: usize,
-    /// Why the place may be no remote at all: it has no marker, so that it has nothing.
+    /// The error for a location without a marker, which may not be a remote at all.
     pub unmarked: Option<Error>,
 }
 
 impl Scope {
-    /// Everything that was selected, as these locks say.
-    pub fn add(&mut self, definitions: &Definitions, selected: &Selected, locks: &Locks, from: &RepoPath) {
+    /// Adds everything selected, as pinned by these locks.
+    pub fn add(&mut self, definitions: &Definitions, selected: &Selection, locks: &Locks, from: &RepoPath) {
         let pipelines = &definitions.pipelines;
         self.rules.get_or_insert_with(|| definitions.rules.clone());
         for out in pipelines.stages.iter().flat_map(|stage| &stage.outs) {
@@ -98,14 +99,14 @@ impl Scope {
         }
         for id in &selected.named {
             let stage = pipelines.stage(*id);
-            let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+            let Some(entry) = locks.of_file(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
                 if out.cache && selected.takes(*id, &out.path) {
                     self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push);
                 }
             }
-            if cache::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
+            if entries::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
                 self.keys.insert(entry.key);
             }
         }
@@ -137,18 +138,17 @@ impl Scope {
         self.items.is_empty()
     }
 
-    /// Is this an output that is never pushed?
-    pub fn stays(&self, name: &str) -> bool {
+    /// Returns true if this output is never pushed.
+    pub fn is_never_pushed(&self, name: &str) -> bool {
         self.stay.contains(name)
     }
 
-    /// Is this data, which no stage makes?
+    /// Returns true if this is data, which no stage makes.
     pub fn is_data(&self, name: &str) -> bool {
         self.data.contains(name)
     }
 
-    /// The items by remote; `None` is the one that counts where none is named. With `-r` those that belong to another
-    /// remote are left out.
+    /// The items by remote; `None` is the default remote. With `-r`, items of other remotes are left out.
     fn by_remote<'a>(&'a self, chosen: Option<&'a str>) -> BTreeMap<Option<&'a str>, Vec<Wanted>> {
         let mut all: BTreeMap<Option<&'a str>, Vec<Wanted>> = BTreeMap::new();
         for item in self.items.iter().filter(|item| item.push) {
@@ -161,10 +161,10 @@ impl Scope {
         all
     }
 
-    /// Sends what the remotes lack, and with it the entries of the run cache.
-    pub fn push(&self, project: &Project, options: &Options, sink: &dyn Sink) -> Result<Vec<At<Pushed>>> {
+    /// Sends what the remotes lack, and the entries of the run cache.
+    pub fn push(&self, project: &Project, options: &Options, sink: &dyn Sink) -> Result<Vec<RemoteResult<PushResult>>> {
         let mut all = self.by_remote(options.remote.as_deref());
-        // Entries go where what names no remote goes.
+        // Entries go to the remote of the outputs that name none.
         let main = options.remote.as_deref();
         let runs = self.runs(project, options)?;
         if !runs.is_empty() || all.is_empty() {
@@ -172,23 +172,28 @@ impl Scope {
         }
         let mut runs = Some(runs);
         let mut done = Vec::new();
-        // Before anything moves, all of them must make sense.
+        // All remotes have to open before the first transfer.
         let open = |(name, wanted)| Ok((name, Remote::open(project, name, options.jobs)?, wanted));
         for (name, remote, wanted) in all.into_iter().map(open).collect::<Result<Vec<_>>>()? {
             let runs = if name == main { runs.take().unwrap_or_default() } else { Vec::new() };
-            let request = Request { wanted, runs, again: options.again };
+            let request = PushRequest { wanted, runs, again: options.again };
             let pushed = remote.push(project.store(), &request, sink)?;
-            done.push(At { url: remote.url().to_string(), spent: remote.spent(), remote: remote.name, done: pushed });
+            done.push(RemoteResult {
+                url: remote.url().to_string(),
+                spent: remote.spent(),
+                remote: remote.name,
+                done: pushed,
+            });
         }
         Ok(done)
     }
 
-    /// The entries of the stages at hand, or all.
-    fn runs(&self, project: &Project, options: &Options) -> Result<Vec<Run>> {
+    /// The entries of the selected stages, or all.
+    fn runs(&self, project: &Project, options: &Options) -> Result<Vec<RunEntry>> {
         let mut runs = Vec::new();
         let mut add = |key: ObjectId, bytes: Vec<u8>| {
-            let found = cache::parse(&bytes, &key);
-            // One with an output that stays is of no use elsewhere.
+            let found = entries::parse(&bytes, &key);
+            // An entry with an output that is never pushed is useless elsewhere.
             if let Some((entry, record)) =
                 found.filter(|(entry, _)| !entry.outs.keys().any(|out| self.private.contains(out)))
             {
@@ -196,7 +201,7 @@ impl Scope {
                 let outs = here.map(|(_, out)| out.pin).collect();
                 let start = humantime::parse_rfc3339(&record.start).ok();
                 let time = start.and_then(|start| start.duration_since(UNIX_EPOCH).ok()).map_or(0, |t| t.as_secs());
-                runs.push(Run { key, bytes, outs, time });
+                runs.push(RunEntry { key, bytes, outs, time });
             }
         };
         if options.run_cache {
@@ -215,8 +220,13 @@ impl Scope {
         Ok(runs)
     }
 
-    /// Brings what is not here into the store.
-    pub fn fetch(&self, project: &Project, options: &Options, sink: &dyn Sink) -> Result<Vec<At<(Fetched, usize)>>> {
+    /// Brings what the store lacks into it.
+    pub fn fetch(
+        &self,
+        project: &Project,
+        options: &Options,
+        sink: &dyn Sink,
+    ) -> Result<Vec<RemoteResult<(FetchResult, usize)>>> {
         let mut all = self.by_remote(options.remote.as_deref());
         let main = options.remote.as_deref();
         if options.run_cache {
@@ -226,12 +236,12 @@ impl Scope {
         for (name, wanted) in all {
             let is_here = |w: &Wanted| project.store().contains(&w.pin);
             let without = name.is_none() && !options.run_cache && project.config.remotes().is_empty();
-            // A repository without remotes that lacks nothing is fine as it is.
+            // A repository without remotes that lacks nothing needs none.
             if without && wanted.iter().all(is_here) {
                 continue;
             }
             let imports = |w: &&Wanted| self.origin(w).is_some() && !is_here(w);
-            // Not a word of remotes where imports are all that is lacking.
+            // If only imports are missing, no remote is needed.
             if without && wanted.iter().all(|w| self.origin(w).is_some() || is_here(w)) {
                 done.extend(self.fetch_origins(project, wanted.iter(), sink)?);
                 continue;
@@ -245,7 +255,7 @@ impl Scope {
                     done.push(at);
                     done.extend(more);
                 }
-                // What comes from elsewhere comes nevertheless, and the failure is told with what came.
+                // Imports are fetched nevertheless, and the error is reported with the result.
                 Err(error) if wanted.iter().any(|w| imports(&w)) && !matches!(error.kind, Kind::Signal(_)) => {
                     let mut more = self.fetch_origins(project, wanted.iter().filter(imports), sink)?;
                     let is_lost = |w: &&Wanted| self.origin(w).is_none() && !is_here(w);
@@ -263,7 +273,7 @@ impl Scope {
         Ok(done)
     }
 
-    /// Asks one remote; with `runs` for the entries of the run cache, too.
+    /// Fetches from one remote; with `runs` also entries of the run cache.
     fn fetch_at(
         &self,
         project: &Project,
@@ -272,7 +282,7 @@ impl Scope {
         options: &Options,
         runs: bool,
         sink: &dyn Sink,
-    ) -> Result<At<(Fetched, usize)>> {
+    ) -> Result<RemoteResult<(FetchResult, usize)>> {
         let remote = Remote::open(project, name, options.jobs)?;
         let mut fetched = remote.fetch(project.store(), wanted, sink)?;
         let mut new = 0;
@@ -280,18 +290,18 @@ impl Scope {
             (new, fetched.runs_lost) = remote.fetch_runs(project.store(), None)?;
         }
         let (url, spent) = (remote.url().to_string(), remote.spent());
-        Ok(At { url, spent, remote: remote.name, done: (fetched, new) })
+        Ok(RemoteResult { url, spent, remote: remote.name, done: (fetched, new) })
     }
 
-    /// Brings what is lacking from the repositories that it was imported from, each told as a remote is. What one of
-    /// them does not have is a loss, and hinders nothing else.
+    /// Fetches missing imports from the repositories that they came from, each reported like a remote. Data that one of
+    /// them lacks is a loss and does not stop the others.
     fn fetch_origins<'w>(
         &self,
         project: &Project,
         wanted: impl Iterator<Item = &'w Wanted>,
         sink: &dyn Sink,
-    ) -> Result<Vec<At<(Fetched, usize)>>> {
-        let mut done: BTreeMap<Url, Fetched> = BTreeMap::new();
+    ) -> Result<Vec<RemoteResult<(FetchResult, usize)>>> {
+        let mut done: BTreeMap<Url, FetchResult> = BTreeMap::new();
         for one in wanted.filter(|w| !project.store().contains(&w.pin)) {
             let (Some(origin), Some(rules)) = (self.origin(one), &self.rules) else { continue };
             let fetched = done.entry(origin.import.url.clone()).or_default();
@@ -305,45 +315,50 @@ impl Scope {
                 Err(error) => fetched.lost.push(Loss { error, outs: vec![one.clone()] }),
             }
         }
-        let at = |(url, fetched): (Url, Fetched)| At {
+        let at = |(url, fetched): (Url, FetchResult)| RemoteResult {
             remote: url.to_string(),
             url: url.to_string(),
             done: (fetched, 0),
-            spent: Spent::default(),
+            spent: TransferCost::default(),
         };
         Ok(done.into_iter().map(at).collect())
     }
 
-    /// Where something was imported from.
+    /// The source of an import.
     fn origin(&self, wanted: &Wanted) -> Option<&Origin> {
         self.origins.get(&(wanted.pin.id, wanted.pin.is_dir()))
     }
 
-    /// What the remotes have of it, and what is here. Nothing is moved.
-    pub fn compare(&self, project: &Project, options: &Options) -> Result<Vec<At<Compared>>> {
+    /// Compares the remotes with the store. Transfers nothing.
+    pub fn compare(&self, project: &Project, options: &Options) -> Result<Vec<RemoteResult<RemoteComparison>>> {
         let mut done = Vec::new();
         for (name, wanted) in self.by_remote(options.remote.as_deref()) {
             let remote = Remote::open(project, name, options.jobs)?;
-            let known = remote.known()?;
+            let known = remote.catalog()?;
             if let Some((_, error)) = known.damaged.first() {
-                return Err(error.clone().hint(remote.again()));
+                return Err(error.clone().hint(remote.push_again_hint()));
             }
-            let unmarked = if known.has_marker { None } else { Some(remote.unmarked()?) };
-            let mut compared = Compared { unmarked, ..Compared::default() };
+            let unmarked = if known.has_marker { None } else { Some(remote.missing_marker_error()?) };
+            let mut compared = RemoteComparison { unmarked, ..RemoteComparison::default() };
             for one in wanted {
                 let is_here = project.store().contains(&one.pin);
-                // What is about to go there has to be pushed again; it can still be had.
+                // Data that is marked for removal has to be pushed again, but can still be fetched.
                 let there = if is_here { known.lasting_root(&one.pin) } else { known.root(&one.pin) };
                 match (is_here, there.is_some()) {
                     (true, true) => compared.both += 1,
                     (true, false) => compared.not_there.push(one),
                     (false, true) => compared.not_here.push(one),
-                    // A pull asks where it was imported from.
+                    // A pull asks the repository that it was imported from.
                     (false, false) if self.origin(&one).is_some() => compared.not_here.push(one),
                     (false, false) => compared.nowhere.push(one),
                 }
             }
-            done.push(At { url: remote.url().to_string(), spent: remote.spent(), remote: remote.name, done: compared });
+            done.push(RemoteResult {
+                url: remote.url().to_string(),
+                spent: remote.spent(),
+                remote: remote.name,
+                done: compared,
+            });
         }
         Ok(done)
     }

@@ -1,16 +1,16 @@
-//! The room without the counter: stores of two clones, and a remote in a folder.
+//! Tests of remotes without the command line: stores of two clones, and a remote in a folder.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::push::{Request, Run};
+use super::push::{PushRequest, RunEntry};
 use super::*;
-use crate::event::{Silent, Stop};
+use crate::event::{Silent, StopSignal};
 use crate::store::pack::format::PackWriter;
-use crate::store::tree::{Entry, EntryKind, Tree};
+use crate::store::trees::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, Store};
 
-/// A clone that knows the remote in the folder `lab`.
+/// A clone with the remote in the folder `lab`.
 struct Clone {
     store: Store,
     remote: Remote,
@@ -19,12 +19,19 @@ struct Clone {
 fn clone(dir: &Path, name: &str) -> Clone {
     std::fs::create_dir_all(dir.join("lab")).unwrap();
     let address = Address::parse(&dir.join("lab").to_string_lossy().into_owned().into()).unwrap();
-    let place =
-        Place::open("lab", &"lab".into(), &address, Options::default(), dir, &Default::default(), Stop::never())
-            .unwrap();
+    let backend = Backend::open(
+        "lab",
+        &"lab".into(),
+        &address,
+        Options::default(),
+        dir,
+        &Default::default(),
+        StopSignal::never(),
+    )
+    .unwrap();
     let remote = Remote {
         name: "lab".into(),
-        place,
+        backend,
         memory: Memory::new(dir.join(name).join("remotes")),
         area: crate::store::WritableArea::new(&dir.join(name), &[]),
         is_of_repository: false,
@@ -38,7 +45,7 @@ fn clone(dir: &Path, name: &str) -> Clone {
     Clone { store: Store::open(&dir.join(name).join("store"), LinkTypes::default()), remote }
 }
 
-/// What is at the remote now, for somebody who asks for the first time in this process.
+/// Opens the clone again, so that the remote is read again.
 fn again(clone: Clone, dir: &Path, name: &str) -> Clone {
     drop(clone);
     self::clone(dir, name)
@@ -71,12 +78,12 @@ fn wanted(pins: &[Pin]) -> Vec<Wanted> {
     pins.iter().map(|pin| Wanted { name: pin.id.hex(), pin: *pin }).collect()
 }
 
-fn push(clone: &Clone, pins: &[Pin]) -> push::Pushed {
-    let request = Request { wanted: wanted(pins), ..Request::default() };
+fn push(clone: &Clone, pins: &[Pin]) -> push::PushResult {
+    let request = PushRequest { wanted: wanted(pins), ..PushRequest::default() };
     clone.remote.push(&clone.store, &request, &Silent).unwrap()
 }
 
-/// A clone that did not make what it changes still sends only the change: it knows the packs that it fetched.
+/// A clone that did not make the data that it changes still sends only the change: it knows the packs that it fetched.
 #[test]
 fn what_others_pushed_is_not_sent_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -88,7 +95,7 @@ fn what_others_pushed_is_not_sent_again() {
     let b = again(b, dir.path(), "b");
     assert_eq!(push(&b, &[first, second]).objects, 2);
 
-    // One that fetched nothing reads the index of the pack instead of sending the bytes.
+    // A clone that fetched nothing reads the index of the pack instead of sending the bytes.
     let c = clone(dir.path(), "c");
     let third = store_folder(&c.store, 300, |file| usize::from(file == 9));
     let pushed = push(&c, &[third]);
@@ -98,11 +105,11 @@ fn what_others_pushed_is_not_sent_again() {
         assert!(a.remote.fetch_pin(&a.store, &pin, &Silent).unwrap());
         assert!(a.store.holds(&pin));
     }
-    // Each change came alone: the pack of the others is here.
+    // Each change arrived alone: the earlier pack is in the store.
     assert!(a.remote.spent().received < 100_000, "{:?}", a.remote.spent());
 }
 
-/// A file that somebody else pushed within a folder is found, and is not sent as a file of its own.
+/// A file that another clone pushed within a folder is found, and is not sent as a file of its own.
 #[test]
 fn a_file_within_a_folder_is_found() {
     let dir = tempfile::tempdir().unwrap();
@@ -117,7 +124,7 @@ fn a_file_within_a_folder_is_found() {
     assert!(b.store.holds(&one) && !b.store.contains(&folder));
 }
 
-/// What is not here can be pushed no more than what is nowhere; the rest arrives.
+/// An output that is incomplete in the store cannot be pushed; the others are.
 #[test]
 fn an_output_that_is_not_all_here_is_absent() {
     let dir = tempfile::tempdir().unwrap();
@@ -136,14 +143,14 @@ fn an_output_that_is_not_all_here_is_absent() {
     assert_eq!((fetched.fetched.len(), ids(&fetched.absent)), (1, [nowhere.id].into()));
 }
 
-/// However many files are looked for, each index that is known here is read once.
+/// However many files are looked up, each known index is read once.
 #[test]
 fn many_files_in_many_packs_are_found_by_one_look_at_each() {
     let dir = tempfile::tempdir().unwrap();
     let a = clone(dir.path(), "a");
     let (packs, files) = (100, 10);
     let mut all = Vec::new();
-    let mut segment = segment::Segment::default();
+    let mut segment = crate::remote::catalog::segment::Segment::default();
     for pack in 0..packs {
         let mut bytes = Vec::new();
         let mut writer = PackWriter::new(&mut bytes).unwrap();
@@ -155,10 +162,14 @@ fn many_files_in_many_packs_are_found_by_one_look_at_each() {
         }
         let (index, id) = writer.finish().unwrap();
         let length = bytes.len() as u64;
-        let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: files };
+        let row = crate::remote::catalog::segment::PackRow {
+            length,
+            index: length - index.tail().len() as u64,
+            count: files,
+        };
         segment.packs.insert(id, row);
-        a.remote.memory.keep_index(&index);
-        a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
+        a.remote.memory.cache_index(&index);
+        a.remote.backend.put(&pack_path(&id), bytes, false).unwrap();
     }
     a.remote.write_marker().unwrap();
     a.remote.record(&Catalog::default(), segment).unwrap();
@@ -167,7 +178,7 @@ fn many_files_in_many_packs_are_found_by_one_look_at_each() {
     assert_eq!(a.remote.memory.reads.load(std::sync::atomic::Ordering::Relaxed), packs);
 }
 
-/// An index that is in order and lies: what it claims is refused before it is read, and what is right there comes.
+/// A well-formed index with false numbers: a claim is refused before it is read, and the correct rest is fetched.
 #[test]
 fn an_index_that_lies_costs_what_it_lies_about() {
     let dir = tempfile::tempdir().unwrap();
@@ -191,18 +202,18 @@ fn an_index_that_lies_costs_what_it_lies_about() {
     }
     let (index, id) = writer.finish().unwrap();
     let length = bytes.len() as u64;
-    a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
-    let mut segment = segment::Segment::default();
-    let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: 4 };
+    a.remote.backend.put(&pack_path(&id), bytes, false).unwrap();
+    let mut segment = crate::remote::catalog::segment::Segment::default();
+    let row = crate::remote::catalog::segment::PackRow { length, index: length - index.tail().len() as u64, count: 4 };
     segment.packs.insert(id, row);
     for pin in [whole.pin(), broken.pin()] {
-        let location = segment::Location::Tree(vec![id]);
-        let root = segment::Root { size: pin.size, files: pin.files.unwrap(), location };
-        segment.roots.insert(segment::root_key(pin.id, ObjectKind::Tree), root);
+        let location = crate::remote::catalog::segment::Location::Tree(vec![id]);
+        let root = crate::remote::catalog::segment::Root { size: pin.size, files: pin.files.unwrap(), location };
+        segment.roots.insert(crate::remote::catalog::segment::root_key(pin.id, ObjectKind::Tree), root);
     }
     a.remote.write_marker().unwrap();
     a.remote.record(&Catalog::default(), segment).unwrap();
-    // At first the pack comes whole; then its index is known, and ranges of it are read.
+    // The first time the pack is fetched whole; then its index is known, and ranges of it are read.
     for _ in 0..2 {
         let fetched = a.remote.fetch(&a.store, &wanted(&[whole.pin(), broken.pin()]), &Silent).unwrap();
         assert!(a.store.holds(&whole.pin()) && !a.store.contains(&broken.pin()));
@@ -219,9 +230,9 @@ fn entries_are_found_by_key_until_they_are_withdrawn() {
     let a = clone(dir.path(), "a");
     let (key, out) = (ObjectId([1; 32]), store_file(&a.store, b"result".to_vec()));
     let absent = Pin { id: ObjectId([9; 32]), ..out };
-    let run = |text: &str, time, outs: &[Pin]| Run { key, bytes: text.into(), outs: outs.to_vec(), time };
+    let run = |text: &str, time, outs: &[Pin]| RunEntry { key, bytes: text.into(), outs: outs.to_vec(), time };
     let runs = vec![run("old", 5, &[out]), run("new", 7, &[out]), run("broken", 9, &[out, absent])];
-    let pushed = a.remote.push(&a.store, &Request { runs, ..Request::default() }, &Silent).unwrap();
+    let pushed = a.remote.push(&a.store, &PushRequest { runs, ..PushRequest::default() }, &Silent).unwrap();
     assert_eq!((pushed.runs, pushed.pushed.len(), pushed.absent.len()), (2, 0, 0));
     let b = clone(dir.path(), "b");
     let texts = |clone: &Clone| -> Vec<Vec<u8>> {
@@ -242,7 +253,7 @@ fn entries_are_found_by_key_until_they_are_withdrawn() {
     assert_eq!(texts(&a), [b"old"]);
     // It does not come back by itself.
     let runs = vec![run("new", 7, &[out])];
-    assert_eq!(a.remote.push(&a.store, &Request { runs, ..Request::default() }, &Silent).unwrap().runs, 0);
+    assert_eq!(a.remote.push(&a.store, &PushRequest { runs, ..PushRequest::default() }, &Silent).unwrap().runs, 0);
 }
 
 /// Large contents, links' texts, empty files, nested folders and equal files, there and back.
@@ -283,7 +294,7 @@ fn every_sort_of_object_travels() {
 
 #[test]
 fn fuzz_segments() {
-    use super::segment::{Location, PackRow, Root, RunRow, Segment, Slice};
+    use crate::remote::catalog::segment::{Location, PackRow, Root, RunRow, Segment, Slice};
     use crate::store::pack::format::{HEADER, PackId, tail_size};
     let id = |n: u8| ObjectId([n; 32]);
     let mut segment = Segment::default();
@@ -317,10 +328,10 @@ fn fuzz_segments() {
 /// Notes on what is being removed from a remote.
 #[test]
 fn fuzz_notes() {
-    use super::marks::{Note, NoteName, Things};
+    use crate::remote::catalog::marks::{Note, NoteName, ObjectSet};
     let id = |n: u8| ObjectId([n; 32]);
-    let name = super::segment::Name::of(b"bytes", 1_700_000_000);
-    let things = Things {
+    let name = crate::remote::catalog::segment::SegmentName::for_bytes(b"bytes", 1_700_000_000);
+    let things = ObjectSet {
         roots: [(id(1), false), (id(2), true)].into(),
         runs: [id(3)].into(),
         packs: [crate::store::pack::format::PackId(id(4))].into(),

@@ -1,8 +1,8 @@
-//! Everything that a report tells, gathered: the last run, the params and metrics of two states of the repository, and
-//! the conditions that do not hold.
+//! Collects the content of a report: the last run, the params and metrics of two states of the repository, and the
+//! failed conditions.
 //!
-//! Values are read from the files, as `metrics diff` reads them. A file that cannot be read, and the metrics of a stage
-//! that the last run did not get done, are unknown: never equal.
+//! Values are read from the files, as in `metrics diff`. A file that cannot be read, and the metrics of a stage that
+//! the last run did not finish, are unknown: never equal.
 
 use std::collections::BTreeMap;
 
@@ -11,40 +11,41 @@ use serde::{Deserialize, Serialize};
 use crate::compare::values::{Directions, Side, compare, directions};
 use crate::error::{Error, Kind, Result};
 use crate::git::GitId;
-use crate::model::gate::{Gates, Meant};
 use crate::model::registry::Registry;
+use crate::model::registry::gate::{GateScope, Gates};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place, StageId};
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::project::values::{self, ParsedFiles, ValueRequest, metrics_of, params_of};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
-use crate::report::last::{LastRun, StageWord};
-use crate::run::stale_metrics::stale_metrics;
-use crate::run::values::{self, Asked, Parsed, metrics_of, params_of};
+use crate::report::last::{LastRun, StageStatus};
 use crate::value::{self, Value};
+use crate::workspace::stale_metrics::stale_metrics;
 
-/// The version of a report as a file. A reader refuses another one.
+/// The version of the report format. A reader refuses another one.
 pub const VERSION: u32 = 1;
 
+/// The content of a report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub version: u32,
-    /// The root of the project, from the root of the repository: several projects have a comment each.
+    /// The root of the project, relative to the root of the repository: each project has a comment of its own.
     pub project: String,
-    /// What is reported on.
+    /// The commit of the report.
     pub commit: Option<String>,
-    /// What it is compared with.
+    /// The state that it is compared with.
     pub base: Option<Base>,
-    /// Why there is no base, where one was to be expected.
+    /// Why there is no base, where one was expected.
     pub no_base: Option<String>,
     pub run: Option<LastRun>,
-    pub params: Vec<Change>,
-    pub metrics: Vec<Change>,
+    pub params: Vec<ValueChange>,
+    pub metrics: Vec<ValueChange>,
     /// Files that could not be compared.
     #[serde(default)]
     pub unknown: Vec<Unknown>,
-    /// Stages of both sides whose commands differ, by address.
+    /// Addresses of stages in both states whose commands differ.
     #[serde(default)]
     pub commands: Vec<String>,
-    /// Conditions that do not hold.
+    /// Failed conditions.
     #[serde(default)]
     pub checks: Vec<FailedCheck>,
 }
@@ -56,7 +57,7 @@ pub struct Unknown {
     pub why: String,
 }
 
-/// A condition of `checks:` that does not hold.
+/// A condition of `checks:` that failed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FailedCheck {
     pub check: String,
@@ -64,43 +65,44 @@ pub struct FailedCheck {
     pub artifact: Option<String>,
     pub value: Option<Value>,
     pub limit: Option<Value>,
-    /// Why it could not be judged.
+    /// Why it could not be evaluated.
     pub error: Option<String>,
-    /// All of it in a line.
+    /// The condition and its result in one line.
     pub sentence: String,
 }
 
+/// The state that a report compares with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Base {
-    /// As somebody called it.
+    /// The name given by the user.
     pub name: String,
     pub commit: String,
 }
 
-/// A value that differs. `None`: there is none.
+/// A value that differs; `None` for a missing one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct ValueChange {
     pub file: String,
     pub key: String,
     pub old: Option<Value>,
     pub new: Option<Value>,
-    /// New minus old, of numbers.
+    /// New minus old, for numbers.
     pub change: Option<Value>,
-    /// Where the pipeline says which way is better.
+    /// Set if the pipeline declares which direction is better.
     pub better: Option<bool>,
 }
 
-/// What to compare with.
+/// The state to compare with.
 #[derive(Debug)]
-pub enum Against {
-    /// A revision that somebody typed; it must be there.
+pub enum CompareWith {
+    /// A revision given by the user; it has to exist.
     Rev(String),
-    /// The first of these that is there; a clone in CI may lack all of them.
+    /// The first of these that exists; a clone in CI may lack all of them.
     FirstOf(Vec<String>),
 }
 
-/// Gathers a report on the workspace.
-pub fn collect(project: &Project, against: &Against) -> Result<Report> {
+/// Collects a report on the workspace.
+pub fn collect(project: &Project, against: &CompareWith) -> Result<Report> {
     let mut report = Report {
         version: VERSION,
         project: project.repo.project_root.to_string(),
@@ -109,8 +111,8 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
         ..Report::default()
     };
     let found = match against {
-        Against::Rev(name) => Some((name.clone(), project.repo.history_from(&project.cwd)?.resolve(name)?.id)),
-        Against::FirstOf(names) => {
+        CompareWith::Rev(name) => Some((name.clone(), project.repo.history_from(&project.cwd)?.resolve(name)?.id)),
+        CompareWith::FirstOf(names) => {
             let found = names.iter().find_map(|name| Some((name.clone(), project.repo.resolve(name).ok()?.id)));
             if let (None, Some(name)) = (&found, names.first()) {
                 report.no_base = Some(name.clone());
@@ -129,7 +131,8 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
         report.base = Some(Base { name, commit: id.hex() });
         let old = snapshots.at(&Rev::Commit(id))?;
         let (directions, _) = directions(&new.definitions.pipelines);
-        let mut comparison = Comparison { old: &old, new: &new, unknown: BTreeMap::new(), parsed: Parsed::default() };
+        let mut comparison =
+            Comparison { old: &old, new: &new, unknown: BTreeMap::new(), parsed: ParsedFiles::default() };
         report.params = comparison.changes(&params_of, &Directions::default());
         comparison.unknown.extend(undone.clone());
         report.metrics = comparison.changes(&metrics_of, &directions);
@@ -140,15 +143,15 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
     Ok(report)
 }
 
-/// Metrics of stages that the last run did not get done, each with the reason: what is in the file is of an earlier run.
+/// Metrics of stages that the last run did not finish, each with the reason: the file is from an earlier run.
 fn undone(report: &Report, snapshot: &Snapshot<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let pipelines = &snapshot.definitions.pipelines;
     for run in report.run.iter().flat_map(|run| &run.stages) {
         let why = match run.result {
-            StageWord::Failed => "failed",
-            StageWord::Blocked => "was not run",
-            StageWord::Stale => "is stale",
+            StageStatus::Failed => "failed",
+            StageStatus::Blocked => "was not run",
+            StageStatus::Stale => "is stale",
             _ => continue,
         };
         let stage = pipelines.ids().find(|id| pipelines.address(*id, &RepoPath::root()) == run.address);
@@ -158,7 +161,7 @@ fn undone(report: &Report, snapshot: &Snapshot<'_>) -> BTreeMap<String, String> 
     found
 }
 
-/// Stages that both sides have, with other commands.
+/// Stages in both states with different commands.
 fn commands(old: &Snapshot<'_>, new: &Snapshot<'_>) -> Vec<String> {
     let (before, after) = (&old.definitions.pipelines, &new.definitions.pipelines);
     let root = RepoPath::root();
@@ -174,14 +177,14 @@ struct Comparison<'a, 'p> {
     new: &'a Snapshot<'p>,
     /// Files that are not compared, and why.
     unknown: BTreeMap<String, String>,
-    parsed: Parsed,
+    parsed: ParsedFiles,
 }
 
 /// Which files of these stages and pipeline files are compared.
-type FilesOf = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
+type FilesOf = dyn Fn(&Definitions, &[StageId], &[FileId]) -> ValueRequest;
 
 impl Comparison<'_, '_> {
-    fn changes(&mut self, files: &FilesOf, directions: &Directions) -> Vec<Change> {
+    fn changes(&mut self, files: &FilesOf, directions: &Directions) -> Vec<ValueChange> {
         let (old, new) = (self.old, self.new);
         let (mut before, mut after) = (self.side(old, new, files), self.side(new, old, files));
         before.retain(|file, _| !self.unknown.contains_key(file));
@@ -189,8 +192,8 @@ impl Comparison<'_, '_> {
         changes(&before, &after, directions)
     }
 
-    /// The values of one side. What the other side has of a pipeline file that it cannot read is not known, so nothing
-    /// of it is new or gone.
+    /// The values of one side. Values of a pipeline file that the other side cannot read are left out, so none of them
+    /// appears as added or removed.
     fn side(&mut self, snapshot: &Snapshot<'_>, other: &Snapshot<'_>, files: &FilesOf) -> Side {
         let pipelines = &snapshot.definitions.pipelines;
         let is_broken =
@@ -206,7 +209,7 @@ impl Comparison<'_, '_> {
             let name = file.place.to_string();
             match file.values {
                 Ok(values) => drop(side.insert(name, values)),
-                // That one side has no such file is a difference; a stage that never ran has no metrics.
+                // A file that only one side has is a difference; a stage that never ran has no metrics.
                 Err(e) if e.kind == Kind::Missing && is_absent(snapshot, &file.place) => {}
                 Err(e) => drop(self.unknown.insert(name, e.message)),
             }
@@ -215,14 +218,14 @@ impl Comparison<'_, '_> {
     }
 }
 
-fn is_absent(snapshot: &Snapshot<'_>, place: &Place) -> bool {
+fn is_absent(snapshot: &Snapshot<'_>, place: &InputLocation) -> bool {
     match place {
-        Place::Repo(path) => matches!(snapshot.whereabouts(path), Ok(None)),
+        InputLocation::Repo(path) => matches!(snapshot.locate(path), Ok(None)),
         _ => true,
     }
 }
 
-/// The conditions that do not hold in the workspace, or that nothing is known of.
+/// The conditions that fail in the workspace, or cannot be evaluated.
 fn failed_checks<'p>(
     snapshots: &Snapshots<'p>,
     snapshot: &Snapshot<'p>,
@@ -232,7 +235,7 @@ fn failed_checks<'p>(
         return Ok(Vec::new());
     }
     let registry = Registry::read(&snapshot.project.repo)?;
-    let judged = Gates::new(snapshots, &registry).judge(snapshot, Meant::All);
+    let judged = Gates::new(snapshots, &registry).evaluate(snapshot, GateScope::All);
     let failed = judged.into_iter().map(|judged| judged.unless_undone(undone)).filter(|judged| !judged.ok);
     let failed = failed.map(|judged| FailedCheck {
         check: judged.check.text.clone(),
@@ -246,17 +249,17 @@ fn failed_checks<'p>(
     Ok(failed.collect())
 }
 
-/// What went on in the target branch since this one left it is no change of this one.
+/// The merge base: later commits of the target branch are not changes of this branch.
 fn common_ancestor(project: &Project, base: GitId) -> Result<GitId> {
     let Ok(head) = project.repo.resolve("HEAD") else { return Ok(base) };
     Ok(project.repo.merge_base(base, head.id)?.unwrap_or(base))
 }
 
-fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<Change> {
+fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<ValueChange> {
     compare(old, new, directions)
         .iter()
         .filter(|row| !row.is_same())
-        .map(|row| Change {
+        .map(|row| ValueChange {
             file: row.file.clone(),
             key: row.key.clone(),
             old: row.old.clone(),
@@ -268,7 +271,7 @@ fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<Change> {
 }
 
 impl Report {
-    /// Reads a report that another job wrote. Nothing in it is to be trusted.
+    /// Reads a report that another job wrote. Its content is untrusted.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Report> {
         let wrong = |why: String| {
             Error::usage(format!("{name} is no report: {why}")).hint("make one: lockstep ci report --json > FILE")
@@ -286,5 +289,5 @@ impl Report {
     }
 }
 
-/// A larger file is no report, in bytes.
+/// The maximum size of a report, in bytes.
 pub const LARGEST: usize = 8_000_000;

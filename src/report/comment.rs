@@ -1,7 +1,7 @@
 //! One comment on a pull request, through the REST API of GitHub or GitLab.
 //!
-//! The comment is found by its first line ([`super::markdown::marker`]) and changed; there is never a second one. The
-//! token goes to the API's own address only: redirects are not followed. It is never part of a message.
+//! The comment is found by its first line ([`super::markdown::marker`]) and updated; a second one is never created. The
+//! token is sent to the API's own address only: redirects are not followed. It is never part of a message.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use reqwest::{Method, StatusCode, redirect};
 use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Kind, Result};
-use crate::remote::tls::install_provider;
-use crate::report::provider::{Pull, Site, Target};
+use crate::remote::backend::tls::install_provider;
+use crate::report::provider::{PullRequest, Site, Target};
 
-/// Comments a page, and how many pages are looked through.
+/// Comments per page, and the maximum number of pages.
 const PAGE: usize = 100;
 const PAGES: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What became of a comment.
+/// What happened to a comment.
 #[derive(Debug, PartialEq)]
-pub enum Put {
+pub enum CommentChange {
     Created,
     Updated,
 }
 
 /// Creates the comment that begins with `marker`, or replaces its text.
 ///
-/// Errors: [`Kind::Remote`] if the site cannot be reached or refuses; [`Kind::Usage`] if this is no pull request.
-pub fn put(target: &Target, token: &str, marker: &str, text: &str) -> Result<(u64, Put)> {
+/// Errors: [`Kind::Remote`] if the site cannot be reached or refuses; [`Kind::Usage`] outside of a pull request.
+pub fn put(target: &Target, token: &str, marker: &str, text: &str) -> Result<(u64, CommentChange)> {
     install_provider();
     let client = Client::builder()
         .timeout(PATIENCE)
         .redirect(redirect::Policy::none())
         .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|e| Error::new(Kind::Remote, "cannot set up HTTP").because(told(&e)))?;
+        .map_err(|e| Error::new(Kind::Remote, "cannot set up HTTP").because(error_chain(&e)))?;
     let api = Api { client, target, token };
     let number = api.number()?;
     let body = json!({"body": format!("{marker}\n{text}")});
@@ -46,11 +46,11 @@ pub fn put(target: &Target, token: &str, marker: &str, text: &str) -> Result<(u6
                 Site::GitLab => Method::PUT,
             };
             api.send(api.request(method, &api.comment(number, id)).body(body.to_string()))?;
-            Ok((number, Put::Updated))
+            Ok((number, CommentChange::Updated))
         }
         None => {
             api.send(api.request(Method::POST, &api.comments(number)).body(body.to_string()))?;
-            Ok((number, Put::Created))
+            Ok((number, CommentChange::Created))
         }
     }
 }
@@ -64,16 +64,17 @@ struct Api<'a> {
 impl Api<'_> {
     fn number(&self) -> Result<u64> {
         match &self.target.pull {
-            Pull::Number(number) => Ok(*number),
-            Pull::Unknown => {
+            PullRequest::Number(number) => Ok(*number),
+            PullRequest::Unknown => {
                 Err(Error::usage("this job belongs to no pull request, so there is nothing to comment on")
                     .hint("name one: lockstep ci report --comment --pr NUMBER"))
             }
-            Pull::Of { head, commit } => {
+            PullRequest::ByCommit { head, commit } => {
                 let repository = &self.target.repository;
                 let path = format!("repos/{repository}/pulls?state=open&per_page={PAGE}&head={}", encoded(head));
                 let pulls = self.json(self.request(Method::GET, &path))?;
-                // A branch may have moved on, and the report with it: only the pull request of this very commit counts.
+                // The branch may have moved on, with a newer report: only the pull request of exactly this commit
+                // matches.
                 let is_it = |pull: &&Json| pull.pointer("/head/sha").and_then(Json::as_str) == Some(commit);
                 let found = pulls.as_array().into_iter().flatten().find(is_it);
                 found.and_then(|pull| pull["number"].as_u64()).ok_or_else(|| {
@@ -99,8 +100,8 @@ impl Api<'_> {
         }
     }
 
-    /// The comment that is ours, the oldest if there should be several. One with our marker that somebody else wrote is
-    /// not: its author could rewrite the report later.
+    /// The comment of this user, the oldest if there are several. A comment with the marker by another user is ignored:
+    /// its author could rewrite the report later.
     fn find(&self, number: u64, marker: &str) -> Result<Option<u64>> {
         let mut me = None;
         for page in 1..=PAGES {
@@ -130,7 +131,7 @@ impl Api<'_> {
         Ok(None)
     }
 
-    /// The user whose token it is. `None` where the token is that of a job at GitHub, which may not ask.
+    /// The user of the token. `None` for the token of a job at GitHub, which may not ask.
     fn own_name(&self) -> Option<String> {
         let user = self.json(self.request(Method::GET, "user")).ok()?;
         let key = match self.target.site {
@@ -147,7 +148,7 @@ impl Api<'_> {
         };
         match me {
             Some(me) => author[key].as_str() == Some(me),
-            // The job itself comments as a bot, which no account of a person can be.
+            // The job itself comments as a bot, which cannot be the account of a person.
             None => self.target.site == Site::GitHub && author["type"] == "Bot",
         }
     }
@@ -163,12 +164,12 @@ impl Api<'_> {
 
     fn json(&self, request: RequestBuilder) -> Result<Json> {
         let text = self.send(request)?.text();
-        let text = text.map_err(|e| self.failed().because(told(&e)))?;
+        let text = text.map_err(|e| self.failed().because(error_chain(&e)))?;
         serde_json::from_str(&text).map_err(|e| self.failed().because(format!("the answer is no JSON: {e}")))
     }
 
     fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request.send().map_err(|e| self.failed().because(told(&e)))?;
+        let response = request.send().map_err(|e| self.failed().because(error_chain(&e)))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -201,14 +202,14 @@ impl Api<'_> {
     }
 }
 
-/// A value of a query: names of branches have all sorts of characters.
+/// A percent-encoded value of a query: names of branches have arbitrary characters.
 fn encoded(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-/// An error and its causes without the address, which a message has already.
-fn told(error: &reqwest::Error) -> String {
+/// An error and its causes without the address, which the message has already.
+fn error_chain(error: &reqwest::Error) -> String {
     let mut text = match () {
         _ if error.is_timeout() => format!("no answer within {} seconds", PATIENCE.as_secs()),
         _ if error.is_connect() => "cannot connect".to_string(),

@@ -1,10 +1,10 @@
-//! What to key a CI system's cache of the store with.
+//! The key of a CI system's cache of the store.
 //!
-//! The key names what the stages of a commit read: commands, params, files that no stage makes, pinned data. So it is
-//! the same before and after a run, whether or not anybody committed the lock, and a commit that touches nothing of it
-//! (the README, say) finds the store of its parent under its own key. Outputs do not count: they follow from the rest.
-//! A folder of which a stage makes a part counts by its name alone; too coarse a key finds an older store, in which
-//! whatever is missing is made as ever.
+//! The key covers what the stages of a commit read: commands, params, files that no stage makes, pinned data. So it is
+//! the same before and after a run, whether or not the lock was committed, and a commit that changes none of it (the
+//! README, say) finds the store of its parent under its own key. Outputs are not part of it: they follow from the rest.
+//! A folder that is partly made by a stage is covered by its name only; a key that is too coarse finds an older store,
+//! and missing objects are made as usual.
 
 use std::collections::BTreeMap;
 
@@ -12,54 +12,56 @@ use crate::error::Result;
 use crate::event::Sink;
 use crate::lock::manifest;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Place, Stage};
+use crate::pipeline::stage::{InputLocation, Stage};
+use crate::plan::facts::{FactsReader, env_values};
+use crate::plan::reasons::{self, Facts};
 use crate::project::{Definitions, Project};
-use crate::run::fresh::{self, Facts};
-use crate::run::look::{Look, env_values};
 use crate::store::{Digest, ObjectId, Pin};
 
-/// The beginning of every key. The number changes if a store can no longer be read by an older lockstep.
+/// The prefix of every key. The number changes if an older lockstep can no longer read a store.
 const PREFIX: &str = "lockstep-1-";
-/// So many digits tell all commits of a repository apart.
+/// Enough digits to distinguish all commits of a repository.
 const DIGITS: usize = 32;
 const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
 
+/// A cache key, and its fallbacks.
 #[derive(Debug, PartialEq)]
 pub struct CacheKey {
     pub key: String,
 }
 
 impl CacheKey {
-    /// The beginning of the keys of all stores that this lockstep can use.
+    /// The prefix of the keys of all stores that this lockstep can use.
     pub fn prefix(&self) -> &'static str {
         PREFIX
     }
 
-    /// Beginnings of keys that are the next best, the best first: what a failed run of the same inputs got done, then
-    /// the store of any commit, since objects are only ever added.
+    /// Prefixes of the next best keys, the best first: what a failed run of the same inputs finished, then the store of
+    /// any commit, since objects are only ever added.
     pub fn restore(&self) -> [String; 2] {
         [format!("{}-", self.key), PREFIX.into()]
     }
 }
 
+/// The key for the current state of the workspace.
 pub fn cache_key(project: &Project, definitions: &Definitions, sink: &dyn Sink) -> Result<CacheKey> {
-    let mut look = Look::new(project, definitions, sink);
+    let mut reader = FactsReader::new(project, definitions, sink);
     let ids: Vec<_> = definitions.pipelines.ids().collect();
-    look.sweep(&ids);
+    reader.sweep(&ids);
     let mut inputs: BTreeMap<String, String> = BTreeMap::new();
     for id in ids {
         let stage = definitions.pipelines.stage(id);
-        // Something is missing or cannot be read: the run will say so.
-        let mut facts = look.facts(id).unwrap_or_else(|_| unknown(project, stage));
+        // A missing or unreadable input: the run will report it.
+        let mut facts = reader.facts(id).unwrap_or_else(|_| unknown(project, stage));
         for (dep, pin) in stage.deps.iter().zip(&mut facts.deps) {
             let is_made = |path: &RepoPath| {
                 definitions.graph.owner(path).is_some() || !definitions.graph.owners_of(path).is_empty()
             };
-            if matches!(&dep.place, Place::Repo(path) if is_made(path)) {
+            if matches!(&dep.place, InputLocation::Repo(path) if is_made(path)) {
                 *pin = Some(NOTHING);
             }
         }
-        let entry = fresh::entry(stage, &project.shell(), &facts, &[]);
+        let entry = reasons::entry(stage, &project.shell(), &facts, &[]);
         inputs.insert(definitions.pipelines.address(id, &RepoPath::root()), manifest(&entry));
     }
     for (file, lock) in definitions.pipelines.files.iter().zip(&project.locks(definitions)?.all) {

@@ -1,18 +1,18 @@
 //! The outcome of the last `repro`, as a file: `state/…/last-run.json` in the worktree's folder.
 //!
 //! ```text
-//! version    1; another one is passed over
+//! version    1; a file of another version is ignored
 //! start      RFC 3339, UTC
 //! seconds    of the whole run
 //! exit       its exit code
 //! counts     result → how many stages
-//! stages     those with something to tell: not the ones that were up to date
+//! stages     all but the ones that were up to date
 //! errors     failures that belong to no stage
 //! stale_data data that differs from the lock (`--locked`)
 //! ```
 //!
-//! It is for reports, nothing decides by it: it is not synced, and one that cannot be written is no failure. Addresses
-//! and paths count from the root of the repository.
+//! It is used for reports only: it is not synced, and a failure to write it is ignored. Addresses and paths are
+//! relative to the root of the repository.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,30 +24,31 @@ use crate::event::StageResult;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::outcome::{Outcome, StageOutcome};
-use crate::run::status::sentence;
+use crate::workspace::status::sentence;
 
 const VERSION: u32 = 1;
-/// More lines of a failed stage are in its log.
+/// Further lines of a failed stage are in its log.
 const TAIL: usize = 20;
 
+/// The outcome of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastRun {
     pub version: u32,
     pub start: String,
     pub seconds: f64,
     pub exit: u8,
-    pub counts: BTreeMap<StageWord, usize>,
+    pub counts: BTreeMap<StageStatus, usize>,
     pub stages: Vec<StageRun>,
     pub errors: Vec<String>,
     pub stale_data: Vec<String>,
 }
 
-/// What became of a stage, in one word.
+/// The result of a stage, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StageWord {
+pub enum StageStatus {
     Failed,
-    /// Not what the lock says, where nothing may run.
+    /// Differs from the lock, in a run without execution.
     Stale,
     Blocked,
     Ran,
@@ -57,21 +58,22 @@ pub enum StageWord {
     Skipped,
 }
 
+/// The outcome of a stage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageRun {
     pub address: String,
-    pub result: StageWord,
+    pub result: StageStatus,
     /// Sentences, as `status` has them.
     pub reasons: Vec<String>,
     pub seconds: f64,
-    /// What a restored result took when it was made.
+    /// The time that a restored result took when it was made.
     pub saved: f64,
     pub error: Option<String>,
     /// The exit code of the command that failed.
     pub code: Option<i32>,
     /// The last lines that a failed stage wrote.
     pub tail: Vec<String>,
-    /// Where the stage is written.
+    /// The file that defines the stage.
     pub file: String,
     pub line: u32,
 }
@@ -81,9 +83,9 @@ impl LastRun {
         let start = (project.around.now)() - Duration::from_secs_f64(seconds.max(0.0));
         let mut counts = BTreeMap::new();
         for stage in &outcome.stages {
-            *counts.entry(word(stage, outcome)).or_default() += 1;
+            *counts.entry(status_of(stage, outcome)).or_default() += 1;
         }
-        let told = outcome.stages.iter().filter(|stage| !matches!(word(stage, outcome), StageWord::UpToDate));
+        let told = outcome.stages.iter().filter(|stage| !matches!(status_of(stage, outcome), StageStatus::UpToDate));
         LastRun {
             version: VERSION,
             start: humantime::format_rfc3339_seconds(start).to_string(),
@@ -96,9 +98,9 @@ impl LastRun {
         }
     }
 
-    /// Leaves it where [`LastRun::read`] finds it.
+    /// Writes it to the file that [`LastRun::read`] reads.
     pub fn leave(&self, project: &Project) {
-        let file = place(project);
+        let file = file_path(project);
         let temp = file.with_extension("json-new");
         let Ok(bytes) = serde_json::to_vec_pretty(self) else { return };
         if std::fs::write(&temp, bytes).is_ok() {
@@ -106,40 +108,40 @@ impl LastRun {
         }
     }
 
-    /// A run begins: what the one before came to is not its outcome.
-    pub fn forget(project: &Project) {
-        let _ = std::fs::remove_file(place(project));
+    /// Deletes the outcome of the previous run when a run begins.
+    pub fn delete(project: &Project) {
+        let _ = std::fs::remove_file(file_path(project));
     }
 
-    /// `None` if no run left one that this program knows.
+    /// `None` if there is no file of a known version.
     pub fn read(project: &Project) -> Option<LastRun> {
-        let bytes = std::fs::read(place(project)).ok()?;
+        let bytes = std::fs::read(file_path(project)).ok()?;
         serde_json::from_slice(&bytes).ok().filter(|run: &LastRun| run.version == VERSION)
     }
 
-    pub fn count(&self, word: StageWord) -> usize {
+    pub fn count(&self, word: StageStatus) -> usize {
         self.counts.get(&word).copied().unwrap_or(0)
     }
 
-    /// What the run cache saved, in seconds.
+    /// The time that the run cache saved, in seconds.
     pub fn saved(&self) -> f64 {
         self.stages.iter().map(|stage| stage.saved).sum()
     }
 }
 
-fn place(project: &Project) -> PathBuf {
+fn file_path(project: &Project) -> PathBuf {
     project.state_dir().join("last-run.json")
 }
 
-fn word(stage: &StageOutcome, outcome: &Outcome) -> StageWord {
+fn status_of(stage: &StageOutcome, outcome: &Outcome) -> StageStatus {
     match stage.result {
-        _ if outcome.stale.contains(&stage.id) => StageWord::Stale,
-        StageResult::Ran => StageWord::Ran,
-        StageResult::Restored => StageWord::Restored,
-        StageResult::UpToDate => StageWord::UpToDate,
-        StageResult::Failed => StageWord::Failed,
-        StageResult::Blocked => StageWord::Blocked,
-        StageResult::Skipped => StageWord::Skipped,
+        _ if outcome.stale.contains(&stage.id) => StageStatus::Stale,
+        StageResult::Ran => StageStatus::Ran,
+        StageResult::Restored => StageStatus::Restored,
+        StageResult::UpToDate => StageStatus::UpToDate,
+        StageResult::Failed => StageStatus::Failed,
+        StageResult::Blocked => StageStatus::Blocked,
+        StageResult::Skipped => StageStatus::Skipped,
     }
 }
 
@@ -147,7 +149,7 @@ fn stage_run(outcome: &StageOutcome, definitions: &Definitions, run: &Outcome) -
     let stage = definitions.pipelines.stage(outcome.id);
     StageRun {
         address: definitions.pipelines.address(outcome.id, &RepoPath::root()),
-        result: word(outcome, run),
+        result: status_of(outcome, run),
         reasons: outcome.reasons.iter().map(sentence).collect(),
         seconds: rounded(outcome.seconds),
         saved: rounded(outcome.saved),

@@ -1,16 +1,16 @@
 //! A report as Markdown, for a job's page and a comment. Pure.
 //!
-//! Names, values and sentences come from a branch that anybody may have pushed. They stand in code spans and fences
-//! alone, whose content Markdown shows as it is: no link, image, mention or HTML can be made of them.
+//! Names, values and sentences come from a branch that anyone may have pushed. They are written only in code spans and
+//! fences, whose content Markdown shows unchanged: no link, image, mention or HTML can be made of them.
 
 use crate::escape::{self, code_cell, code_span, longest_run};
-use crate::report::collect::{Change, Report, Unknown};
-use crate::report::last::{LastRun, StageRun, StageWord};
+use crate::report::collect::{Report, Unknown, ValueChange};
+use crate::report::last::{LastRun, StageRun, StageStatus};
 use crate::value::{Number, Value};
 
-/// More rows of a table do not help anybody.
+/// The maximum number of rows in a table.
 const ROWS: usize = 50;
-/// GitHub takes 65,536 characters for a comment.
+/// GitHub accepts 65,536 characters in a comment.
 const LARGEST: usize = 60_000;
 
 /// The first line of a comment, by which the next report of the same project finds it.
@@ -41,7 +41,7 @@ pub fn markdown(report: &Report) -> String {
         let end = (0..=LARGEST).rev().find(|at| out.is_char_boundary(*at)).unwrap_or(0);
         let end = out[..end].rfind('\n').unwrap_or(end);
         out.truncate(end);
-        // A fence that was cut open would swallow what follows.
+        // A fence that is cut before its end would swallow what follows.
         let open = out.lines().filter(|line| line.starts_with("```")).count() % 2 == 1;
         out.push_str(if open { "\n```\n\n…cut here\n" } else { "\n\n…cut here\n" });
     }
@@ -51,13 +51,13 @@ pub fn markdown(report: &Report) -> String {
 /// `2 ran, 3 restored, 5 up to date`
 fn headline(run: &LastRun) -> String {
     let words = [
-        (StageWord::Failed, "failed"),
-        (StageWord::Stale, "stale"),
-        (StageWord::Blocked, "not run"),
-        (StageWord::Ran, "ran"),
-        (StageWord::Restored, "restored"),
-        (StageWord::UpToDate, "up to date"),
-        (StageWord::Skipped, "skipped"),
+        (StageStatus::Failed, "failed"),
+        (StageStatus::Stale, "stale"),
+        (StageStatus::Blocked, "not run"),
+        (StageStatus::Ran, "ran"),
+        (StageStatus::Restored, "restored"),
+        (StageStatus::UpToDate, "up to date"),
+        (StageStatus::Skipped, "skipped"),
     ];
     let parts: Vec<String> = words
         .iter()
@@ -73,12 +73,12 @@ fn headline(run: &LastRun) -> String {
 }
 
 fn stages(out: &mut String, run: &LastRun) {
-    let mut told: Vec<&StageRun> = run.stages.iter().filter(|s| s.result != StageWord::Skipped).collect();
+    let mut told: Vec<&StageRun> = run.stages.iter().filter(|s| s.result != StageStatus::Skipped).collect();
     told.sort_by_key(|stage| stage.result);
     table(out, &["", "stage", "why", "time"], &told, |stage| {
         let time = match stage.result {
-            StageWord::Restored if stage.saved > 0.0 => format!("saved {}", seconds(stage.saved)),
-            StageWord::Ran | StageWord::Failed => seconds(stage.seconds),
+            StageStatus::Restored if stage.saved > 0.0 => format!("saved {}", seconds(stage.saved)),
+            StageStatus::Ran | StageStatus::Failed => seconds(stage.seconds),
             _ => String::new(),
         };
         let mut why: Vec<String> = stage.reasons.iter().take(3).map(|reason| code_cell(reason)).collect();
@@ -105,19 +105,19 @@ fn stages(out: &mut String, run: &LastRun) {
     }
 }
 
-fn word(word: StageWord) -> &'static str {
+fn word(word: StageStatus) -> &'static str {
     match word {
-        StageWord::Failed => "failed",
-        StageWord::Stale => "stale",
-        StageWord::Blocked => "not run",
-        StageWord::Ran => "ran",
-        StageWord::Restored => "restored",
-        StageWord::UpToDate => "up to date",
-        StageWord::Skipped => "skipped",
+        StageStatus::Failed => "failed",
+        StageStatus::Stale => "stale",
+        StageStatus::Blocked => "not run",
+        StageStatus::Ran => "ran",
+        StageStatus::Restored => "restored",
+        StageStatus::UpToDate => "up to date",
+        StageStatus::Skipped => "skipped",
     }
 }
 
-fn values(out: &mut String, title: &str, what: &str, changes: &[Change], with_difference: bool) {
+fn values(out: &mut String, title: &str, what: &str, changes: &[ValueChange], with_difference: bool) {
     if changes.is_empty() {
         return;
     }
@@ -155,7 +155,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// `+0.012, better`, of numbers.
-fn difference(change: &Change) -> String {
+fn difference(change: &ValueChange) -> String {
     let Some(by) = change.change.as_ref().and_then(Value::number).map(Number::to_f64) else { return String::new() };
     let text = format!("{by:+.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -243,21 +243,21 @@ mod tests {
         let ran = StageRun {
             reasons: vec!["param params.yaml:lr 0.1 → 0.2".into(), "dep a|b changed".into()],
             seconds: 75.0,
-            ..stage("train", StageWord::Ran)
+            ..stage("train", StageStatus::Ran)
         };
         let restored =
-            StageRun { reasons: vec!["never run".into()], saved: 12.0, ..stage("prep", StageWord::Restored) };
+            StageRun { reasons: vec!["never run".into()], saved: 12.0, ..stage("prep", StageStatus::Restored) };
         let failed = StageRun {
             error: Some("stage eval failed with exit code 3".into()),
             tail: vec!["```".into(), "@everyone <img src=x>".into()],
             seconds: 0.5,
-            ..stage("eval", StageWord::Failed)
+            ..stage("eval", StageStatus::Failed)
         };
-        let counts = [StageWord::Ran, StageWord::Restored, StageWord::Failed].map(|word| (word, 1));
+        let counts = [StageStatus::Ran, StageStatus::Restored, StageStatus::Failed].map(|word| (word, 1));
         LastRun {
             version: 1,
             seconds: 76.0,
-            counts: counts.into_iter().chain([(StageWord::UpToDate, 4)]).collect(),
+            counts: counts.into_iter().chain([(StageStatus::UpToDate, 4)]).collect(),
             stages: vec![ran, restored, failed],
             ..LastRun::default()
         }
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn reads_well() {
-        let change = |key: &str, old: Value, new: Value| Change {
+        let change = |key: &str, old: Value, new: Value| ValueChange {
             change: old.number().zip(new.number()).map(|(old, new)| new.minus(old).into()),
             better: (key == "accuracy").then_some(true),
             file: "metrics.json".into(),

@@ -1,20 +1,21 @@
-//! Which CI system this is, and what it tells about the pull request, by its environment variables. Pure.
+//! Detects the CI system and its pull request from environment variables. Pure.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-/// What the surroundings say of the job.
+/// The CI job, according to the environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Job {
     pub provider: Provider,
-    /// What a report compares with, the likeliest first; empty where there is no pull request.
+    /// Candidates for the base of a report, the likeliest first; empty outside of a pull request.
     pub bases: Vec<String>,
     pub target: Option<Target>,
-    /// A file to which Markdown is added that the job's page shows.
+    /// A file for Markdown that the job's page shows.
     pub summary: Option<String>,
 }
 
+/// A CI system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
     #[default]
@@ -25,7 +26,7 @@ pub enum Provider {
     Other(&'static str),
 }
 
-/// Where a comment goes.
+/// The target of a comment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub site: Site,
@@ -33,9 +34,10 @@ pub struct Target {
     pub api: String,
     /// `owner/name` on GitHub, a number on GitLab.
     pub repository: String,
-    pub pull: Pull,
+    pub pull: PullRequest,
 }
 
+/// A site with a supported API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
     GitHub,
@@ -44,10 +46,10 @@ pub enum Site {
 
 /// Which pull request (on GitLab: merge request).
 #[derive(Clone, Debug, PartialEq)]
-pub enum Pull {
+pub enum PullRequest {
     Number(u64),
-    /// A job that follows another one knows its commit and its branch, `owner:branch`; the number is to be asked for.
-    Of {
+    /// A job that follows another one knows its commit and its branch, `owner:branch`; the number has to be requested.
+    ByCommit {
         head: String,
         commit: String,
     },
@@ -78,7 +80,7 @@ impl Site {
 
 type Env = BTreeMap<String, String>;
 
-/// Systems of which no more than the variables are known: (is it, name, target branch).
+/// Systems of which only the variables are known: (detection, name, target branch).
 const OTHERS: &[(&str, &str, &str)] = &[
     ("JENKINS_URL", "Jenkins", "CHANGE_TARGET"),
     ("CIRCLECI", "CircleCI", ""),
@@ -90,7 +92,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("CI", "a CI system", ""),
 ];
 
-/// Reads the variables. `event` is the content of the file that GitHub describes the event in.
+/// Reads the variables. `event` is the content of GitHub's event file.
 pub fn detect(env: &Env, event: Option<&Json>) -> Job {
     let set = |name: &str| env.get(name).filter(|value| !value.is_empty());
     if set("GITHUB_ACTIONS").is_some() {
@@ -120,11 +122,11 @@ fn github(env: &Env, event: Option<&Json>) -> Job {
         let head =
             format!("{}:{}", text("/workflow_run/head_repository/owner/login")?, text("/workflow_run/head_branch")?);
         let is_pull = text("/workflow_run/event").is_some_and(|event| event == "pull_request");
-        is_pull.then_some(Pull::Of { head, commit: text("/workflow_run/head_sha")? })
+        is_pull.then_some(PullRequest::ByCommit { head, commit: text("/workflow_run/head_sha")? })
     };
     let pull = match number("/pull_request/number").or_else(of_ref).or(number("/workflow_run/pull_requests/0/number")) {
-        Some(number) => Pull::Number(number),
-        None => follows().unwrap_or(Pull::Unknown),
+        Some(number) => PullRequest::Number(number),
+        None => follows().unwrap_or(PullRequest::Unknown),
     };
     let target = set("GITHUB_REPOSITORY").map(|repository| Target {
         site: Site::GitHub,
@@ -143,7 +145,7 @@ fn gitlab(env: &Env) -> Job {
         site: Site::GitLab,
         api: api(set("CI_API_V4_URL"), "https://gitlab.com/api/v4"),
         repository,
-        pull: number.map_or(Pull::Unknown, Pull::Number),
+        pull: number.map_or(PullRequest::Unknown, PullRequest::Number),
     });
     let branch = set("CI_MERGE_REQUEST_TARGET_BRANCH_NAME").map(|branch| branches(&branch)).unwrap_or_default();
     let bases = set("CI_MERGE_REQUEST_DIFF_BASE_SHA").into_iter().chain(branch).collect();
@@ -154,7 +156,7 @@ fn api(given: Option<String>, usual: &str) -> String {
     given.unwrap_or_else(|| usual.to_string()).trim_end_matches('/').to_string()
 }
 
-/// A workflow command that puts an error beside a line of a file, as GitHub reads it from the log.
+/// A workflow command that attaches an error to a line of a file, as GitHub reads it from the log.
 pub fn annotation(file: &str, line: u32, title: &str, message: &str) -> String {
     let text = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |value: &str| text(value).replace(':', "%3A").replace(',', "%2C");
@@ -216,19 +218,22 @@ mod tests {
             assert_eq!((target.api.as_str(), target.repository.as_str()), ("https://h/api", "o/r"));
             target.pull
         };
-        assert_eq!(of("refs/heads/main", None), Pull::Unknown);
-        assert_eq!(of("refs/pull/12/merge", None), Pull::Number(12));
-        assert_eq!(of("refs/heads/main", Some(json!({"pull_request": {"number": 7}}))), Pull::Number(7));
+        assert_eq!(of("refs/heads/main", None), PullRequest::Unknown);
+        assert_eq!(of("refs/pull/12/merge", None), PullRequest::Number(12));
+        assert_eq!(of("refs/heads/main", Some(json!({"pull_request": {"number": 7}}))), PullRequest::Number(7));
         let followed = |event: &str, pulls: Json| {
             json!({"workflow_run": {
                 "event": event, "head_sha": "abc", "head_branch": "fix", "pull_requests": pulls,
                 "head_repository": {"owner": {"login": "stranger"}},
             }})
         };
-        assert_eq!(of("refs/heads/main", Some(followed("pull_request", json!([{"number": 3}])))), Pull::Number(3));
+        assert_eq!(
+            of("refs/heads/main", Some(followed("pull_request", json!([{"number": 3}])))),
+            PullRequest::Number(3)
+        );
         let fork = of("refs/heads/main", Some(followed("pull_request", json!([]))));
-        assert_eq!(fork, Pull::Of { head: "stranger:fix".into(), commit: "abc".into() });
-        assert_eq!(of("refs/heads/main", Some(followed("push", json!([])))), Pull::Unknown);
+        assert_eq!(fork, PullRequest::ByCommit { head: "stranger:fix".into(), commit: "abc".into() });
+        assert_eq!(of("refs/heads/main", Some(followed("push", json!([])))), PullRequest::Unknown);
 
         let gitlab = env(&[("GITLAB_CI", "true"), ("CI_PROJECT_ID", "5"), ("CI_MERGE_REQUEST_IID", "9")]);
         assert_eq!(
@@ -237,7 +242,7 @@ mod tests {
                 site: Site::GitLab,
                 api: "https://gitlab.com/api/v4".into(),
                 repository: "5".into(),
-                pull: Pull::Number(9),
+                pull: PullRequest::Number(9),
             })
         );
     }

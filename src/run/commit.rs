@@ -1,49 +1,53 @@
-//! `commit`: records what is in the workspace as if the stages had just run; `commit --kept`: what a refused run made.
+//! `commit`: records the workspace as if the stages had just run. `commit --kept`: records the outputs of a refused
+//! run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cache::entries;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, FileId, StageId};
+use crate::plan::data_version::{DataVersions, UnrecordableData};
+use crate::plan::facts::{FactsReader, IgnoreRules, read_pins};
+use crate::plan::reasons::{self, Reason, judge};
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::aside::{Asides, kept_at};
-use crate::run::cache;
-use crate::run::data_version::{DataVersions, OtherVersions};
-use crate::run::execute::{clear, record_metrics};
-use crate::run::fold::{Began, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
-use crate::run::fresh::{self, Reason, judge};
-use crate::run::journal::{Change, Journal, Record};
-use crate::run::logs::{Logs, RunLog};
-use crate::run::look::{IgnoreRules, Look, look};
-use crate::run::orphan::{Orphan, orphans};
-use crate::run::record::{Job, record_now};
-use crate::run::select::Selected;
-use crate::run::status::sentence;
-use crate::run::{ignore, workspace};
+use crate::run::execute::{move_to_log, record_metrics};
+use crate::run::record::{RecordJob, record_now};
 use crate::shell::word;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, TrackedPath};
+use crate::workspace::backup::{Backups, kept_at};
+use crate::workspace::journal::{Journal, LockChange, Record};
+use crate::workspace::logs::{Logs, RunLog};
+use crate::workspace::orphans::{Orphan, orphans};
+use crate::workspace::recover::{Baseline, fold_and_tidy, fold_records, has_stale_entries, recover, restore_backups};
+use crate::workspace::status::sentence;
+use crate::workspace::{gitignore, worktree_lock};
 
+/// The options of `commit`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Also where inputs are not what the lock says, and where it pins a version of data that is not checked out.
+pub struct CommitOptions {
+    /// Also record where inputs differ from the lock, or where the lock pins a version of data that is not checked out.
     pub force: bool,
     pub command: String,
 }
 
-/// Stages whose inputs differ from the lock, with why: somebody has to confirm that their outputs fit.
+/// A stage whose inputs differ from the lock, with the reasons: the user must confirm that the outputs match.
 #[derive(Debug)]
-pub struct Doubt {
+pub struct ChangedInputs {
     pub stage: StageId,
     pub reasons: Vec<Reason>,
 }
 
+/// The result of `commit`.
 #[derive(Debug, Default)]
-pub struct Committed {
+pub struct CommitOutcome {
     pub stages: Vec<StageId>,
     pub written: Vec<RepoPath>,
-    /// What no pipeline file names any more and Git still ignores, where their blocks were dropped.
+    /// Outputs and data whose entries were dropped from the lock, that no pipeline file names and that Git still
+    /// ignores.
     pub orphans: Vec<Orphan>,
 }
 
@@ -51,52 +55,53 @@ pub struct Committed {
 pub fn commit(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CommitOptions,
     sink: &dyn Sink,
-    confirm: &dyn Fn(&Doubt) -> Result<()>,
-) -> Result<Committed> {
-    let _lock = workspace::take(project, &options.command, sink)?;
+    confirm: &dyn Fn(&ChangedInputs) -> Result<()>,
+) -> Result<CommitOutcome> {
+    let _lock = worktree_lock::take(project, &options.command, sink)?;
     commit_held(project, definitions, selected, options, sink, confirm)
 }
 
-/// The same, where the workspace lock is held already.
+/// Like [`commit`], for a caller that holds the workspace lock.
 pub fn commit_held(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CommitOptions,
     sink: &dyn Sink,
-    confirm: &dyn Fn(&Doubt) -> Result<()>,
-) -> Result<Committed> {
-    let asides = Asides::of(project);
-    let returned = put_asides_back(project, &asides, sink)?;
+    confirm: &dyn Fn(&ChangedInputs) -> Result<()>,
+) -> Result<CommitOutcome> {
+    let backups = Backups::for_project(project);
+    let returned = restore_backups(project, &backups, sink)?;
     let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
     if outs.any(|o| returned.contains(&o.path)) {
-        // What the user meant to record is not what lies there any more.
+        // The workspace is no longer what the user meant to record.
         return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
-            .hint("look at what is there now, and run the command again if it is what you mean"));
+            .hint("check the outputs, and run the command again if they are right"));
     }
-    let mut look = Look::new(project, definitions, sink);
+    let mut reader = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
-    look.sweep(&selected.named);
+    reader.sweep(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
-    let recovered = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
-    let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
-    let began = Began::now(project, definitions, &locks, &recovered, BTreeSet::new(), &untidy)?;
-    refuse_other_versions(project, definitions, selected, options, &locks, &mut look, sink)?;
+    let recovered = recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
+    let stale_locks: Vec<FileId> =
+        selected.files.iter().copied().filter(|f| has_stale_entries(definitions, &locks, *f)).collect();
+    let baseline = Baseline::capture(project, definitions, &locks, &recovered, BTreeSet::new(), &stale_locks)?;
+    refuse_other_versions(project, definitions, selected, options, &locks, &mut reader, sink)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
     let head = project.repo.head().ok().flatten();
-    let mut committed = Committed::default();
-    if !untidy.is_empty() {
+    let mut committed = CommitOutcome::default();
+    if !stale_locks.is_empty() {
         committed.orphans = orphans(project, definitions, &locks);
     }
     for id in definitions.graph.order().iter().copied().filter(|id| selected.named.contains(id)) {
         let stage = definitions.pipelines.stage(id);
-        let facts = look.facts(id)?;
+        let facts = reader.facts(id)?;
         let address = definitions.pipelines.address(id, &project.cwd);
-        let old = locks.of(stage.file).stages.get(&stage.name).cloned();
+        let old = locks.of_file(stage.file).stages.get(&stage.name).cloned();
         if let Some((out, _)) = stage.outs.iter().zip(&facts.outs).find(|(_, pin)| pin.is_none()) {
             return Err(Error::missing(format!("the output {} of stage {address} does not exist", out.path))
                 .hint(format!("make it: lockstep repro {}", word(&address))));
@@ -107,11 +112,11 @@ pub fn commit_held(
         let reasons = judge(stage, &shell, &facts, old.as_ref());
         let doubtful = reasons.iter().any(|r| *r != Reason::Always);
         if doubtful && !options.force {
-            confirm(&Doubt { stage: id, reasons })?;
+            confirm(&ChangedInputs { stage: id, reasons })?;
         }
-        let mut entry = fresh::entry(stage, &shell, &facts, &facts.outs);
+        let mut entry = reasons::entry(stage, &shell, &facts, &facts.outs);
         record_metrics(project, stage, &mut entry);
-        // An entry that says the same keeps its spelling.
+        // An unchanged entry keeps its spelling.
         if let Some(old) = &old
             && old.key == entry.key
             && old.outs == entry.outs
@@ -119,67 +124,67 @@ pub fn commit_held(
             entry = old.clone();
         }
         let store = stage.outs.iter().zip(&facts.outs).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?)));
-        let run = cache::is_cacheable(stage)
-            .then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &head, BTreeMap::new())));
+        let run = entries::is_cacheable(stage)
+            .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &head, BTreeMap::new())));
         let path = Project::lock_path(&definitions.pipelines.file(stage.file).path);
-        let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
+        let change = LockChange::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
         let record = Some(Record { lock: path, change });
-        jobs.push(Job { stage: Some(id), store: store.collect(), run, record, replaced: vec![], log: None });
+        jobs.push(RecordJob { stage: Some(id), store: store.collect(), run, record, replaced: vec![], log: None });
         committed.stages.push(id);
     }
-    let mut files = ignore::files_of(definitions, committed.stages.iter().copied());
+    let mut files = gitignore::files_of(definitions, committed.stages.iter().copied());
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for entry in &file.data {
             if !is_selected(selected, f, entry) {
                 continue;
             }
-            let Some(pin) = look.out(&entry.path)? else {
+            let Some(pin) = reader.out(&entry.path)? else {
                 return Err(Error::missing(format!("the data {} does not exist", entry.path)));
             };
             files.insert(FileId(f as u32));
             let old = locks.all[f].data.get(&entry.spelled).copied();
-            let change = Change::Data { path: entry.spelled.clone(), old, new: pin };
+            let change = LockChange::Data { path: entry.spelled.clone(), old, new: pin };
             let record = Some(Record { lock: Project::lock_path(&file.path), change });
             let store = vec![(entry.path.clone(), pin)];
-            jobs.push(Job { stage: None, store, run: None, record, replaced: vec![], log: None });
+            jobs.push(RecordJob { stage: None, store, run: None, record, replaced: vec![], log: None });
         }
     }
-    committed.written = ignore::write(project, definitions, &locks, &files)?.written;
+    committed.written = gitignore::write(project, definitions, &locks, &files)?.written;
     committed.written.extend(recovered);
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, jobs)?;
-    committed.written.extend(fold_and_tidy(project, definitions, &records, &began, &untidy, sink)?);
+    committed.written.extend(fold_and_tidy(project, definitions, &records, &baseline, &stale_locks, sink)?);
     journal.clear()?;
     let _ = project.index().save();
     Ok(committed)
 }
 
-fn is_selected(selected: &Selected, file: usize, data: &Data) -> bool {
+fn is_selected(selected: &Selection, file: usize, data: &Data) -> bool {
     let is_whole = selected.files.iter().any(|id| id.0 as usize == file);
     is_whole || is_named(selected, data)
 }
 
-fn is_named(selected: &Selected, data: &Data) -> bool {
+fn is_named(selected: &Selection, data: &Data) -> bool {
     selected.data.iter().any(|named| named.is_in(&data.path))
 }
 
-/// Data of another version than the lock pins is recorded only with force, and only where it was named: force that is
-/// meant for a stage does not count for the data beside it.
+/// Data of another version than the lock pins is recorded only with `--force`, and only if it was named: `--force` for
+/// a stage does not apply to other data.
 fn refuse_other_versions<'a>(
     project: &Project,
     definitions: &'a Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CommitOptions,
     locks: &Locks,
-    look: &mut Look<'a>,
+    reader: &mut FactsReader<'a>,
     sink: &dyn Sink,
 ) -> Result<()> {
-    let mut others = OtherVersions::default();
+    let mut others = UnrecordableData::default();
     let mut versions = DataVersions::new(project, definitions);
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for data in file.data.iter().filter(|data| is_selected(selected, f, data)) {
             let is_forced = options.force && is_named(selected, data);
-            if let (false, Some(now)) = (is_forced, look.out(&data.path)?) {
+            if let (false, Some(now)) = (is_forced, reader.out(&data.path)?) {
                 let locked = locks.all[f].data.get(&data.spelled);
                 others.note(&data.path, versions.version(&data.path, &now, locked));
             }
@@ -190,7 +195,7 @@ fn refuse_other_versions<'a>(
     Ok(())
 }
 
-/// The newest run of a stage whose outputs were kept since an input changed meanwhile.
+/// The newest run of a stage whose outputs were kept because an input changed during the run.
 pub fn last_refused(project: &Project, definitions: &Definitions, id: StageId) -> Result<RunLog> {
     let stage = definitions.pipelines.stage(id);
     let file = &definitions.pipelines.file(stage.file).path;
@@ -201,21 +206,21 @@ pub fn last_refused(project: &Project, definitions: &Definitions, id: StageId) -
     })
 }
 
-/// Records the outputs of the newest run of a stage that was refused because an input changed, against the inputs as
-/// they were pinned before it. The outputs return from the log folder to their places.
+/// Records the outputs of the newest run of a stage that was refused because an input changed, with the inputs as they
+/// were pinned before it. The outputs move from the log folder to their places.
 pub fn commit_kept(
     project: &Project,
     definitions: &Definitions,
     id: StageId,
-    options: &Options,
+    options: &CommitOptions,
     sink: &dyn Sink,
-) -> Result<Committed> {
-    let _lock = workspace::take(project, &options.command, sink)?;
-    let asides = Asides::of(project);
-    put_asides_back(project, &asides, sink)?;
+) -> Result<CommitOutcome> {
+    let _lock = worktree_lock::take(project, &options.command, sink)?;
+    let backups = Backups::for_project(project);
+    restore_backups(project, &backups, sink)?;
     let mut journal = Journal::at(project.state_dir().join("journal"));
     let mut locks = project.locks(definitions)?;
-    let mut seen = Look::new(project, definitions, sink);
+    let mut seen = FactsReader::new(project, definitions, sink);
     let recovered = recover(project, definitions, &mut locks, &mut seen, &mut journal, sink)?;
     let stage = definitions.pipelines.stage(id);
     let address = definitions.pipelines.address(id, &project.cwd);
@@ -231,50 +236,51 @@ pub fn commit_kept(
         if let Some(at) = kept_at(&kept) {
             let now = seen.out(&out.path)?;
             let precious = now.is_some_and(|now| !project.store().holds(&now));
-            let mut aside = asides.take(&out.path, precious)?;
-            // Should we be killed from here on, each returns to where it was, and this can be done again.
-            if let Some(aside) = &mut aside {
-                aside.note_from(&kept)?;
+            let mut backup = backups.take(&out.path, precious)?;
+            // If lockstep is killed after this point, each output returns to where it was, and the command can be
+            // repeated.
+            if let Some(backup) = &mut backup {
+                backup.note_replacement(&kept)?;
             }
-            replaced.extend(aside);
+            replaced.extend(backup);
             let place = project.writable(&out.path)?;
             place.create_parents()?;
             std::fs::rename(&at, &place).map_err(|e| Error::io("move", &at, e))?;
         }
     }
-    let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
-    let now = look(project, definitions, &asks, sink).into_iter().map(|now| now.unwrap_or(None));
+    let asks: Vec<TrackedPath> = stage.outs.iter().map(|o| TrackedPath::from(&o.path)).collect();
+    let now = read_pins(project, definitions, &asks, sink).into_iter().map(|now| now.unwrap_or(None));
     let mut store: Vec<(RepoPath, Pin)> = Vec::new();
     for (out, now) in stage.outs.iter().zip(now) {
         let pin = entry.outs.get(&out.spelled).map(|o| o.pin);
         match (now, pin) {
             (Some(now), Some(pin)) if now.id == pin.id => store.push((out.path.clone(), pin)),
             _ => {
-                for aside in replaced {
-                    let _ = clear(project, &aside.out, &log);
-                    let _ = aside.put_back(project.writable_area());
+                for backup in replaced {
+                    let _ = move_to_log(project, &backup.out, &log);
+                    let _ = backup.restore(project.writable_area());
                 }
                 return Err(Error::missing(format!("{} is not what the refused run of {address} left", out.path))
                     .hint(format!("run the stage again: lockstep repro {}", word(&address))));
             }
         }
     }
-    let old = locks.of(stage.file).stages.get(&stage.name).cloned();
-    let run = cache::is_cacheable(stage)
-        .then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &None, BTreeMap::new())));
-    let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
+    let old = locks.of_file(stage.file).stages.get(&stage.name).cloned();
+    let run = entries::is_cacheable(stage)
+        .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &None, BTreeMap::new())));
+    let change = LockChange::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
-    let written = ignore::write(project, definitions, &locks, &[stage.file].into())?.written;
+    let written = gitignore::write(project, definitions, &locks, &[stage.file].into())?.written;
     let records = vec![record.clone()];
-    // What is replaced was moved out of the very folder that kept the new: it gets a folder of its own.
-    let old_log = if replaced.iter().any(|aside| aside.precious) {
+    // The replaced output came from the folder that kept the new one, so it needs its own log folder.
+    let old_log = if replaced.iter().any(|backup| backup.precious) {
         Some(Logs::new(project.logs_dir()).start(file, &stage.name)?)
     } else {
         None
     };
-    let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
+    let job = RecordJob { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, vec![job])?;
-    let mut committed = Committed { stages: vec![id], written, orphans: Vec::new() };
+    let mut committed = CommitOutcome { stages: vec![id], written, orphans: Vec::new() };
     committed.written.extend(recovered);
     committed.written.extend(fold_records(project, definitions, &records, sink)?);
     journal.clear()?;
@@ -284,6 +290,6 @@ pub fn commit_kept(
 }
 
 /// For a stage's doubt, as text.
-pub fn doubt_sentence(doubt: &Doubt) -> String {
-    doubt.reasons.iter().map(sentence).collect::<Vec<_>>().join(", ")
+pub fn changed_inputs_sentence(changed: &ChangedInputs) -> String {
+    changed.reasons.iter().map(sentence).collect::<Vec<_>>().join(", ")
 }

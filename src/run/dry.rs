@@ -2,38 +2,38 @@
 
 use std::collections::HashSet;
 
+use crate::cache::entries;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::lock::StageLock;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{InputLocation, StageId};
+use crate::plan::bashisms::check_commands;
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{self, Facts, PathState, Reason, judge};
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::bashisms::check_commands;
-use crate::run::cache;
-use crate::run::fresh::{self, Facts, Reason, State, judge};
-use crate::run::look::Look;
+use crate::run::options::RunOptions;
 use crate::run::outcome::{Outcome, StageOutcome};
-use crate::run::repro::Options;
-use crate::run::select::Selected;
-use crate::run::trust::Trust;
 
-/// Decides every selected stage as if those that are stale had run. What needs one of them counts as stale too: whether
-/// its inputs will really differ is known only afterwards.
+/// Decides every selected stage as if the stale ones had run. A stage that needs one of them counts as stale too,
+/// because it is unknown until then whether its inputs will differ.
 pub fn plan<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
     locks: &Locks,
-    selected: &Selected,
-    options: &Options,
-    look: &mut Look<'a>,
+    selected: &Selection,
+    options: &RunOptions,
+    reader: &mut FactsReader<'a>,
 ) -> Result<Outcome> {
     let mut outcome = Outcome { dry: true, ..Outcome::default() };
     let mut touched: HashSet<StageId> = HashSet::new();
     let shell = project.shell();
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::from_settings(project)?;
     for id in &selected.stages {
         let stage = definitions.pipelines.stage(*id);
-        let entry = locks.of(stage.file).stages.get(&stage.name);
-        let facts = look.facts(*id)?;
+        let entry = locks.of_file(stage.file).stages.get(&stage.name);
+        let facts = reader.facts(*id)?;
         let refusal = check_commands(stage, &|| project_address(project, definitions, *id), project.config.shell());
         let refusal = refusal.filter(|_| !stage.frozen);
         let mut reasons = judge(stage, &shell, &facts, entry);
@@ -48,7 +48,7 @@ pub fn plan<'a>(
                 reasons.push(Reason::Forced);
             }
             if reasons.is_empty() && !above.is_empty() {
-                reasons.extend(through(definitions, *id, &above));
+                reasons.extend(upstream_reasons(definitions, *id, &above));
             }
         }
         let mut error = None;
@@ -61,11 +61,11 @@ pub fn plan<'a>(
             StageResult::UpToDate
         } else if above.is_empty()
             && options.modes.local.read
-            && known(project, &trust, *id, definitions, &facts, &reasons, entry)
+            && has_cached_result(project, &trust, *id, definitions, &facts, &reasons, entry)
         {
             StageResult::Restored
         } else {
-            error = lost_input(definitions, *id, &facts, &project_address(project, definitions, *id));
+            error = missing_input_error(definitions, *id, &facts, &project_address(project, definitions, *id));
             if error.is_some() { StageResult::Failed } else { StageResult::Ran }
         };
         if matches!(result, StageResult::Ran | StageResult::Restored) {
@@ -93,26 +93,27 @@ fn project_address(project: &Project, definitions: &Definitions, id: StageId) ->
 }
 
 fn is_missing(reason: &Reason) -> bool {
-    matches!(reason, Reason::Out { state: State::Deleted, .. } | Reason::Dep { state: State::Deleted, .. })
+    matches!(reason, Reason::Out { state: PathState::Deleted, .. } | Reason::Dep { state: PathState::Deleted, .. })
 }
 
-/// The deps through which stages that would run reach this one.
-fn through(definitions: &Definitions, id: StageId, above: &[&StageId]) -> Vec<Reason> {
+/// The reasons for a stage whose deps come from stages that would run.
+fn upstream_reasons(definitions: &Definitions, id: StageId, above: &[&StageId]) -> Vec<Reason> {
     let stage = definitions.pipelines.stage(id);
-    let made = |place: &Place| match place {
-        Place::Repo(path) => above
+    let made = |place: &InputLocation| match place {
+        InputLocation::Repo(path) => above
             .iter()
             .any(|up| definitions.pipelines.stage(**up).outs.iter().any(|o| path.is_in(&o.path) || o.path.is_in(path))),
         _ => false,
     };
-    let dep = |spelled: &String| Reason::Dep { path: spelled.clone(), state: State::Modified, old: None, new: None };
+    let dep =
+        |spelled: &String| Reason::Dep { path: spelled.clone(), state: PathState::Modified, old: None, new: None };
     stage.deps.iter().filter(|d| made(&d.place)).map(|d| dep(&d.spelled)).collect()
 }
 
-/// Has the run cache a result for what is there now?
-fn known(
+/// Whether the run cache has a result for the current inputs.
+fn has_cached_result(
     project: &Project,
-    trust: &Trust,
+    trust: &TrustPolicy,
     id: StageId,
     definitions: &Definitions,
     facts: &Facts,
@@ -120,22 +121,24 @@ fn known(
     entry: Option<&StageLock>,
 ) -> bool {
     let stage = definitions.pipelines.stage(id);
-    if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) || facts.deps.iter().any(Option::is_none) {
+    if reasons.contains(&Reason::Forced) || !entries::is_cacheable(stage) || facts.deps.iter().any(Option::is_none) {
         return false;
     }
-    let key = fresh::entry(stage, &project.shell(), facts, &[]).key;
+    let key = reasons::entry(stage, &project.shell(), facts, &[]).key;
     let complete = |e: &StageLock| e.outs.values().all(|o| project.store().contains(&o.pin));
     entry.is_some_and(|e| e.key == key && complete(e))
-        || cache::get(project.store(), &key, trust).iter().any(|(e, _)| cache::fits(e, facts) && complete(e))
+        || entries::get(project.store(), &key, trust)
+            .iter()
+            .any(|(e, _)| entries::same_param_types(e, facts) && complete(e))
 }
 
-/// A dep that does not exist and that nothing makes.
-fn lost_input(definitions: &Definitions, id: StageId, facts: &Facts, address: &str) -> Option<Error> {
+/// The error for a dep that does not exist and that no stage makes.
+fn missing_input_error(definitions: &Definitions, id: StageId, facts: &Facts, address: &str) -> Option<Error> {
     let stage = definitions.pipelines.stage(id);
     let lost = stage.deps.iter().zip(&facts.deps).find(|(dep, pin)| {
         pin.is_none()
             && match &dep.place {
-                Place::Repo(path) => {
+                InputLocation::Repo(path) => {
                     definitions.graph.owners_of(path).is_empty()
                         && !definitions
                             .pipelines

@@ -1,6 +1,6 @@
-//! The environment that the commands of a stage see: the user's, without credentials of the CI job and without the files
-//! through which a step changes later ones. A stage asks for one
-//! (`env: [{GITHUB_TOKEN: {input: false}}]`), and the user grants it (`--pass-env`, the setting `pass_env`). Pure.
+//! The environment of a stage's commands: the user's, without the credentials of the CI job and without the files
+//! through which a CI step changes later ones. A stage asks for a variable with `env: [{GITHUB_TOKEN: {input:
+//! false}}]`, and the user grants it (`--pass-env`, the setting `pass_env`). This module is pure.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,12 @@ use crate::secret::{SIGN_KEY, is_secret, is_withheld, may_be_secret, withheld_gi
 use crate::shell::word;
 use crate::url::secrets_of_text;
 
+/// The variables of a stage's commands, by name.
 #[derive(Debug, PartialEq)]
 pub struct Environment {
     /// Names that the commands see, sorted.
     pub seen: Vec<String>,
-    /// Names that are taken out, sorted.
+    /// Names that are removed, sorted.
     pub withheld: Vec<String>,
 }
 
@@ -51,19 +52,19 @@ impl Environment {
         Ok(Environment { seen, withheld })
     }
 
-    /// The same without these variables.
+    /// Also removes these variables.
     pub fn without(mut self, names: &[&str]) -> Environment {
         let is_named = |name: &String| names.contains(&name.as_str());
-        let (gone, seen) = self.seen.into_iter().partition(is_named);
+        let (removed, seen) = self.seen.into_iter().partition(is_named);
         self.seen = seen;
-        self.withheld.extend::<Vec<String>>(gone);
+        self.withheld.extend::<Vec<String>>(removed);
         self.withheld.sort();
         self
     }
 }
 
-/// The mask for the values of all secrets, whether a stage sees them or not, of variables with doubtful names that the stage
-/// asks for, and for passwords in URLs.
+/// The mask for the values of all secrets, whether a stage sees them or not, for the variables with doubtful names that
+/// the stage asks for, and for passwords in URLs.
 pub fn mask(variables: &BTreeMap<String, String>, stage: &Stage) -> Mask {
     let of_git = withheld_git_settings(variables);
     let is_asked = |name: &String| may_be_secret(name) && stage.env_asked.contains(name);

@@ -1,4 +1,4 @@
-//! Runs the commands of a stage on this machine: one shell an item, in a process group that can be ended as a whole.
+//! Runs the commands of a stage on this machine: one shell per item, in a process group that can be ended as a whole.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -13,30 +13,30 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
 use crate::run::mask::Mask;
-use crate::run::pty::{self, Owner, PlainLines, Terminal};
+use crate::run::pty::{self, PlainLines, TICK, Terminal, TerminalOwner, Tick};
 
-/// What is to be run.
-pub struct Job<'a> {
+/// The commands of one stage and their surroundings.
+pub struct CommandJob<'a> {
     /// Program and arguments of each item.
     pub commands: Vec<Vec<String>>,
-    /// The file of the program of all items, which is found once, not by each new process; a name is looked for.
+    /// The program file of all items, looked up once instead of by each new process; a bare name is searched in `PATH`.
     pub program: PathBuf,
     pub wdir: PathBuf,
-    /// In addition to the inherited environment.
+    /// Added to the inherited environment.
     pub env: Vec<(String, String)>,
-    /// Variables that are taken out of the inherited environment.
+    /// Variables that are removed from the inherited environment.
     pub withheld: Vec<String>,
-    /// Where output is written as it comes.
+    /// The file that output is written to.
     pub log: PathBuf,
     /// Hides secrets in the log.
     pub mask: Mask,
     /// The process group to join.
     pub group: i32,
-    /// Nothing new starts once this is the number of a signal.
+    /// A signal number once the user asked to stop: no further item starts.
     pub signal: &'a AtomicI32,
-    /// On a pseudo-terminal, where the user has one, instead of pipes.
-    pub terminal: Option<Owner<'a>>,
-    /// Output is handed on as it comes, instead of by lines.
+    /// Run on a pseudo-terminal instead of pipes, if the user has one.
+    pub terminal: Option<TerminalOwner<'a>>,
+    /// Pass output on as raw bytes instead of by lines.
     pub raw: bool,
 }
 
@@ -44,27 +44,15 @@ pub struct Job<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Fine,
-    /// An item ended with this status.
+    /// An item exited with this status.
     Code(i32),
     Signal(i32),
 }
 
-/// How often inputs are looked at while a command runs.
-pub const TICK: Duration = Duration::from_secs(3);
-
-/// When there is time for something else than the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// An item was started.
-    Started,
-    /// It has run for a while: every [`TICK`].
-    Later,
-}
-
-/// More than this no pipe holds by default.
+/// A pipe holds at most this many bytes by default.
 const PIPE: usize = 1 << 20;
 
-/// The command line of an item: several lines are one script that stops at the first failure.
+/// The command line of an item: several lines form one script that stops at the first failure.
 pub fn command_line(shell: &str, item: &str) -> Vec<String> {
     let script = item.trim_end_matches('\n').contains('\n');
     let is_bash = shell.rsplit('/').next().is_some_and(|name| name == "bash");
@@ -79,22 +67,22 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
     words
 }
 
-/// Runs the items one after the other until one fails. `hear` gets the output, line by line without line ends, or as it
-/// comes if the job says so; `tick` is called meanwhile.
-pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Moment)) -> Result<Exit> {
+/// Runs the items in order until one fails. `on_output` receives the output: line by line without line ends, or as raw bytes
+/// if the job says so. `tick` is called from time to time.
+pub fn run(job: &CommandJob, on_output: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Tick)) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
-    // Tells `logs -f` that more may come; the system lets go of it should this process die.
+    // Tells `logs -f` that more output may follow; the system releases the lock if this process dies.
     let _ = log.lock();
     let terminal = job.terminal.as_ref().and_then(|owner| Some((owner, Terminal::take()?)));
     for words in &job.commands {
-        // A command may have taken the signal well and ended with success.
+        // A command may have handled the signal and exited with success.
         let signal = job.signal.load(Ordering::SeqCst);
         if signal != 0 {
             return Ok(Exit::Signal(signal & 0x7f));
         }
         let status = match &terminal {
-            Some((owner, terminal)) => on_terminal(job, words, owner, terminal, &mut log, hear, tick),
-            None => on_pipe(job, words, &mut log, hear, tick),
+            Some((owner, terminal)) => on_terminal(job, words, owner, terminal, &mut log, on_output, tick),
+            None => on_pipe(job, words, &mut log, on_output, tick),
         }?;
         match exit(status) {
             Exit::Fine => {}
@@ -104,9 +92,9 @@ pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Moment))
     Ok(Exit::Fine)
 }
 
-/// Starts an item, by the file of its program. One that is gone, or a script whose interpreter is missing, is passed over
-/// as the system does it: by the name.
-fn start<T>(job: &Job, words: &[String], spawn: impl Fn(Command) -> std::io::Result<T>) -> Result<T> {
+/// Starts an item by the path of its program. If that file is missing, or is a script whose interpreter is missing,
+/// falls back to starting it by name, as the system would.
+fn start<T>(job: &CommandJob, words: &[String], spawn: impl Fn(Command) -> std::io::Result<T>) -> Result<T> {
     let command = |program: &Path| {
         let mut command = Command::new(program);
         command.arg0(&words[0]).args(&words[1..]).current_dir(&job.wdir).envs(job.env.iter().map(|(k, v)| (k, v)));
@@ -124,11 +112,11 @@ fn start<T>(job: &Job, words: &[String], spawn: impl Fn(Command) -> std::io::Res
 }
 
 fn on_pipe(
-    job: &Job,
+    job: &CommandJob,
     words: &[String],
     log: &mut File,
-    hear: &mut dyn FnMut(&[u8]),
-    tick: &mut dyn FnMut(Moment),
+    on_output: &mut dyn FnMut(&[u8]),
+    tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
     let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
     let mut child = start(job, words, |mut command| {
@@ -137,65 +125,65 @@ fn on_pipe(
     })?;
     // Our own copy of the writing end would keep the pipe open.
     drop(writer);
-    tick(Moment::Started);
-    let mut lines = Lines::default();
+    tick(Tick::Started);
+    let mut lines = LineSplitter::default();
     let mut unlogged = None;
     let mut mask = job.mask.clone();
     let mut heard = |bytes: &[u8]| {
         unlogged = unlogged.take().or(log.write_all(&mask.push(bytes)).err());
         if job.raw {
-            hear(bytes)
+            on_output(bytes)
         } else {
-            lines.split(bytes, hear)
+            lines.split(bytes, on_output)
         }
         Ok(())
     };
     let followed = follow(&mut child, reader, &mut heard, tick);
     unlogged = unlogged.or(log.write_all(&mask.finish()).err());
     followed.map_err(|e| Error::io("read the output into", &job.log, e))?;
-    lines.rest(hear);
-    tell_unlogged(unlogged, hear);
+    lines.rest(on_output);
+    report_log_failure(unlogged, on_output);
     child.wait().map_err(|e| Error::io("wait for", "the command", e))
 }
 
 fn on_terminal(
-    job: &Job,
+    job: &CommandJob,
     words: &[String],
-    owner: &Owner,
+    owner: &TerminalOwner,
     terminal: &Terminal,
     log: &mut File,
-    hear: &mut dyn FnMut(&[u8]),
-    tick: &mut dyn FnMut(Moment),
+    on_output: &mut dyn FnMut(&[u8]),
+    tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
     let mut running = start(job, words, |command| pty::spawn(command, terminal))?;
     let session = running.child.id() as i32;
-    owner.watchdog.began(session);
-    tick(Moment::Started);
+    owner.watchdog.register_session(session);
+    tick(Tick::Started);
     let mut plain = PlainLines::default();
     let mut unlogged = None;
     let mut mask = job.mask.clone();
     let mut heard = |bytes: &[u8]| {
         unlogged = unlogged.take().or(log.write_all(&mask.push(&plain.convert(bytes))).err());
-        hear(bytes);
+        on_output(bytes);
         Ok(())
     };
     let followed = pty::follow(&mut running, terminal, owner, &mut heard, tick)
         .map_err(|e| Error::io("read the output into", &job.log, e));
     unlogged = unlogged.or(log.write_all(&mask.finish()).err());
     let status = followed.and_then(|()| running.child.wait().map_err(|e| Error::io("wait for", "the command", e)));
-    owner.watchdog.ended(session);
-    tell_unlogged(unlogged, hear);
+    owner.watchdog.unregister_session(session);
+    report_log_failure(unlogged, on_output);
     status
 }
 
-/// A full disk takes the log; the command goes on, since it cannot be stopped halfway for that.
-fn tell_unlogged(unlogged: Option<std::io::Error>, hear: &mut dyn FnMut(&[u8])) {
+/// A full disk ends the log but not the command, which cannot be paused for it.
+fn report_log_failure(unlogged: Option<std::io::Error>, on_output: &mut dyn FnMut(&[u8])) {
     if let Some(e) = unlogged {
-        hear(format!("lockstep: this output is not in the log: {e}\n").as_bytes());
+        on_output(format!("lockstep: this output is not in the log: {e}\n").as_bytes());
     }
 }
 
-fn not_started(job: &Job, cause: std::io::Error) -> Error {
+fn not_started(job: &CommandJob, cause: std::io::Error) -> Error {
     let shell = job.commands.first().and_then(|words| words.first()).map(String::as_str).unwrap_or_default();
     let what = if job.wdir.is_dir() { shell } else { &*job.wdir.to_string_lossy() };
     Error::io("start the command with", what, cause)
@@ -209,19 +197,19 @@ fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Hands output on until the command is over: it may have closed its streams long before, and what it left in the
-/// background may hold them open, and write, for ever.
+/// Passes output on until the command has ended. The command may close its streams long before, and background
+/// processes that it started may hold them open, and write, forever.
 fn follow(
     child: &mut Child,
     mut reader: impl Read + AsFd,
     heard: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
-    tick: &mut dyn FnMut(Moment),
+    tick: &mut dyn FnMut(Tick),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
-    // Once the command is over, what may still be in the pipe.
-    let mut left: Option<usize> = None;
+    // How many bytes may still be read from the pipe after the command ended.
+    let mut remaining: Option<usize> = None;
     let mut closed = None;
     loop {
         if let Some(pause) = closed {
@@ -231,7 +219,7 @@ fn follow(
             wait_for_end(child, pause);
             closed = Some((pause * 2).min(Duration::from_millis(100)));
         } else {
-            let wait = Timespec { tv_sec: 0, tv_nsec: if left.is_some() { 0 } else { 100_000_000 } };
+            let wait = Timespec { tv_sec: 0, tv_nsec: if remaining.is_some() { 0 } else { 100_000_000 } };
             let ready = {
                 let mut fds = [PollFd::new(&reader, PollFlags::IN)];
                 match poll(&mut fds, Some(&wait)) {
@@ -240,34 +228,34 @@ fn follow(
                     Err(e) => return Err(e.into()),
                 }
             };
-            if ready && left != Some(0) {
+            if ready && remaining != Some(0) {
                 let n = reader.read(&mut buffer)?;
-                left = left.map(|left| left.saturating_sub(n));
+                remaining = remaining.map(|remaining| remaining.saturating_sub(n));
                 if n == 0 {
                     closed = Some(Duration::from_micros(50));
                 }
                 heard(&buffer[..n])?;
-            } else if left.is_some() {
+            } else if remaining.is_some() {
                 break;
             }
-            if left.is_none() && (!ready || looked.elapsed() > Duration::from_millis(100)) {
+            if remaining.is_none() && (!ready || looked.elapsed() > Duration::from_millis(100)) {
                 looked = Instant::now();
-                left = child.try_wait()?.is_some().then_some(PIPE);
+                remaining = child.try_wait()?.is_some().then_some(PIPE);
             }
         }
         if ticked.elapsed() >= TICK {
-            tick(Moment::Later);
+            tick(Tick::Periodic);
             ticked = Instant::now();
         }
     }
     Ok(())
 }
 
-/// Waits until the child may be over, for a while at most. It closes its streams a moment before it is.
+/// Waits, for a limited time, until the child has probably exited. A child closes its streams shortly before it exits.
 #[cfg(target_os = "linux")]
 fn wait_for_end(child: &Child, pause: Duration) {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    // It was not waited for, so the number is still its own.
+    // The child was not reaped, so its process id is still valid.
     let process = Pid::from_raw(child.id() as i32).map(|id| pidfd_open(id, PidfdFlags::empty()));
     let Some(Ok(process)) = process else { return std::thread::sleep(pause) };
     let most = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -279,32 +267,32 @@ fn wait_for_end(_child: &Child, pause: Duration) {
     std::thread::sleep(pause);
 }
 
-/// Cuts output into lines. Of a line that was written over and over (`\r`, as progress bars do) the last text counts.
+/// Cuts output into lines. Of a line that was overwritten (`\r`, as progress bars do) only the last text is kept.
 #[derive(Default)]
-struct Lines {
+struct LineSplitter {
     line: Vec<u8>,
 }
 
-impl Lines {
-    /// A line without an end is cut here, so that it cannot fill the memory.
+impl LineSplitter {
+    /// A line without an end is cut at this length, so that it cannot exhaust the memory.
     const LONGEST: usize = 1 << 20;
 
-    fn split(&mut self, bytes: &[u8], hear: &mut dyn FnMut(&[u8])) {
+    fn split(&mut self, bytes: &[u8], on_output: &mut dyn FnMut(&[u8])) {
         for part in bytes.split_inclusive(|b| *b == b'\n' || *b == b'\r') {
             if self.line.ends_with(b"\r") && part != b"\n" {
                 self.line.clear();
             }
             self.line.extend_from_slice(part);
             if self.line.ends_with(b"\n") || self.line.len() > Self::LONGEST {
-                self.rest(hear);
+                self.rest(on_output);
             }
         }
     }
 
-    fn rest(&mut self, hear: &mut dyn FnMut(&[u8])) {
+    fn rest(&mut self, on_output: &mut dyn FnMut(&[u8])) {
         if !self.line.is_empty() {
             let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-            hear(line.strip_suffix(b"\r").unwrap_or(line));
+            on_output(line.strip_suffix(b"\r").unwrap_or(line));
             self.line.clear();
         }
     }
@@ -336,10 +324,10 @@ mod tests {
             (vec!["10%\r", "20%\r30%", "\r100%\n", "x"], vec!["100%", "x"]),
         ] {
             let mut got = Vec::new();
-            let mut hear = |l: &[u8]| got.push(String::from_utf8_lossy(l).into_owned());
-            let mut lines = Lines::default();
-            chunks.iter().for_each(|c| lines.split(c.as_bytes(), &mut hear));
-            lines.rest(&mut hear);
+            let mut on_output = |l: &[u8]| got.push(String::from_utf8_lossy(l).into_owned());
+            let mut lines = LineSplitter::default();
+            chunks.iter().for_each(|c| lines.split(c.as_bytes(), &mut on_output));
+            lines.rest(&mut on_output);
             assert_eq!(got, want, "{chunks:?}");
         }
     }
@@ -347,7 +335,7 @@ mod tests {
     #[test]
     fn output_comes_by_line_and_a_daemon_does_not_hold_us() {
         let dir = tempfile::tempdir().unwrap();
-        let job = Job {
+        let job = CommandJob {
             commands: vec![
                 command_line("sh", "printf 'a\\nb'; echo c >&2"),
                 command_line("sh", "sleep 30 & exit 3"),

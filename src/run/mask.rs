@@ -1,24 +1,24 @@
-//! Values of secrets, masked in what is stored of a stage's output. The terminal shows what the stage wrote.
+//! Masks the values of secrets in the stored output of a stage. The terminal shows the output unmasked.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// Shorter values occur in other words.
+/// Shorter values occur in ordinary words.
 const SHORTEST: usize = 8;
 
-/// Replaces secrets by `***` in bytes that come in parts.
+/// Replaces secrets by `***` in a stream of bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Mask {
     /// From the longest to the shortest.
     secrets: Vec<Vec<u8>>,
-    /// The bytes that a secret begins with.
+    /// The first bytes of the secrets.
     beginnings: Vec<u8>,
-    /// The end of what came, which may be the beginning of a secret.
+    /// The end of the input so far, which may be the beginning of a secret.
     held: Vec<u8>,
 }
 
 impl Mask {
-    /// Of a secret of several lines (a private key) each line counts, since a terminal changes line ends.
+    /// Each line of a multi-line secret (a private key) is masked by itself, because a terminal changes line ends.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Mask {
         let lines =
             values.into_iter().flat_map(|value| std::iter::once(value.trim()).chain(value.lines().map(str::trim)));
@@ -31,13 +31,13 @@ impl Mask {
         Mask { secrets, beginnings, held: Vec::new() }
     }
 
-    /// What can be stored now.
+    /// Returns the bytes that can be stored now.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
         self.release(false)
     }
 
-    /// The rest.
+    /// Returns the bytes that were held back.
     pub fn finish(&mut self) -> Vec<u8> {
         self.release(true)
     }
@@ -73,8 +73,8 @@ impl Mask {
     }
 }
 
-/// The ways in which programs write a secret: as it is, without the `Bearer` or `Basic` of a header, the password of
-/// `Basic`, and each of them within base64, as in the header of a user and a password.
+/// The forms in which programs write a secret: verbatim, without the `Bearer` or `Basic` of a header, the password of
+/// `Basic`, and each of them inside base64, as in the header of a user and a password.
 fn forms(value: &str) -> Vec<Vec<u8>> {
     let mut forms = vec![value.as_bytes().to_vec()];
     for (at, _) in value.match_indices(' ') {
@@ -100,7 +100,7 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-/// The form as a string of JSON, as Python shows it, and in a URL.
+/// The form as a JSON string, as Python prints it, and in a URL.
 fn escaped(form: &[u8]) -> Vec<Vec<u8>> {
     let Ok(text) = std::str::from_utf8(form) else { return Vec::new() };
     let json = serde_json::to_string(text).unwrap_or_default();
@@ -117,10 +117,10 @@ fn escaped(form: &[u8]) -> Vec<Vec<u8>> {
     all.into_iter().filter(|other| other != text).map(String::into_bytes).collect()
 }
 
-/// The letters of base64 that stand for `secret` alone where so many bytes come `before` it, modulo three.
+/// The base64 letters that encode only bits of `secret` when `before` bytes (modulo three) come before it.
 fn within_base64(secret: &[u8], before: usize) -> String {
     let text = BASE64.encode([&vec![0; before], secret].concat());
-    // A letter has six bits; one that holds a bit of a neighbour is left out.
+    // A letter has six bits; one that holds a bit of a neighbouring byte is left out.
     text[(before * 8).div_ceil(6)..(before + secret.len()) * 8 / 6].to_string()
 }
 

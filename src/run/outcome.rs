@@ -1,39 +1,41 @@
-//! What a `repro` came to: a value that commands print and turn into an exit code.
+//! The outcome of a `repro`: a value that commands print and turn into an exit code.
 
 use crate::error::{Error, Kind};
 use crate::event::StageResult;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
-use crate::run::fresh::Reason;
-use crate::run::orphan::Orphan;
+use crate::plan::reasons::Reason;
+use crate::workspace::orphans::Orphan;
 
-/// Where a restored result was found.
+/// Where a restored result came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ResultSource {
     Local,
     Remote,
 }
 
+/// The outcome of one stage.
 #[derive(Debug)]
 pub struct StageOutcome {
     pub id: StageId,
     pub result: StageResult,
     pub reasons: Vec<Reason>,
-    /// Running or restoring took so long.
+    /// How long running or restoring took.
     pub seconds: f64,
-    /// What a restored result took when it was made.
+    /// How long a restored result took when it was made.
     pub saved: f64,
     /// Where a restored result came from.
-    pub from: Option<Source>,
+    pub from: Option<ResultSource>,
     pub error: Option<Error>,
     /// The exit code of the command that failed.
     pub exit: Option<i32>,
-    /// It failed because the user wanted an end.
+    /// The stage failed because the user stopped the run.
     pub stopped: bool,
     /// The last lines that a failed stage wrote.
     pub tail: Vec<String>,
 }
 
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// In the order in which the stages were decided.
@@ -42,30 +44,31 @@ pub struct Outcome {
     pub stale: Vec<StageId>,
     /// Data paths that differ from the lock, for `--locked`.
     pub stale_data: Vec<RepoPath>,
-    /// Failures that belong to no stage.
+    /// Failures that do not belong to a stage.
     pub errors: Vec<Error>,
-    /// Files that Git should see: locks and ignore files that were written.
+    /// Locks and ignore files that were written and that Git should see.
     pub written: Vec<RepoPath>,
-    /// What no pipeline file names any more and Git still ignores.
+    /// Outputs and data that no pipeline file names and that Git still ignores.
     pub orphans: Vec<Orphan>,
     /// How many stages outside of the selection are stale.
-    pub stale_elsewhere: usize,
+    pub stale_unselected: usize,
     /// The signal that ended the run.
     pub interrupted: Option<i32>,
     pub dry: bool,
 }
 
 impl Outcome {
+    /// The number of stages with this result.
     pub fn count(&self, result: StageResult) -> usize {
         self.stages.iter().filter(|s| s.result == result).count()
     }
 
-    /// Everything that went wrong.
+    /// All failures.
     pub fn failures(&self) -> impl Iterator<Item = &Error> {
         self.stages.iter().filter_map(|s| s.error.as_ref()).chain(&self.errors)
     }
 
-    /// The lowest code of all failures, as for every command.
+    /// The lowest exit code of all failures, as for every command.
     pub fn exit_code(&self) -> u8 {
         if let Some(signal) = self.interrupted {
             return Kind::Signal(signal).exit_code();

@@ -1,12 +1,12 @@
-//! A stage on a pseudo-terminal, so that tqdm, colours and pdb work: what the user types goes to it, what it writes is
-//! shown as it comes and teed to its log.
+//! Runs a stage on a pseudo-terminal, so that tqdm, colours and pdb work: keys go to the stage, and its output is shown
+//! immediately and copied to its log.
 //!
 //! ```text
 //! keys → the user's terminal, raw → master ⇄ slave = standard input, output and errors of the command
 //! ```
 //!
-//! The command leads a session of its own whose controlling terminal is the slave: only so does Ctrl-C become a signal
-//! to the stage. It is therefore outside of the watchdog's process group, and the watchdog is told of it.
+//! The command leads its own session, whose controlling terminal is the slave: otherwise Ctrl-C would not become a
+//! signal to the stage. The session is outside of the watchdog's process group, so it is registered with the watchdog.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -25,14 +25,13 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-use crate::run::local::{Moment, TICK};
 use crate::run::watchdog::Watchdog;
 
-/// How the user's terminal was before a stage got it. Not a field of [`Terminal`], since whoever ends the program at once
-/// has to put it back too.
+/// The settings of the user's terminal before a stage got it. Not a field of [`Terminal`], because code that ends the
+/// program immediately must restore them, too.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Puts the user's terminal back to what it was before a stage got it; nothing to do if none has it.
+/// Restores the settings that the user's terminal had before a stage got it; does nothing if no stage has it.
 pub fn restore_terminal() {
     let mut before = BEFORE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(before) = before.take() {
@@ -42,22 +41,23 @@ pub fn restore_terminal() {
 
 /// What a stage needs to own the terminal.
 #[derive(Clone)]
-pub struct Owner<'a> {
+pub struct TerminalOwner<'a> {
     pub watchdog: Arc<Watchdog>,
-    /// Where a typed Ctrl-C is noted, as any other signal is.
+    /// Set to the number of the signal when the user types Ctrl-C.
     pub signal: &'a AtomicI32,
 }
 
 /// The user's terminal, raw until this is dropped.
 pub struct Terminal {
     before: Termios,
-    /// The window has another size now.
+    /// Set when the size of the window changed.
     resized: Arc<AtomicBool>,
     listening: Option<signal_hook::SigId>,
 }
 
 impl Terminal {
-    /// `None` where standard input is no terminal or we are in the background, where touching it would stop us.
+    /// Sets the terminal to raw mode. `None` if standard input is not a terminal or this process is in the background,
+    /// where changing the terminal would stop it.
     pub fn take() -> Option<Terminal> {
         let stdin = rustix::stdio::stdin();
         let before = tcgetattr(stdin).ok()?;
@@ -84,16 +84,16 @@ impl Drop for Terminal {
     }
 }
 
-/// A command that runs on a pseudo-terminal, and our end of it.
-pub struct Running {
+/// A command that runs on a pseudo-terminal, and the master side of that terminal.
+pub struct PtyCommand {
     pub child: Child,
     master: File,
 }
 
-/// Starts a command on a pseudo-terminal that is like the user's.
-pub fn spawn(mut command: Command, terminal: &Terminal) -> std::io::Result<Running> {
+/// Starts a command on a pseudo-terminal with the settings of the user's terminal.
+pub fn spawn(mut command: Command, terminal: &Terminal) -> std::io::Result<PtyCommand> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    // Not among the flags of openpt everywhere; a child that held the master would keep the slave from ending.
+    // openpt does not accept this flag on every system; a child that held the master would keep the slave open.
     rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -105,11 +105,11 @@ pub fn spawn(mut command: Command, terminal: &Terminal) -> std::io::Result<Runni
     command.stdin(Stdio::from(slave.try_clone()?)).stdout(Stdio::from(slave.try_clone()?)).stderr(Stdio::from(slave));
     lead_session(&mut command);
     let child = command.spawn()?;
-    // `command` holds the slave: as long as it lives the master would never be told that all others closed it.
+    // `command` holds the slave: while it lives, the master never sees that all other holders closed it.
     drop(command);
-    // A stage that does not read must not keep us from showing what it writes.
+    // A stage that does not read its input must not block its output.
     rustix::io::ioctl_fionbio(&master, true)?;
-    Ok(Running { child, master: File::from(master) })
+    Ok(PtyCommand { child, master: File::from(master) })
 }
 
 /// Makes the child lead a session whose controlling terminal is its standard input.
@@ -133,13 +133,25 @@ fn copy_size(master: BorrowedFd) {
     }
 }
 
-/// Passes keys and output on until the command is over and all it wrote is read.
+/// How often the inputs are checked while a command runs.
+pub const TICK: Duration = Duration::from_secs(3);
+
+/// When a tick of a running job happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// An item was started.
+    Started,
+    /// Periodic, every [`TICK`] while the command runs.
+    Periodic,
+}
+
+/// Passes keys and output through until the command has ended and all its output is read.
 pub fn follow(
-    running: &mut Running,
+    running: &mut PtyCommand,
     terminal: &Terminal,
-    owner: &Owner,
+    owner: &TerminalOwner,
     heard: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
-    tick: &mut dyn FnMut(Moment),
+    tick: &mut dyn FnMut(Tick),
 ) -> std::io::Result<()> {
     let stdin = rustix::stdio::stdin();
     let mut buffer = vec![0; 64 * 1024];
@@ -152,7 +164,7 @@ pub fn follow(
         let (output, typed) = {
             let wanted = if keys.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
             let mut fds = vec![PollFd::new(&running.master, wanted)];
-            // Keys that the stage does not read stay in the terminal.
+            // Keys that the stage does not read stay in the user's terminal.
             if listening && keys.is_empty() {
                 fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
             }
@@ -193,7 +205,7 @@ pub fn follow(
                 Ok(n) => heard(&buffer[..n])?,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                // Linux says EIO when nobody holds the slave any more.
+                // Linux returns EIO when no process holds the slave.
                 Err(e) if e.raw_os_error() == Some(Errno::IO.raw_os_error()) => break,
                 Err(e) => return Err(e),
             }
@@ -203,23 +215,23 @@ pub fn follow(
             over = running.child.try_wait()?.is_some();
         }
         if ticked.elapsed() >= TICK {
-            tick(Moment::Later);
+            tick(Tick::Periodic);
             ticked = Instant::now();
         }
     }
     Ok(())
 }
 
-/// Does the stage's terminal turn one of these keys into SIGINT? An editor, say, has Ctrl-C for itself.
+/// Whether the stage's terminal turns one of these keys into SIGINT. An editor, for example, handles Ctrl-C itself.
 fn interrupts(keys: &[u8], master: BorrowedFd) -> bool {
     let Ok(modes) = tcgetattr(master) else { return false };
     let interrupt = modes.special_codes[SpecialCodeIndex::VINTR];
     modes.local_modes.contains(LocalModes::ISIG) && interrupt != 0 && keys.contains(&interrupt)
 }
 
-/// The kernel signals the stage; the run has to end as well. A second time the user means it, and a real signal to
-/// ourselves goes the way of all second signals.
-fn note_interrupt(owner: &Owner) {
+/// The kernel signals the stage, but the run must end as well. A second Ctrl-C raises a real signal in this process, so
+/// that it is handled like every second signal.
+fn note_interrupt(owner: &TerminalOwner) {
     owner.watchdog.interrupted_by_key();
     let number = Signal::INT.as_raw();
     if owner.signal.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst).is_err() {
@@ -230,11 +242,12 @@ fn note_interrupt(owner: &Owner) {
 /// Turns the line ends of a terminal (`\r\n`) into those of a file, for the log.
 #[derive(Default)]
 pub struct PlainLines {
-    /// The last byte was a `\r`, which is kept back until it is known what follows.
+    /// The last byte was a `\r`, held back until the next byte is known.
     held: bool,
 }
 
 impl PlainLines {
+    /// Converts the next bytes of the output.
     pub fn convert(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut plain = Vec::with_capacity(bytes.len() + 1);
         for byte in bytes {

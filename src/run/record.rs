@@ -1,81 +1,82 @@
-//! Records finished stages, on one thread, several at a time.
+//! Records finished stages on one thread, several at a time.
 //!
-//! The order is the promise: objects, then the run-cache entry, then the journal, and only then are old outputs given
-//! up and is the stage called done. While one group is being made durable, the next stages already run.
+//! The order is a promise: first the objects, then the run-cache entry, then the journal. Only then are old outputs
+//! deleted and the stage reported as done. While one group is made durable, the next stages already run.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::cache::entries::{self, RunRecord};
+use crate::cache::signatures::TrustPolicy;
+use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
-use crate::run::aside::Aside;
-use crate::run::cache::{self, RunRecord};
-use crate::run::ignored::give_up_aside;
-use crate::run::journal::{Change, Journal, Record};
-use crate::run::logs::RunLog;
-use crate::run::trust::Trust;
-use crate::store::{Pin, Place as Spot, Rules};
+use crate::store::{Pin, Rules, TrackedPath};
+use crate::workspace::backup::Backup;
+use crate::workspace::journal::{Journal, LockChange, Record};
+use crate::workspace::logs::RunLog;
+use crate::workspace::preserve::discard_backup;
+use crate::workspace::store_pins::store_pins;
 
-/// No more stages than this are made durable at once.
+/// At most this many stages are made durable at once.
 const GROUP: usize = 64;
-/// A run of more stages than this is a long one.
+/// A run with more stages than this is a long one.
 const FEW: usize = 8;
-/// In a long run the recorder waits for more while stages run: short ones share their syncs, and become one pack. A kill
-/// takes no more than this time with it.
+/// In a long run the recorder waits this long for more jobs while stages run: short stages share their syncs and one
+/// pack. A kill loses at most this much time.
 const WAIT: Duration = Duration::from_millis(100);
-/// A result that took longer than this, in seconds, is not kept waiting.
+/// A result that took longer than this, in seconds, is recorded without waiting.
 const SHORT: f64 = 1.0;
-/// How long an entry of the journal may lack durability against a power cut.
+/// The longest time that an entry of the journal may lack durability against a power cut.
 const SYNC: Duration = Duration::from_secs(1);
 
-/// Something to be recorded; what a field leaves out is not done.
-pub struct Job {
-    /// The stage, unless it is data.
+/// Something to record. Fields that are empty are skipped.
+pub struct RecordJob {
+    /// The stage; `None` for data.
     pub stage: Option<StageId>,
     /// Content to be stored.
     pub store: Vec<(RepoPath, Pin)>,
-    /// A result for the run cache. The lock may have it already: a run that gave the same again.
+    /// A result for the run cache. The lock may have it already, if a run gave the same result again.
     pub run: Option<(Box<StageLock>, RunRecord)>,
-    /// The fact for the journal, and at the end for the lock.
+    /// The record for the journal and, at the end, for the lock.
     pub record: Option<Record>,
     /// Old outputs that the result replaces.
-    pub replaced: Vec<Aside>,
+    pub replaced: Vec<Backup>,
     pub log: Option<RunLog>,
 }
 
-/// What the recorder is told.
-pub enum Order {
-    Record(Box<Job>),
-    /// Nothing more comes soon: what is there is to be recorded without a wait.
+/// A message to the recorder.
+pub enum RecorderMessage {
+    Record(Box<RecordJob>),
+    /// No further job is expected soon: record the waiting jobs immediately.
     Flush,
 }
 
-/// What became of a [`Job`], which comes back.
-pub struct Recorded {
-    pub job: Job,
+/// The result of a [`RecordJob`], which is returned with it.
+pub struct RecordResult {
+    pub job: RecordJob,
     pub result: Result<()>,
 }
 
-/// Works until the sender is gone.
+/// Serves orders until the sender is dropped.
 pub fn serve(
     project: &Project,
     rules: &dyn Rules,
-    trust: &Trust,
+    trust: &TrustPolicy,
     sink: &dyn Sink,
     journal: &mut Journal,
-    orders: Receiver<Order>,
-    answers: &Sender<impl From<Recorded>>,
+    orders: Receiver<RecorderMessage>,
+    answers: &Sender<impl From<RecordResult>>,
 ) {
     let mut unsynced: Option<Instant> = None;
     let mut count = 0;
     loop {
         let first = match orders.recv_timeout(SYNC) {
-            Ok(Order::Record(job)) => Some(*job),
-            Ok(Order::Flush) | Err(RecvTimeoutError::Timeout) => None,
+            Ok(RecorderMessage::Record(job)) => Some(*job),
+            Ok(RecorderMessage::Flush) | Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if let Some(first) = first {
@@ -96,51 +97,51 @@ pub fn serve(
     }
 }
 
-/// The jobs that come within a while, or until there is a reason not to wait.
-fn gather(first: Job, orders: &Receiver<Order>, wait: Duration) -> Vec<Job> {
+/// Collects the jobs that arrive within `wait`, or until there is a reason to stop waiting.
+fn gather(first: RecordJob, orders: &Receiver<RecorderMessage>, wait: Duration) -> Vec<RecordJob> {
     let mut group = vec![first];
     let mut end = Instant::now() + wait;
     while group.len() < GROUP {
         match orders.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Order::Record(job)) => {
+            Ok(RecorderMessage::Record(job)) => {
                 if !is_short(&job) {
                     end = Instant::now();
                 }
                 group.push(*job);
             }
-            Ok(Order::Flush) | Err(_) => break,
+            Ok(RecorderMessage::Flush) | Err(_) => break,
         }
     }
     group
 }
 
-/// Is it soon made again, should it be lost? Of a job without a run nothing is known.
-fn is_short(job: &Job) -> bool {
+/// Whether the result is quickly made again if it is lost. False for a job without a run.
+fn is_short(job: &RecordJob) -> bool {
     job.run.as_ref().is_some_and(|(_, run)| run.seconds < SHORT)
 }
 
 fn record(
     project: &Project,
     rules: &dyn Rules,
-    trust: &Trust,
+    trust: &TrustPolicy,
     sink: &dyn Sink,
     journal: &mut Journal,
-    group: Vec<Job>,
-) -> Vec<Recorded> {
-    // Until something refers to what is stored, nobody takes it away, however young or old it is.
-    let hold = project.store().hold_to_record(sink);
+    group: Vec<RecordJob>,
+) -> Vec<RecordResult> {
+    // Until a record refers to the stored objects, gc must not remove them, whatever their age.
+    let hold = project.store().lock_shared_to_record(sink);
     let stored = match &hold {
         Ok(_) => store(project, sink, &group),
         Err(e) => group.iter().map(|_| Err(e.clone())).collect(),
     };
-    let mut recorded: Vec<Recorded> =
-        group.into_iter().zip(stored).map(|(job, result)| Recorded { job, result }).collect();
+    let mut recorded: Vec<RecordResult> =
+        group.into_iter().zip(stored).map(|(job, result)| RecordResult { job, result }).collect();
     let fine = || recorded.iter().filter(|r| r.result.is_ok());
     for r in fine() {
         if let Some((entry, run)) = &r.job.run
-            && let Err(e) = cache::put(project.store(), entry, run, trust)
+            && let Err(e) = entries::put(project.store(), entry, run, trust)
         {
-            // The lock will have the result; only its reuse is lost.
+            // The result goes to the lock; only its reuse is lost.
             sink.event(Event::Warning { text: &format!("the run cache could not be written: {}", e.message) });
         }
     }
@@ -155,75 +156,44 @@ fn record(
         }
     }
     for r in recorded.iter_mut().filter(|r| r.result.is_ok()) {
-        give_up_old(project, rules, sink, &mut r.job);
+        discard_replaced(project, rules, sink, &mut r.job);
     }
     recorded
 }
 
-/// What was recorded of data is the version that later edits are measured by.
+/// Sets the recorded version of data as the base that later edits are compared with.
 fn set_base(project: &Project, record: &Record) {
-    let Change::Data { path, new, .. } = &record.change else { return };
+    let LockChange::Data { path, new, .. } = &record.change else { return };
     if let Some(path) = record.lock.parent().unwrap_or_default().join(path) {
-        project.index().set_base(&Spot::from(&path), new);
+        project.index().set_base(&TrackedPath::from(&path), new);
     }
 }
 
-/// Stores what lies at one place of the workspace.
-pub fn store_now(project: &Project, path: &RepoPath, pin: &Pin, sink: &dyn Sink) -> Result<()> {
-    let store = vec![(path.clone(), *pin)];
-    let job = Job { stage: None, store, run: None, record: None, replaced: vec![], log: None };
-    store_batch(project, sink, std::iter::once(&job))
-}
-
-/// Makes the content of all jobs durable; one answer each. A job that fails does not hinder the others, unless the
-/// store as a whole does.
-fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
+/// Makes the content of all jobs durable; one result per job. A job that fails does not affect the others, unless the
+/// store as a whole fails.
+fn store(project: &Project, sink: &dyn Sink, group: &[RecordJob]) -> Vec<Result<()>> {
     if group.iter().all(|job| job.store.is_empty()) {
         return group.iter().map(|_| Ok(())).collect();
     }
-    match store_batch(project, sink, group.iter()) {
+    match store_all(project, sink, group) {
         Ok(()) => group.iter().map(|_| Ok(())).collect(),
         Err(error) if group.len() == 1 => vec![Err(error)],
-        // One file that changed meanwhile must not fail the stages that finished with it.
-        Err(_) => group.iter().map(|job| store_batch(project, sink, std::iter::once(job))).collect(),
+        // One file that changed during the batch must not fail the other stages of the group.
+        Err(_) => group.iter().map(|job| store_all(project, sink, std::slice::from_ref(job))).collect(),
     }
 }
 
-/// Another process may have set a damaged object aside meanwhile, which makes a batch look again; hours of work must not
-/// be lost to that.
-fn store_batch<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item = &'j Job> + Clone) -> Result<()> {
-    for _ in 0..3 {
-        match store_once(project, sink, jobs.clone()) {
-            Err(e) if e.kind == Kind::Busy => {}
-            done => return done,
-        }
-    }
-    store_once(project, sink, jobs)
+fn store_all(project: &Project, sink: &dyn Sink, jobs: &[RecordJob]) -> Result<()> {
+    store_pins(project, jobs.iter().flat_map(|job| &job.store).map(|(path, pin)| (path, pin)), sink)
 }
 
-fn store_once<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item = &'j Job> + Clone) -> Result<()> {
-    let content = || jobs.clone().flat_map(|job| &job.store);
-    let mut batch = project.store().batch();
-    for (path, pin) in content() {
-        for link in project.index().followed(&Spot::from(path)) {
-            project.writable_area().check_link_target(path, &link)?;
-        }
-        batch.add(project.index(), &Spot::from(path), pin)?;
-    }
-    let generation = batch.commit(sink)?;
-    for (path, pin) in content() {
-        project.index().mark_stored(&Spot::from(path), pin, generation);
-    }
-    Ok(())
-}
-
-/// The result is recorded: old outputs go, but for those that exist nowhere else.
-fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut Job) {
-    for aside in job.replaced.drain(..) {
-        match (&job.log, aside.precious) {
+/// Deletes the old outputs of a recorded result, except those without another copy.
+fn discard_replaced(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut RecordJob) {
+    for backup in job.replaced.drain(..) {
+        match (&job.log, backup.precious) {
             (Some(log), true) => {
-                let (out, to) = (aside.out.clone(), log.kept(&aside.out));
-                match aside.keep(&to) {
+                let (out, to) = (backup.out.clone(), log.kept(&backup.out));
+                match backup.keep(&to) {
                     Ok(to) => {
                         let text = format!("the store lacks the old {out}: it is kept in {}", to.display());
                         sink.event(Event::Note { text: &text });
@@ -231,9 +201,9 @@ fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut 
                     Err(e) => sink.event(Event::Warning { text: &e.message }),
                 }
             }
-            // What could not be kept elsewhere stays where it was set aside: no bytes go with it.
+            // A backup that could not be moved to the log folder stays where it is, so that its bytes are not lost.
             (log, _) => {
-                if let Err(e) = give_up_aside(project, rules, aside, log.as_ref(), sink) {
+                if let Err(e) = discard_backup(project, rules, backup, log.as_ref(), sink) {
                     sink.event(Event::Warning { text: &e.message });
                 }
             }
@@ -241,15 +211,15 @@ fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut 
     }
 }
 
-/// For callers without a thread of their own (`commit`, `add`): records now, and gives the first error. `rules` say what is
-/// ignored in outputs that are replaced.
+/// For callers without a recorder thread (`commit`, `add`): records immediately and returns the first error. `rules`
+/// tell which files are ignored in replaced outputs.
 pub fn record_now(
     project: &Project,
     rules: &dyn Rules,
     sink: &dyn Sink,
     journal: &mut Journal,
-    jobs: Vec<Job>,
+    jobs: Vec<RecordJob>,
 ) -> Result<(), Error> {
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::from_settings(project)?;
     record(project, rules, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
 }

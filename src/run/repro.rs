@@ -1,140 +1,99 @@
-//! One `repro`: this thread owns all state, workers run stages and send messages back.
+//! One `repro`: this thread owns all state; workers run stages and send messages back.
 //!
-//! The schedule says which stage may be decided next; its facts are looked at, judged, and it is up to date, restored
-//! or run. A finished stage goes to the recorder, and what needs it may start meanwhile. At the end the journal is folded
-//! into the locks.
+//! The schedule gives the next stage to decide. Its facts are read and judged, and the stage is up to date, restored or
+//! run. A finished stage goes to the recorder while the stages that need it may already start. At the end the journal
+//! is folded into the locks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::config::modes::Modes;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::pipeline::stage::{FileId, Stage, StageId};
-use crate::project::{Definitions, Locks, Project};
-use crate::run::aside::Asides;
-use crate::run::execute::{Candidate, Context, Done, Failure, Task};
-use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
-use crate::run::fresh::{Facts, Reason};
-use crate::run::hidden_edge::HiddenEdges;
-use crate::run::journal::{Journal, Record};
-use crate::run::logs::Logs;
-use crate::run::look::{IgnoreRules, Look};
-use crate::run::orphan::orphans;
+use crate::plan::facts::{FactsReader, IgnoreRules};
+use crate::plan::hidden_edges::HiddenEdges;
+use crate::plan::locked_secrets;
+use crate::plan::programs::Programs;
+use crate::plan::reasons::{Facts, Reason};
+use crate::plan::schedule::Schedule;
+use crate::plan::select::Selection;
+use crate::plan::stale_upstream;
+use crate::project::{Definitions, Project};
+use crate::run::execute::{Context, EarlierResult, StageFailure, Task};
+use crate::run::options::RunOptions;
 use crate::run::outcome::Outcome;
-use crate::run::programs::Programs;
-use crate::run::pull::{Input, Pull};
-use crate::run::record::{self, Recorded};
-use crate::run::schedule::Schedule;
-use crate::run::select::Selected;
-use crate::run::trust::Trust;
+use crate::run::pull::{MissingInput, RunRemotes};
+use crate::run::record;
+use crate::run::state::{Message, Run};
 use crate::run::watchdog::Watchdog;
 use crate::run::workers::Workers;
-use crate::run::{data, dry, elsewhere, ignore, locked_secrets, upstream, workspace};
+use crate::run::{data, dry, stale_count};
 use crate::secret::is_withheld;
 use crate::store::ObjectId;
+use crate::workspace::backup::Backups;
+use crate::workspace::journal::{Journal, Record};
+use crate::workspace::logs::Logs;
+use crate::workspace::orphans::orphans;
+use crate::workspace::recover::{Baseline, fold_run, has_stale_entries, overlay, recover, restore_backups};
+use crate::workspace::{gitignore, worktree_lock};
 
-/// How a run is asked for; what selects its stages stands in [`Selected`].
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub force: bool,
-    /// What needs a stage that ran or was restored, runs, changed or not.
-    pub force_downstream: bool,
-    pub dry: bool,
-    pub keep_going: bool,
-    pub ignore_errors: bool,
-    /// Who may read and write results.
-    pub modes: Modes,
-    pub no_commit: bool,
-    pub allow_missing: bool,
-    pub locked: bool,
-    /// How many stages at once; at least 1.
-    pub jobs: usize,
-    /// The command as typed, for others who wait.
-    pub command: String,
-    /// Stages own the user's terminal while they run; takes one job.
-    pub terminal: bool,
-    /// Credentials that the user grants to stages that ask for them.
-    pub pass_env: Vec<String>,
-    /// Count what is stale outside of the selection.
-    pub elsewhere: bool,
-}
-
-/// Added to the number of the signal when the user insists: commands are killed instead of asked.
+/// Added to the signal number when the user sends a second signal: commands are killed instead of asked to stop.
 pub const KILL: i32 = 1 << 16;
 
-/// What reaches the main thread.
-pub(super) enum Message {
-    Finished {
-        id: StageId,
-        ended: Box<Result<Done, Failure>>,
-    },
-    /// Missing inputs of a stage were fetched, as far as they could be: it is decided again.
-    Brought {
-        id: StageId,
-        ended: Result<()>,
-    },
-    Recorded(Box<Recorded>),
-    /// The recorder panicked: it answers no more.
-    RecorderDied,
-}
-
-impl From<Recorded> for Message {
-    fn from(recorded: Recorded) -> Message {
-        Message::Recorded(Box::new(recorded))
-    }
-}
-
-/// Reproduces what was selected. `signal` becomes the number of a signal when the user wants an end.
+/// Reproduces the selected stages. `signal` becomes a signal number when the user wants to stop.
 pub fn repro(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &RunOptions,
     sink: &dyn Sink,
     signal: &AtomicI32,
 ) -> Result<Outcome> {
     let _lock = match options.dry {
         true => None,
-        false => Some(workspace::take_unless(signal, project, &options.command, sink)?),
+        false => Some(worktree_lock::take_unless(signal, project, &options.command, sink)?),
     };
-    let asides = Asides::of(project);
+    let backups = Backups::for_project(project);
     if !options.dry {
-        put_asides_back(project, &asides, sink)?;
+        restore_backups(project, &backups, sink)?;
     }
-    let mut look = Look::new(project, definitions, sink);
+    let mut reader = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     for text in &locked_secrets::warnings(project, definitions, &locks) {
         sink.event(Event::Warning { text });
     }
     sink.event(Event::RunStarted { stages: selected.stages.len() });
-    look.sweep(&selected.stages);
-    upstream::warn_of_stale(project, definitions, &locks, selected, &mut look, sink);
+    reader.sweep(&selected.stages);
+    stale_upstream::warn_of_stale(project, definitions, &locks, selected, &mut reader, sink);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     if options.dry {
-        overlay(project, definitions, &mut locks, &mut look)?;
-        return dry::plan(project, definitions, &locks, selected, options, &mut look);
+        overlay(project, definitions, &mut locks, &mut reader)?;
+        return dry::plan(project, definitions, &locks, selected, options, &mut reader);
     }
-    let mut written = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
+    let mut written = recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
     let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
-    // A lock is read again to be written; one that stays as it is is not.
+    // A lock that changes is read again before it is written; an unchanged lock is not written.
     let orphans = orphans(project, definitions, &locks);
-    let is_untidy = |f: &FileId| is_untidy(definitions, &locks, *f);
-    let untidy: Vec<FileId> = selected.files.iter().copied().filter(is_untidy).collect();
-    let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
+    let has_stale_entries = |f: &FileId| has_stale_entries(definitions, &locks, *f);
+    let stale_locks: Vec<FileId> = selected.files.iter().copied().filter(has_stale_entries).collect();
+    let baseline = Baseline::capture(project, definitions, &locks, &written, files.collect(), &stale_locks)?;
     let logs = Logs::new(project.logs_dir());
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::from_settings(project)?;
     if let Some(text) = trust.warning() {
         sink.event(Event::Warning { text });
     }
-    let pull =
-        options.modes.remote.read.then(|| Pull::new(project, definitions, &trust, options.modes.local.write, sink));
+    let remotes = options
+        .modes
+        .remote
+        .read
+        .then(|| RunRemotes::new(project, definitions, &trust, options.modes.local.write, sink));
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
     let outcome = std::thread::scope(|scope| {
@@ -142,7 +101,7 @@ pub fn repro(
         let recorder = scope.spawn(move || {
             let rules = IgnoreRules(&definitions.rules);
             let work = || record::serve(project, &rules, recorder_trust, sink, &mut journal, jobs, &answers);
-            // A run that waits for a thread that is gone would wait for ever.
+            // Without this message the run would wait forever for a thread that has died.
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
                 let _ = answers.send(Message::RecorderDied);
             }
@@ -153,36 +112,36 @@ pub fn repro(
             options,
             sink,
             signal,
-            asides: &asides,
+            backups: &backups,
             logs: &logs,
             trust: &trust,
             programs: Programs::load(project),
             hidden_edges: HiddenEdges::default(),
-            pull: pull.as_ref(),
-            brought: HashSet::new(),
-            listed: HashSet::new(),
+            remotes: remotes.as_ref(),
+            fetch_requested: HashSet::new(),
+            listing_requested: HashSet::new(),
             locks,
-            look,
+            reader,
             schedule: Schedule::new(&definitions.graph, &selected.stages),
-            chosen: selected.stages.iter().copied().collect(),
+            selected: selected.stages.iter().copied().collect(),
             workers: Workers::new(scope),
             sender,
             inbox,
             recorder: Some(to_recorder),
             watchdog: None,
-            running: 0,
-            recording: 0,
+            running_count: 0,
+            recording_count: 0,
             recorder_died: false,
             stopping: false,
             prepared: false,
             forced: HashSet::new(),
             withdrawn: HashSet::new(),
-            unwritten: ignore::Lines::new(),
-            waiting: HashMap::new(),
+            pending_ignore_lines: gitignore::IgnoreLines::new(),
+            in_progress: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome { stages: Vec::with_capacity(selected.stages.len()), ..Outcome::default() },
-            commit: None,
-            generation: project.store().generation(),
+            head_commit: None,
+            store_generation: project.store().generation(),
             interrupted_at: None,
             shell: project.shell(),
         };
@@ -194,102 +153,52 @@ pub fn repro(
     });
     let (records, mut outcome) = outcome?;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
-    let tidy = if failed || options.locked { &[][..] } else { &untidy };
-    written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
+    let tidy = if failed || options.locked { &[][..] } else { &stale_locks };
+    written.extend(fold_run(project, definitions, &baseline, records, tidy, sink)?);
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.orphans = orphans;
     outcome.written.append(&mut written);
     outcome.written.sort();
     outcome.written.dedup();
-    if options.elsewhere && !failed {
-        outcome.stale_elsewhere = elsewhere::count(project, definitions, &selected.stages, sink)?;
+    if options.count_unselected && !failed {
+        outcome.stale_unselected = stale_count::count_unselected_stale(project, definitions, &selected.stages, sink)?;
     }
     let _ = project.index().save();
     Ok(outcome)
 }
 
-/// The state of a run; one owner, this thread.
-pub(super) struct Run<'s, 'e, 'a> {
-    pub(super) project: &'a Project,
-    pub(super) definitions: &'a Definitions,
-    pub(super) options: &'a Options,
-    pub(super) sink: &'a dyn Sink,
-    pub(super) signal: &'a AtomicI32,
-    pub(super) asides: &'a Asides,
-    pub(super) logs: &'a Logs,
-    pub(super) trust: &'a Trust,
-    pub(super) programs: Programs<'a>,
-    hidden_edges: HiddenEdges,
-    /// Remotes, where the run may ask them.
-    pub(super) pull: Option<&'a Pull<'a>>,
-    /// Stages whose missing inputs were asked for.
-    pub(super) brought: HashSet<StageId>,
-    /// Stages for whose sake folders that are not here were asked what they hold.
-    pub(super) listed: HashSet<StageId>,
-    pub(super) locks: Locks,
-    pub(super) look: Look<'a>,
-    pub(super) schedule: Schedule<'a>,
-    pub(super) chosen: HashSet<StageId>,
-    workers: Workers<'s, 'e>,
-    pub(super) sender: Sender<Message>,
-    pub(super) inbox: Receiver<Message>,
-    pub(super) recorder: Option<Sender<record::Order>>,
-    pub(super) watchdog: Option<Arc<Watchdog>>,
-    pub(super) running: usize,
-    pub(super) recording: usize,
-    pub(super) recorder_died: bool,
-    /// Nothing new starts: a stage failed, or the user wants an end.
-    pub(super) stopping: bool,
-    pub(super) prepared: bool,
-    /// Stages that run because one upstream did (`--force-downstream`).
-    pub(super) forced: HashSet<StageId>,
-    /// Stages that need one whose result could not be recorded: their inputs went while they ran.
-    pub(super) withdrawn: HashSet<StageId>,
-    /// Ignore files whose folders do not exist yet.
-    pub(super) unwritten: ignore::Lines,
-    /// Reasons of the stages that are running.
-    pub(super) waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
-    pub(super) records: Vec<Record>,
-    pub(super) outcome: Outcome,
-    pub(super) commit: Option<Option<String>>,
-    pub(super) interrupted_at: Option<Instant>,
-    /// Of the store, as the run found it.
-    pub(super) generation: Option<[u8; 16]>,
-    pub(super) shell: Option<String>,
-}
-
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
     fn drive(&mut self) {
         loop {
-            while !self.stopping && self.running < self.options.jobs {
+            while !self.stopping && self.running_count < self.options.jobs {
                 self.check_signal();
                 match self.schedule.start_next() {
                     Some(id) if !self.stopping => self.decide(id),
                     _ => break,
                 }
             }
-            if self.running == 0 {
-                if self.recording == 0 || self.recorder_died {
+            if self.running_count == 0 {
+                if self.recording_count == 0 || self.recorder_died {
                     break;
                 }
-                // What is left to do waits for nothing but the recorder.
+                // All remaining work waits for the recorder.
                 if let Some(recorder) = &self.recorder {
-                    let _ = recorder.send(record::Order::Flush);
+                    let _ = recorder.send(record::RecorderMessage::Flush);
                 }
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
-                Ok(Message::Finished { id, ended }) => {
-                    // A signal that ended the stage ends the run too, and is no failure of the stage alone.
+                Ok(Message::Finished { id, result }) => {
+                    // A signal that result the stage also ends the run, and is not a failure of the stage alone.
                     self.check_signal();
-                    self.finished(id, *ended);
+                    self.finished(id, *result);
                 }
-                Ok(Message::Brought { id, ended }) => {
+                Ok(Message::InputsFetched { id, result }) => {
                     self.check_signal();
-                    self.running -= 1;
-                    self.look.forget();
-                    match ended {
+                    self.running_count -= 1;
+                    self.reader.forget();
+                    match result {
                         Ok(()) if !self.stopping => self.decide(id),
-                        // As if its turn had not come.
+                        // Treated like a stage that was never reached.
                         Ok(()) => self.push(id, StageResult::Blocked, Vec::new(), 0.0),
                         Err(error) => self.fail(id, Vec::new(), error, None, 0.0),
                     }
@@ -302,7 +211,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// An error if nobody knows what was recorded: then it is left to the next command, as after a kill.
+    /// Errors: the recorder died, so it is unknown what was recorded. The next command recovers, as after a kill.
     fn finish(mut self) -> Result<(Vec<Record>, Outcome)> {
         for id in self.schedule.left() {
             self.push(id, StageResult::Blocked, Vec::new(), 0.0);
@@ -317,17 +226,17 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.check_programs();
         if self.recorder_died {
             return Err(Error::new(Kind::Bug, "lockstep itself failed while it recorded what the stages made")
-                .hint("run the same command again: what was recorded stays, the rest is made anew"));
+                .hint("run the same command again: what was recorded stays, the rest is run again"));
         }
         Ok((self.records, self.outcome))
     }
 
-    /// Says which stages that did not run were made by another program than would run them now.
+    /// Warns about stages that did not run and whose results were made by other programs than would run them now.
     fn check_programs(&mut self) {
         let definitions = self.definitions;
         let entries = |id: StageId| {
             let stage = definitions.pipelines.stage(id);
-            self.locks.of(stage.file).stages.get(&stage.name).map(|entry| (id, stage, entry.key))
+            self.locks.of_file(stage.file).stages.get(&stage.name).map(|entry| (id, stage, entry.key))
         };
         let up_to_date = self.outcome.stages.iter().filter(|stage| stage.result == StageResult::UpToDate);
         let runs: Vec<(StageId, &Stage, ObjectId)> = up_to_date.filter_map(|stage| entries(stage.id)).collect();
@@ -348,11 +257,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
 
     pub(super) fn entry(&self, id: StageId) -> Option<&StageLock> {
         let stage = self.stage(id);
-        self.locks.of(stage.file).stages.get(&stage.name)
+        self.locks.of_file(stage.file).stages.get(&stage.name)
     }
 
     /// Pins and stores changed data that the selected stages need.
-    fn data(&mut self, selected: &Selected) {
+    fn data(&mut self, selected: &Selection) {
         match data::pin(self, selected) {
             Ok(jobs) => jobs.into_iter().for_each(|job| self.send(job)),
             Err(error) => {
@@ -362,7 +271,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, candidate: Candidate) {
+    pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, earlier: EarlierResult) {
         if let Err(error) = self.hidden_edges.check(self.project, self.definitions, id, &facts.deps) {
             return self.refuse(id, error);
         }
@@ -372,18 +281,18 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let stage = self.stage(id);
         let precious = self.unsaved(stage, &facts);
-        let mut reason = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
+        let mut reason = reasons.first().map(crate::workspace::status::sentence).unwrap_or_default();
         if reasons.len() > 1 {
             reason.push_str(&format!(", and {} more", reasons.len() - 1));
         }
         let (address, old) = (self.address(id), self.entry(id).cloned());
-        let absent = self.lacking(id);
+        let absent = self.missing_inputs(id);
         let task = Task { stage, address, facts: facts.clone(), old, precious, reason, absent };
         let context = Context {
             project: self.project,
             definitions: self.definitions,
             sink: self.sink,
-            asides: self.asides,
+            backups: self.backups,
             logs: self.logs,
             watchdog: self.watchdog.clone(),
             signal: self.signal,
@@ -392,60 +301,61 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             stores: !self.options.no_commit,
             pass_env: &self.options.pass_env,
         };
-        self.waiting.insert(id, (reasons, facts));
-        self.running += 1;
-        let (sender, pull) = (self.sender.clone(), self.pull);
+        self.in_progress.insert(id, (reasons, facts));
+        self.running_count += 1;
+        let (sender, remotes) = (self.sender.clone(), self.remotes);
         let must_not_run = stage.frozen || self.options.locked;
-        self.workers.start(self.running, move || {
-            let work = || context.reach(&task, candidate, pull, must_not_run);
-            // A run that waits for a thread that is gone would wait for ever.
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        self.workers.start(self.running_count, move || {
+            let work = || context.obtain_result(&task, earlier, remotes, must_not_run);
+            // Without this message the run would wait forever for a thread that has died.
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 let error =
                     Error::new(Kind::Bug, format!("lockstep itself failed while it worked on {}", task.address));
-                Err(Failure::early(error))
+                Err(StageFailure::early(error))
             });
-            let _ = sender.send(Message::Finished { id, ended: Box::new(ended) });
+            let _ = sender.send(Message::Finished { id, result: Box::new(result) });
         });
     }
 
-    /// Has missing inputs of a stage fetched; it is decided again afterwards.
-    pub(super) fn bring(&mut self, id: StageId, pull: &'a Pull<'a>, inputs: Vec<Input>) {
-        self.brought.insert(id);
+    /// Fetches missing inputs of a stage on a worker; afterwards the stage is decided again.
+    pub(super) fn start_fetch(&mut self, id: StageId, remotes: &'a RunRemotes<'a>, inputs: Vec<MissingInput>) {
+        self.fetch_requested.insert(id);
         let address = self.address(id);
-        self.decide_after(id, move || pull.bring(&inputs, &address));
+        self.decide_after(id, move || remotes.fetch_inputs(&inputs, &address));
     }
 
-    /// Has folders that are not here tell what they hold; the stage is decided again afterwards.
-    pub(super) fn list(&mut self, id: StageId, pull: &'a Pull<'a>, folders: Vec<Input>) {
-        self.listed.insert(id);
+    /// Fetches the listings of missing folders on a worker; afterwards the stage is decided again.
+    pub(super) fn start_listing(&mut self, id: StageId, remotes: &'a RunRemotes<'a>, folders: Vec<MissingInput>) {
+        self.listing_requested.insert(id);
         let address = self.address(id);
         self.decide_after(id, move || {
-            pull.list(&folders, &address);
+            remotes.fetch_listings(&folders, &address);
             Ok(())
         });
     }
 
     fn decide_after(&mut self, id: StageId, work: impl FnOnce() -> Result<()> + Send + 's) {
-        self.running += 1;
+        self.running_count += 1;
         let (sender, address) = (self.sender.clone(), self.address(id));
-        self.workers.start(self.running, move || {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        self.workers.start(self.running_count, move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 Err(Error::new(Kind::Bug, format!("lockstep itself failed while it fetched the inputs of {address}")))
             });
-            let _ = sender.send(Message::Brought { id, ended });
+            let _ = sender.send(Message::InputsFetched { id, result });
         });
     }
 
-    /// Before the first command: ignore files, and the watchdog. Says whether an ignore file was written.
+    /// Preparation before the first command: writes ignore files and starts the watchdog. Returns whether an ignore
+    /// file was written.
     pub(super) fn prepare(&mut self) -> Result<bool> {
         if self.prepared {
             return Ok(false);
         }
-        let files = ignore::files_of(self.definitions, self.chosen.iter().copied());
-        let ignored = ignore::write(self.project, self.definitions, &self.locks, &files)?;
+        let files = gitignore::files_of(self.definitions, self.selected.iter().copied());
+        let ignored = gitignore::write(self.project, self.definitions, &self.locks, &files)?;
         let wrote = !ignored.written.is_empty();
         self.outcome.written.extend(ignored.written);
-        self.unwritten = ignored.missing;
+        self.pending_ignore_lines = ignored.missing;
         let lock = self.project.state_dir().join("watchdog");
         let withheld = self.project.around.env.keys().filter(|name| is_withheld(name));
         self.watchdog = Some(Arc::new(Watchdog::start(&self.project.around.program, &lock, withheld)?));
@@ -453,8 +363,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         Ok(wrote)
     }
 
-    /// The user's signal goes to every command; whoever does not end within ten seconds, or is in the user's way a
-    /// second time, is killed.
+    /// Passes the user's signal to every command. Commands that do not end within ten seconds, or that are still
+    /// running at a second signal, are killed.
     fn check_signal(&mut self) {
         let number = self.signal.load(Ordering::SeqCst);
         if number == 0 {
@@ -472,7 +382,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             if let Some(watchdog) = &self.watchdog {
                 watchdog.signal(signal);
             }
-            if self.running > 0 && number == 2 {
+            if self.running_count > 0 && number == 2 {
                 self.sink.event(Event::Note { text: "stopping; press Ctrl-C again to kill what does not stop" });
             }
             self.interrupted_at = Some(Instant::now());

@@ -1,16 +1,18 @@
 //! Ends the commands of a run when lockstep itself is killed.
 //!
-//! The watchdog is this program once more, started before the first command of a run. It leads a process group that
-//! commands join, unless others run at the same time ([`Group`]), and holds the reading end of a pipe whose writing end
-//! only the run has: when the run is gone without saying so, the pipe closes, and the watchdog ends the group. As long as
-//! it lives it holds a lock, so that the next command does not put outputs back while a dying stage still writes them.
+//! The watchdog is another process of this program, started before the first command of a run. It leads a process group
+//! that commands join, unless others run at the same time ([`Group`]), and holds the reading end of a pipe whose
+//! writing end only the run has. When the run dies without a farewell, the pipe closes, and the watchdog ends the
+//! group. While the watchdog lives it holds a lock, so that the next command does not restore outputs while a dying
+//! stage still writes them.
 //!
-//! A stage on a pseudo-terminal leads a session of its own, outside of that group. What the pipe carries, a word a line:
+//! A stage on a pseudo-terminal leads its own session, outside of that group. The protocol of the pipe, one word per
+//! line:
 //!
 //! ```text
 //! + 123    the session or process group 123 belongs to the run
-//! - 123    it is over; what it left in the background is left alone
-//! q        the run is over
+//! - 123    it has ended; its background processes are left running
+//! q        the run has ended
 //! ```
 
 use std::collections::BTreeSet;
@@ -32,23 +34,24 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The name of the hidden command that [`serve`]s.
 pub const COMMAND: &str = "__watchdog";
 
+/// The run's side of the watchdog process.
 pub struct Watchdog {
     child: Child,
-    told: Mutex<Told>,
-    /// Ctrl-C was typed into a stage's terminal: the kernel has told that session.
+    registry: Mutex<GroupRegistry>,
+    /// Ctrl-C was typed into a stage's terminal: the kernel has already signalled that session.
     interrupted: AtomicBool,
 }
 
-struct Told {
+struct GroupRegistry {
     line: Option<ChildStdin>,
-    /// Leaders of sessions that are not over, and of groups.
+    /// Leaders of the sessions and process groups that are active.
     sessions: BTreeSet<i32>,
-    /// Leaders of groups that no stage is in.
+    /// Leaders of process groups that are free for the next stage.
     free: Vec<Child>,
 }
 
-impl Told {
-    fn say(&mut self, words: &str) {
+impl GroupRegistry {
+    fn send(&mut self, words: &str) {
         if let Some(line) = &mut self.line {
             let _ = line.write_all(words.as_bytes());
         }
@@ -56,8 +59,9 @@ impl Told {
 }
 
 impl Watchdog {
-    /// `program` is this very binary; `lock` the file that is locked while the watchdog lives. It does not have the
-    /// `withheld` variables: it lives as long as stages, which may read the environment of a process of their user.
+    /// Starts the watchdog. `program` is the path of this binary; `lock` is the file that stays locked while the
+    /// watchdog lives. The watchdog does not get the `withheld` variables, because stages can read the environment of
+    /// any process of their user.
     pub fn start<'a>(program: &Path, lock: &Path, withheld: impl Iterator<Item = &'a String>) -> Result<Watchdog> {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(program);
@@ -75,7 +79,7 @@ impl Watchdog {
             .spawn()
             .map_err(|e| Error::io("start the watchdog", program, e))?;
         let line = child.stdin.take();
-        // It answers when its signal handlers and its lock are in place.
+        // The watchdog answers when its signal handlers and its lock are in place.
         let mut ready = [0];
         if let Some(mut out) = child.stdout.take() {
             let _ = out.read(&mut ready);
@@ -85,29 +89,29 @@ impl Watchdog {
             let _ = child.wait();
             return Err(Error::new(crate::error::Kind::Bug, "the watchdog did not start"));
         }
-        let told = Mutex::new(Told { line, sessions: BTreeSet::new(), free: Vec::new() });
-        Ok(Watchdog { child, told, interrupted: AtomicBool::new(false) })
+        let registry = Mutex::new(GroupRegistry { line, sessions: BTreeSet::new(), free: Vec::new() });
+        Ok(Watchdog { child, registry, interrupted: AtomicBool::new(false) })
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn registry(&self) -> std::sync::MutexGuard<'_, GroupRegistry> {
+        self.registry.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A command leads this session: it is to be ended with the others.
-    pub fn began(&self, session: i32) {
-        let mut told = self.told();
-        told.sessions.insert(session);
-        told.say(&format!("+ {session}\n"));
+    /// Registers the session that a command leads, so that it is ended with the others.
+    pub fn register_session(&self, session: i32) {
+        let mut registry = self.registry();
+        registry.sessions.insert(session);
+        registry.send(&format!("+ {session}\n"));
     }
 
-    /// The command that led this session is over.
-    pub fn ended(&self, session: i32) {
-        let mut told = self.told();
-        told.sessions.remove(&session);
-        told.say(&format!("- {session}\n"));
+    /// Unregisters the session of a command that has ended.
+    pub fn unregister_session(&self, session: i32) {
+        let mut registry = self.registry();
+        registry.sessions.remove(&session);
+        registry.send(&format!("- {session}\n"));
     }
 
-    /// Ctrl-C was typed into a stage's terminal: SIGINT must not reach that session twice.
+    /// Notes that Ctrl-C was typed into a stage's terminal: that session must not receive SIGINT twice.
     pub fn interrupted_by_key(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
     }
@@ -117,15 +121,15 @@ impl Watchdog {
         self.child.id() as i32
     }
 
-    /// Ends every command of the run at once, and the watchdog with them.
+    /// Kills every command of the run, and the watchdog with them.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Passes a signal on to every command of the run.
+    /// Sends a signal to every command of the run.
     pub fn signal(&self, signal: Signal) {
         if signal != Signal::INT || !self.interrupted.load(Ordering::SeqCst) {
-            self.told().sessions.iter().for_each(|session| signal_session(*session, signal));
+            self.registry().sessions.iter().for_each(|session| signal_session(*session, signal));
         }
         if let Some(group) = Pid::from_raw(self.group()) {
             let _ = kill_process_group(group, signal);
@@ -134,31 +138,32 @@ impl Watchdog {
 }
 
 impl Watchdog {
-    /// The run was interrupted: what its commands left in the background goes with them (a shell lets background
-    /// commands ignore SIGINT). The watchdog does that as if the run had been killed.
+    /// After an interrupted run: background processes of its commands are ended as well, because a shell lets
+    /// background commands ignore SIGINT. The watchdog ends them as if the run had been killed.
     pub fn hang_up(&self) {
-        self.told().line = None;
+        self.registry().line = None;
     }
 }
 
 impl Drop for Watchdog {
-    /// The run is over: the watchdog may go, and leaves alone what commands left in the background.
+    /// The run has ended: the watchdog exits and leaves background processes running.
     fn drop(&mut self) {
-        let mut told = self.told();
-        told.say("q\n");
-        told.line = None;
-        told.free.drain(..).for_each(|mut leader| drop(leader.wait()));
-        drop(told);
+        let mut registry = self.registry();
+        registry.send("q\n");
+        registry.line = None;
+        registry.free.drain(..).for_each(|mut leader| drop(leader.wait()));
+        drop(registry);
         let _ = self.child.wait();
     }
 }
 
-/// The process group of a stage. Of those that run side by side each has one of its own, so that `kill 0` in one does
-/// not end the others.
+/// The process group of a stage. Stages that run side by side have one group each, so that `kill 0` in one does not end
+/// the others.
 ///
-/// The group has to exist, and the watchdog has to know it, before a command is in it: a command that starts just when
-/// lockstep is killed must not escape. So its leader is a process that ends at once and is not waited for: dead, it
-/// keeps the number of the group from being given to anybody else. A group that is free is taken by the next stage.
+/// The group must exist, and the watchdog must know it, before a command joins it: a command that starts just when
+/// lockstep is killed must not escape. The group's leader is therefore a process that exits immediately and is not
+/// reaped: as a zombie it keeps the system from reusing the number of the group. A free group is reused by the next
+/// stage.
 pub struct Group {
     watchdog: Arc<Watchdog>,
     /// `None` for the watchdog's own group.
@@ -166,9 +171,9 @@ pub struct Group {
 }
 
 impl Group {
-    /// For a stage that runs alone the watchdog's own will do.
-    pub fn of(watchdog: &Arc<Watchdog>, alone: bool) -> Group {
-        let free = || watchdog.told().free.pop();
+    /// Returns a group for one stage: the watchdog's own if the stage runs alone.
+    pub fn acquire(watchdog: &Arc<Watchdog>, alone: bool) -> Group {
+        let free = || watchdog.registry().free.pop();
         let leader = if alone { None } else { free().or_else(|| Group::lead(watchdog)) };
         Group { watchdog: watchdog.clone(), leader }
     }
@@ -178,10 +183,11 @@ impl Group {
         let mut shell = Command::new("sh");
         shell.args(["-c", ":"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let leader = shell.current_dir("/").spawn().ok()?;
-        watchdog.began(leader.id() as i32);
+        watchdog.register_session(leader.id() as i32);
         Some(leader)
     }
 
+    /// The number of the process group.
     pub fn id(&self) -> i32 {
         self.leader.as_ref().map_or(self.watchdog.group(), |leader| leader.id() as i32)
     }
@@ -189,20 +195,20 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.watchdog.told().free.extend(self.leader.take());
+        self.watchdog.registry().free.extend(self.leader.take());
     }
 }
 
-/// The watchdog's own main: returns when the run said good-bye, or when the group is gone.
+/// The main function of the watchdog process: returns when the run says good-bye, or when the group has ended.
 pub fn serve(lock: &Path) -> std::io::Result<()> {
-    // Signals to the group are not meant for us.
+    // Signals to the group are not meant for the watchdog.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         signal_hook::flag::register(signal, seen)?;
     }
     let held = File::options().create(true).write(true).truncate(false).open(lock)?;
     held.lock()?;
-    // Not a word to the user, but the answer that `start` waits for.
+    // The answer that `start` waits for; it is not shown to the user.
     rustix::io::write(rustix::stdio::stdout(), b"r")?;
     let mut sessions = BTreeSet::new();
     for word in std::io::stdin().lock().lines() {
@@ -218,24 +224,24 @@ pub fn serve(lock: &Path) -> std::io::Result<()> {
     let group = rustix::process::getpgrp();
     let signal_all = |signal| {
         sessions.iter().for_each(|session| signal_session(*session, signal));
-        // The lock goes with us: nobody of the group outlives SIGKILL.
+        // SIGKILL ends the watchdog too, and that releases the lock; no process of the group survives it.
         let _ = kill_process_group(group, signal);
     };
     signal_all(Signal::TERM);
     let is_told = |p: &Process| sessions.contains(&p.session) || sessions.contains(&p.group);
     let ours = |p: &Process| p.group == group.as_raw_nonzero().get() || is_told(p);
-    let left = || processes().is_none_or(|all| all.iter().any(ours));
+    let has_members = || processes().is_none_or(|all| all.iter().any(ours));
     let started = Instant::now();
-    while left() && started.elapsed() < GRACE {
+    while has_members() && started.elapsed() < GRACE {
         std::thread::sleep(Duration::from_millis(10));
     }
-    if left() {
+    if has_members() {
         signal_all(Signal::KILL);
     }
     Ok(())
 }
 
-/// Signals every process group of a session; only its leader's where the system does not tell which others there are.
+/// Signals every process group of a session, or only the leader's group if the system does not list processes.
 fn signal_session(session: i32, signal: Signal) {
     let all = processes().unwrap_or_default();
     let mut groups: BTreeSet<i32> = all.iter().filter(|p| p.session == session).map(|p| p.group).collect();
@@ -252,7 +258,7 @@ struct Process {
     session: i32,
 }
 
-/// Everybody else who is alive, where the system tells.
+/// All other live processes, if the system lists them.
 fn processes() -> Option<Vec<Process>> {
     let mut found = Vec::new();
     let me = std::process::id();
@@ -268,8 +274,8 @@ fn processes() -> Option<Vec<Process>> {
     Some(found)
 }
 
-/// `pid (name) state ppid pgrp session …`; the name may hold anything, so read from its last parenthesis. `None` for the
-/// dead.
+/// Parses `pid (name) state ppid pgrp session …`. The name may contain any character, so fields are read after the last
+/// parenthesis. `None` for a dead process.
 fn read_stat(stat: &str) -> Option<Process> {
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().take(4).collect();

@@ -1,5 +1,5 @@
-//! Threads of a run. Each does one piece of work after the other, since a new one for each stage costs more than many a
-//! stage; there are never more of them than pieces of work were under way at a time.
+//! The threads of a run. Each thread processes one task after another, because starting a thread costs more than many
+//! stages do. There are never more threads than tasks that were active at one time.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::thread::Scope;
 
 type Work<'s> = Box<dyn FnOnce() + Send + 's>;
 
-/// The threads end when this is dropped and their work is done.
+/// A thread pool that grows on demand. The threads end when this is dropped and their tasks are done.
 pub struct Workers<'s, 'e> {
     scope: &'s Scope<'s, 'e>,
     give: Sender<Work<'s>>,
@@ -21,7 +21,8 @@ impl<'s, 'e> Workers<'s, 'e> {
         Workers { scope, give, take: Arc::new(Mutex::new(take)), threads: 0 }
     }
 
-    /// Has a piece of work done, which must not panic; `under_way` are as many as are not done, this one included.
+    /// Runs a task, which must not panic, on a free or a new thread. `under_way` is the number of unfinished tasks,
+    /// this one included.
     pub fn start(&mut self, under_way: usize, work: impl FnOnce() + Send + 's) {
         if self.threads < under_way {
             self.threads += 1;
@@ -36,7 +37,7 @@ impl<'s, 'e> Workers<'s, 'e> {
     }
 }
 
-/// `None` once no more can come.
+/// `None` once the sender is dropped.
 fn next<'s>(take: &Mutex<Receiver<Work<'s>>>) -> Option<Work<'s>> {
     take.lock().unwrap_or_else(|e| e.into_inner()).recv().ok()
 }

@@ -1,12 +1,12 @@
-//! Finds syntax of bash that `sh` reads in another way: `cmd &> f` puts the command in the background and empties `f`,
-//! `if [[ … ]]` takes the wrong branch, `<( )` and `|&` are syntax errors of a script that ran before they were met. Pure.
+//! Finds bash syntax that `sh` interprets differently: `cmd &> f` puts the command in the background and empties `f`,
+//! `if [[ … ]]` takes the wrong branch, `<( )` and `|&` are syntax errors that occur after earlier commands ran. Pure.
 
 use super::scan::Scan;
 
-/// What a script has that `sh` does not understand, and where.
+/// A piece of syntax that `sh` does not support, and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BashOnly {
-    /// As it is written: `&>`.
+    /// As written: `&>`.
     pub syntax: &'static str,
     /// From 1.
     pub line: usize,
@@ -14,7 +14,7 @@ pub struct BashOnly {
 
 /// The first piece of bash-only syntax in a script.
 pub fn find_bash_only(script: &str) -> Option<BashOnly> {
-    // Most commands have none of the pairs, wherever they stand.
+    // Most commands contain none of these pairs.
     let pairs = [&b"&>"[..], b"|&", b"<(", b">(", b">&", b"<<<", b"[["];
     let bytes = script.as_bytes();
     let is_suspect = pairs.iter().any(|pair| bytes.windows(pair.len()).any(|window| window == *pair));
@@ -33,7 +33,7 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    /// Scripts that mean in `sh` what they mean in bash: none is an alarm.
+    /// Scripts with the same meaning in `sh` and bash: none is reported.
     const SAME: &[&str] = &[
         "echo 'a &> b'",
         "echo \"a &> b |& c <(d)\"",

@@ -1,13 +1,13 @@
-//! The programs that a script starts, as far as they are written out in it. Pure.
+//! Finds the programs that a script starts, as far as they are written literally. Pure.
 
 use std::collections::BTreeSet;
 
 use super::scan::Scan;
 
-/// No more than so many of one script.
+/// At most this many programs of one script.
 const MOST: usize = 16;
 
-/// Words of the shell itself, and the utilities of POSIX, which are the same everywhere.
+/// Builtins of the shell, and the utilities of POSIX, which are the same everywhere.
 const OF_THE_SYSTEM: &str = " . : [ alias awk basename bg break builtin case cat cd chmod chown cksum cmp comm continue \
     cp csplit cut date dd declare df diff dirname do done du echo egrep elif else enable esac eval exit expand export \
     expr false fg fgrep fi file find fold for function getopts grep hash head hostname id if install jobs join kill let \
@@ -16,16 +16,14 @@ const OF_THE_SYSTEM: &str = " . : [ alias awk basename bg break builtin case cat
     split stat stty sync tac tail tee test then times touch tr trap true tsort tty type typeset ulimit umask unalias \
     uname unexpand uniq unset until wait wc which while who xargs yes { } ";
 
-/// The words with which the commands of a script begin, each once, sorted; without those of the shell and of POSIX, and
-/// without those of which the script itself may say which file is meant.
+/// The first words of the script's commands, each once, sorted. Excludes builtins, POSIX utilities, and names whose
+/// file the script itself may determine.
 pub fn programs_of(script: &str) -> Vec<&str> {
     let mut scan = Scan::new(script);
     scan.run_as_bash();
     let (has_own_path, has_own_folder) = (sets_path(script), moves(script));
     let is_of_system = |name: &str| OF_THE_SYSTEM.split_ascii_whitespace().any(|word| word == name);
     let is_known = |name: &str| match name.contains('/') {
-        // `A+=x` is an assignment of bash.
-        _ if name.contains('=') => false,
         true => name.starts_with('/') || !has_own_folder,
         false => !has_own_path && !is_function(script, name),
     };
@@ -38,8 +36,8 @@ fn words(script: &str) -> impl Iterator<Item = &str> {
     script.split(|c: char| c.is_whitespace() || ";&|()`\"'{}".contains(c))
 }
 
-/// May the script look for programs elsewhere than on the PATH that it was started with? It sets the variable, or reads
-/// a file that may, as that of a virtual environment.
+/// Whether the script may search programs elsewhere than on the PATH that it was started with: it sets the variable, or
+/// reads a file that may, such as that of a virtual environment.
 fn sets_path(script: &str) -> bool {
     let names_path = |word: &str| {
         let name = word.trim_end_matches('+');
@@ -54,7 +52,7 @@ fn sets_path(script: &str) -> bool {
         || is_env && words(script).any(clears_env)
 }
 
-/// Does a command begin with `.`?
+/// Whether a command begins with `.`.
 fn sources_file(script: &str) -> bool {
     script.match_indices(". ").any(|(at, _)| {
         let before = script[..at].trim_end_matches([' ', '\t']);
@@ -62,19 +60,19 @@ fn sources_file(script: &str) -> bool {
     })
 }
 
-/// May a command run in another folder than that of its stage?
+/// Whether a command may run in another folder than that of its stage.
 fn moves(script: &str) -> bool {
     let is_env = words(script).any(|word| word == "env" || word.ends_with("/env"));
     let moves_env = |word: &str| word.starts_with("--chdir") || is_short(word, 'C');
     words(script).any(|word| matches!(word, "cd" | "pushd" | "popd")) || is_env && words(script).any(moves_env)
 }
 
-/// Is it a group of short options with this one?
+/// Whether the word is a group of short options that contains this one.
 fn is_short(word: &str, option: char) -> bool {
     word.strip_prefix('-').is_some_and(|rest| !rest.starts_with('-') && rest.contains(option))
 }
 
-/// Does the script define a function of this name?
+/// Whether the script defines a function of this name.
 fn is_function(script: &str, name: &str) -> bool {
     script.match_indices(name).any(|(at, _)| {
         let is_whole = script[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || ";&|{(".contains(c));

@@ -1,7 +1,7 @@
-//! Reads a shell script: where its commands begin, and where syntax of bash stands that `sh` does not have. Pure.
+//! Scans a shell script for the beginnings of its commands, and for bash syntax that `sh` does not have. Pure.
 //!
-//! The scan knows quotes, `$( )`, `${ }`, `$(( ))`, backticks, comments and here-documents; what is quoted is text for
-//! another program. It keeps its own stack, so no nesting is too deep, and reads each byte once.
+//! The scan knows quotes, `$( )`, `${ }`, `$(( ))`, backticks, comments and here-documents; quoted text belongs to
+//! another program. It keeps its own stack, so nesting may be arbitrarily deep, and reads each byte once.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
@@ -9,11 +9,11 @@ enum Mode {
     Code(Option<u8>),
     /// Within double quotes.
     Double,
-    /// Within `${ }`; where that stands in double quotes, single ones are text.
+    /// Within `${ }`; inside double quotes, single quotes are text.
     Brace { is_quoted: bool },
-    /// Within `$(( ))`, with so many parentheses open.
+    /// Within `$(( ))`, with this many open parentheses.
     Arithmetic(usize),
-    /// The text of a here-document in which substitutions count, up to this place.
+    /// The text of a here-document with substitutions, up to this place.
     Text(usize),
 }
 
@@ -29,17 +29,19 @@ pub(super) struct Scan<'a> {
     at: usize,
     modes: Vec<Mode>,
     pending: Vec<HereDocument>,
-    /// Within a word: a `#` begins no comment.
+    /// Inside a word, where a `#` does not begin a comment.
     in_word: bool,
     /// The next word is the first of a command.
     first: bool,
-    /// The words before were assignments, or a program that runs another one (`env`, `nice -n 5`).
+    /// The preceding words were assignments, or a program that runs another one (`env`, `nice -n 5`).
     is_led: bool,
-    /// The words that commands begin with, which are written out.
+    /// The word before was an option whose value is a word of its own (`env -C src`).
+    takes_word: bool,
+    /// The first words of commands, if they are literal.
     pub(super) programs: Vec<&'a str>,
 }
 
-/// Programs that run the one named behind them.
+/// Programs that run the program named by their arguments.
 const WRAPPERS: [&[u8]; 6] = [b"env", b"exec", b"command", b"nice", b"nohup", b"time"];
 
 impl<'a> Scan<'a> {
@@ -52,6 +54,7 @@ impl<'a> Scan<'a> {
             in_word: false,
             first: true,
             is_led: false,
+            takes_word: false,
             programs: Vec::new(),
         }
     }
@@ -64,7 +67,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The first piece of bash-only syntax, and where it stands.
+    /// The first piece of bash-only syntax, and its position.
     pub(super) fn run(&mut self) -> Option<(usize, &'static str)> {
         while self.at < self.bytes.len() {
             let found = match self.modes.last().copied().unwrap_or(Mode::Code(None)) {
@@ -78,7 +81,7 @@ impl<'a> Scan<'a> {
         None
     }
 
-    /// The byte so many places further on, lines that are continued being one.
+    /// The byte this many places ahead, skipping line continuations.
     fn peek(&self, ahead: usize) -> Option<u8> {
         self.bytes.get(self.place(ahead)).copied()
     }
@@ -110,7 +113,7 @@ impl<'a> Scan<'a> {
         (self.in_word, self.first) = (true, false);
     }
 
-    /// Is past a `$`, a backtick or a backslash, where one of them stands here.
+    /// Skips a `$` expansion, backtick or backslash at the current position. Returns whether there was one.
     fn expansion(&mut self) -> bool {
         match (self.bytes[self.at], self.peek(1)) {
             (b'\\', _) => self.at = (self.at + 2).min(self.bytes.len()),
@@ -147,7 +150,7 @@ impl<'a> Scan<'a> {
             (Mode::Text(end), _) if self.at >= end => {
                 self.modes.pop();
                 (self.in_word, self.first) = (false, true);
-                // The delimiter is no command.
+                // The delimiter is not a command.
                 let rest = &self.bytes[self.at..];
                 self.at += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
             }
@@ -220,7 +223,7 @@ impl<'a> Scan<'a> {
             }
             b'\n' => {
                 self.at += 1;
-                (self.in_word, self.first, self.is_led) = (false, true, false);
+                (self.in_word, self.first, self.is_led, self.takes_word) = (false, true, false, false);
                 self.here_documents();
             }
             b' ' | b'\t' => {
@@ -258,7 +261,7 @@ impl<'a> Scan<'a> {
             }
             b';' | b'&' | b'|' | b')' => {
                 self.at += 1;
-                (self.in_word, self.first, self.is_led) = (false, true, false);
+                (self.in_word, self.first, self.is_led, self.takes_word) = (false, true, false, false);
             }
             _ if !self.in_word => return self.word(),
             _ => self.at += 1,
@@ -283,15 +286,17 @@ impl<'a> Scan<'a> {
         None
     }
 
-    /// A word begins here, and a byte follows it: is it the program of a command?
+    /// Handles a word that begins here and is followed by `next`: notes it if it is the program of a command.
     fn note_program(&mut self, word: &'a [u8], next: Option<u8>, begins_command: bool) {
         if !(self.first || self.is_led) || begins_command {
             return;
         }
         let name = word.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-        let is_assignment = name > 0 && word.get(name) == Some(&b'=');
+        // `A=x`, and `A+=x` of bash.
+        let is_assignment = name > 0 && (word[name..].starts_with(b"=") || word[name..].starts_with(b"+="));
         let is_option = self.is_led && (word[0] == b'-' || word.iter().all(u8::is_ascii_digit));
-        if is_assignment || is_option || WRAPPERS.contains(&word) {
+        let is_of_option = std::mem::replace(&mut self.takes_word, is_option && matches!(word, b"-C" | b"-u"));
+        if is_assignment || is_option || is_of_option || WRAPPERS.contains(&word) {
             self.is_led = true;
             return;
         }
@@ -336,7 +341,7 @@ impl<'a> Scan<'a> {
         self.in_word = true;
     }
 
-    /// Passes the texts of the here-documents that begin here; the substitutions of one are scanned.
+    /// Skips the texts of the here-documents that begin here; the substitutions of a single one are scanned.
     fn here_documents(&mut self) {
         let mut bodies = Vec::new();
         for document in std::mem::take(&mut self.pending) {
@@ -356,7 +361,7 @@ impl<'a> Scan<'a> {
             }
             bodies.push((from, end, document.is_quoted));
         }
-        // Substitutions count in the text of a single one; several in one line are passed as a whole.
+        // Only the text of a single one is scanned for substitutions; several in one line are skipped as a whole.
         if let [(from, end, false)] = bodies[..]
             && from < end
         {

@@ -1,7 +1,7 @@
-//! Copying bytes while hashing them, each read once.
+//! Copies bytes and hashes them, reading each once.
 //!
-//! A huge file keeps two cores busy, one that reads and writes and one that hashes, and a third thread asks the disk to
-//! take what was written so far, so that the final sync is short.
+//! For a huge file one thread reads and writes, one hashes, and a third asks the disk to sync what was written so far,
+//! so that the final sync is short.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,21 +13,22 @@ use rustix::io::Errno;
 
 use super::hash::{self, CHUNK, HUGE, fill};
 use super::id::ObjectId;
-use super::stat::Seen;
 use crate::document;
 use crate::error::{Error, Result};
+use crate::store::fs::stat::Seen;
 
-/// After so many bytes the disk is asked to take them.
+/// The disk is asked to sync after this number of bytes.
 const WRITE_OUT: u64 = 32 << 20;
 
-pub struct Copied {
+/// A finished copy.
+pub struct CopiedFile {
     /// The new file.
     pub file: File,
     pub id: ObjectId,
     pub size: u64,
 }
 
-/// The file systems, by device, from which nothing can be reflinked to one place: each is asked once.
+/// The file systems, by device, from which reflinks to one destination fail: each is tried once.
 #[derive(Default)]
 pub struct NoReflink(Mutex<Vec<u64>>);
 
@@ -36,11 +37,12 @@ impl NoReflink {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Is this device known to fail?
     pub fn has(&self, device: u64) -> bool {
         self.devices().contains(&device)
     }
 
-    /// Other errors are those of one file.
+    /// Records a device that cannot reflink. Other errors concern one file only.
     fn learn(&self, device: u64, error: &io::Error) {
         let of_all = [Errno::OPNOTSUPP, Errno::XDEV, Errno::NOTTY, Errno::NOSYS];
         if Errno::from_io_error(error).is_some_and(|e| of_all.contains(&e)) && !self.has(device) {
@@ -49,15 +51,15 @@ impl NoReflink {
     }
 }
 
-/// Copies `from` to the new file `to`, as a clone unless `no_reflink` is `None` or knows better. The outer error is about
-/// `from`, the inner one about `to`.
+/// Copies `from` to the new file `to`: as a clone, unless `no_reflink` is `None` or lists the device. The outer error
+/// is about `from`, the inner one about `to`.
 pub fn to_new(
     from: &Path,
     to: &Path,
     size: u64,
     no_reflink: Option<&NoReflink>,
     done: &dyn Fn(u64),
-) -> Result<io::Result<Copied>> {
+) -> Result<io::Result<CopiedFile>> {
     let source = document::open(from).map_err(|e| Error::io("read", from, e))?;
     let file = match create_private(to) {
         Ok(file) => file,
@@ -79,25 +81,25 @@ pub fn to_new(
     let copied = stream(&mut &source, &file, size, true, &mut broken, done);
     match broken {
         Some(e) => Err(Error::io("read", from, e)),
-        None => Ok(copied.map(|(id, size)| Copied { file, id, size })),
+        None => Ok(copied.map(|(id, size)| CopiedFile { file, id, size })),
     }
 }
 
 /// The mode of a file that is being written to the store.
 const PRIVATE: u32 = 0o600;
 
-/// A new file that no other user can open before it has its final mode.
+/// Creates a file that no other user can open before it has its final mode.
 pub fn create_private(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(PRIVATE).open(path)
 }
 
-/// Makes the file `to` share the blocks of `source`, which lies at `from`.
+/// Makes the file `to` share the blocks of `source`, whose path is `from`.
 #[cfg(target_os = "linux")]
 fn clone_into(source: &File, _from: &Path, file: &File, _to: &Path) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(file, source)?)
 }
 
-/// The same, where only a new file can be a clone.
+/// The same on systems where only a new file can be a clone.
 #[cfg(not(target_os = "linux"))]
 fn clone_into(_source: &File, from: &Path, _file: &File, to: &Path) -> io::Result<()> {
     let clone = to.with_extension("clone");
@@ -105,7 +107,7 @@ fn clone_into(_source: &File, from: &Path, _file: &File, to: &Path) -> io::Resul
     std::fs::rename(&clone, to)
 }
 
-/// Makes the new file `to` that shares the blocks of `object`, which lies at `from`; nothing is left there on failure.
+/// Creates the new file `to` that shares the blocks of `object`, whose path is `from`; leaves no file there on failure.
 #[cfg(target_os = "linux")]
 pub fn reflink(object: &File, _from: &Path, to: &Path, mode: u32) -> io::Result<()> {
     let new = File::options().write(true).create_new(true).mode(mode).open(to)?;
@@ -120,15 +122,15 @@ pub fn reflink(_object: &File, from: &Path, to: &Path, _mode: u32) -> io::Result
     reflink_copy::reflink(from, to)
 }
 
-/// A clone shares the blocks, not the guarantee: what it holds is read once.
-fn cloned(to: &Path, size: u64, done: &dyn Fn(u64)) -> io::Result<Copied> {
+/// A clone shares blocks, but is not verified: it is read once.
+fn cloned(to: &Path, size: u64, done: &dyn Fn(u64)) -> io::Result<CopiedFile> {
     let mut file = File::open(to)?;
     let (id, size) = hash::content(&mut file, size, done)?;
-    Ok(Copied { file, id, size })
+    Ok(CopiedFile { file, id, size })
 }
 
-/// What `from` holds from here to its end is written to `to`. A failure to read goes to `broken`; with `durable` the
-/// caller will sync, so the disk starts early.
+/// Copies the rest of `from` to `to`. A read error is put into `broken`. With `durable` the caller will sync, so the
+/// disk starts early.
 pub fn stream(
     from: &mut &File,
     to: &File,
@@ -166,7 +168,7 @@ pub fn stream(
         for _ in 0..4 {
             let _ = emptied.send(vec![0u8; CHUNK]);
         }
-        // The system tells of a failed write-out once: if it is told here, nobody else hears of it.
+        // The system reports a failed write-out only once, so the error must be kept here.
         let syncing = scope.spawn(move || {
             let mut result = Ok(());
             while to_sync.recv().is_ok() {
@@ -219,12 +221,12 @@ mod tests {
         for (name, known) in [("a", Some(&no_reflink)), ("b", Some(&no_reflink)), ("c", None)] {
             let to = dir.path().join(name);
             let copied = to_new(&from, &to, 5, known, &|_| ()).unwrap().unwrap();
-            assert_eq!((copied.id, copied.size), (hash::of_bytes(b"12345"), 5));
+            assert_eq!((copied.id, copied.size), (hash::hash_bytes(b"12345"), 5));
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "12345");
-            // A file that is there is not written over.
+            // An existing file is not overwritten.
             assert!(to_new(&from, &to, 5, known, &|_| ()).unwrap().is_err());
         }
-        let device = Seen::of(&from).unwrap().device;
+        let device = Seen::stat(&from).unwrap().device;
         for (error, is_of_all) in [(Errno::ACCESS, false), (Errno::NOSPC, false), (Errno::OPNOTSUPP, true)] {
             let known = NoReflink::default();
             known.learn(device, &error.into());

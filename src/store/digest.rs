@@ -1,11 +1,12 @@
-//! Hashing of things that are no files: keys, manifests, names.
+//! Hashing of data other than files: keys, manifests, names.
 
 use super::ObjectId;
 
-/// An incremental hash under a context of its own, so that ids of different kinds never meet.
+/// An incremental hash with its own context, so that ids of different kinds never collide.
 pub struct Digest(blake3::Hasher);
 
 impl Digest {
+    /// Starts a hash in this context.
     pub fn new(context: &'static str) -> Digest {
         Digest(blake3::Hasher::new_derive_key(context))
     }
@@ -14,6 +15,7 @@ impl Digest {
         self.0.update(bytes);
     }
 
+    /// The hash of all bytes so far.
     pub fn id(&self) -> ObjectId {
         ObjectId(*self.0.finalize().as_bytes())
     }

@@ -1,7 +1,7 @@
-//! Content hashing: every byte is read once, into buffers, never mapped (a file that shrinks would kill us).
+//! Content hashing: every byte is read once, into buffers, never mapped (a file that shrinks would kill the process).
 //!
-//! Small files are read and hashed on the thread that found them, so a folder of many is hashed by all cores. A huge
-//! file is read on one core while all others hash what was read before.
+//! The thread that finds a small file also reads and hashes it, so all cores share a folder of many files. A huge file
+//! is read on one core while the others hash the previous chunk.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,44 +10,47 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use super::id::ObjectId;
-use super::objects::ObjectKind;
-use super::stat::{FileStat, Seen};
 use crate::lfs;
+use crate::store::fs::stat::{FileStat, Seen};
+use crate::store::id::ObjectKind;
 
+/// The BLAKE3 context of trees, so that no file has the id of a folder.
+pub(super) const TREE_CONTEXT: &str = "lockstep 2026-11-24 directory tree";
 /// From this size on, reading and hashing overlap.
 pub const HUGE: u64 = 2 << 20;
-/// What is read at once of a huge file: large enough to be split among cores, small enough for their caches.
+/// The read size for huge files: large enough to be split among cores, small enough for their caches.
 pub const CHUNK: usize = 1 << 20;
 const SMALL: usize = 64 << 10;
 
-pub enum Trouble {
+/// Why a file could not be hashed.
+pub enum HashError {
     /// The file was written to while it was read, twice.
     Changed,
-    /// It is a pointer of Git LFS, not the file.
+    /// The file is a Git LFS pointer, not the content.
     Pointer,
     Io(io::Error),
 }
 
-impl From<io::Error> for Trouble {
-    fn from(e: io::Error) -> Trouble {
-        Trouble::Io(e)
+impl From<io::Error> for HashError {
+    fn from(e: io::Error) -> HashError {
+        HashError::Io(e)
     }
 }
 
-impl From<rustix::io::Errno> for Trouble {
-    fn from(e: rustix::io::Errno) -> Trouble {
-        Trouble::Io(e.into())
+impl From<rustix::io::Errno> for HashError {
+    fn from(e: rustix::io::Errno) -> HashError {
+        HashError::Io(e.into())
     }
 }
 
-/// The id of an object whose bytes come in pieces.
+/// Computes the id of an object whose bytes arrive in pieces.
 pub struct Hasher(blake3::Hasher);
 
 impl Hasher {
     pub fn new(kind: ObjectKind) -> Hasher {
         Hasher(match kind {
             ObjectKind::Content => blake3::Hasher::new(),
-            ObjectKind::Tree => blake3::Hasher::new_derive_key(super::tree::CONTEXT),
+            ObjectKind::Tree => blake3::Hasher::new_derive_key(TREE_CONTEXT),
         })
     }
 
@@ -60,19 +63,20 @@ impl Hasher {
     }
 }
 
-pub fn of_bytes(bytes: &[u8]) -> ObjectId {
+/// The id of these bytes as content.
+pub fn hash_bytes(bytes: &[u8]) -> ObjectId {
     ObjectId(*blake3::hash(bytes).as_bytes())
 }
 
-/// Opens by `open`, hashes, and compares the stat of before and after; once more if they differ. The caller's own look
-/// is the first stat of before: if the file changed since, that shows as well.
+/// Opens a file with `open`, hashes it, and compares the stat before and after; tries again if they differ. The first
+/// "before" is the caller's stat, so a change since the caller's scan is detected as well.
 pub fn file(
     open: impl Fn() -> rustix::io::Result<OwnedFd>,
     seen: &Seen,
     done: &dyn Fn(u64),
-) -> Result<(ObjectId, Seen), Trouble> {
+) -> Result<(ObjectId, Seen), HashError> {
     let mut looked = Some(seen.stat);
-    let mut is_untold = false;
+    let mut has_unknown_size = false;
     for _ in 0..3 {
         let mut file = File::from(open()?);
         let before = match looked.take() {
@@ -80,7 +84,7 @@ pub fn file(
             None => FileStat::from(&rustix::fs::fstat(&file)?),
         };
         if before.size >= ABSURD && is_made_up(&file) {
-            return Err(untold());
+            return Err(unknown_size());
         }
         let mut is_pointer = false;
         let (id, read) = match (1..lfs::LARGEST).contains(&before.size) {
@@ -89,22 +93,22 @@ pub fn file(
         };
         let after = Seen::from(rustix::fs::fstat(&file)?);
         if before == after.stat && read == after.stat.size {
-            return if is_pointer { Err(Trouble::Pointer) } else { Ok((id, after)) };
+            return if is_pointer { Err(HashError::Pointer) } else { Ok((id, after)) };
         }
-        is_untold = before == after.stat;
+        has_unknown_size = before == after.stat;
     }
-    if is_untold {
-        return Err(untold());
+    if has_unknown_size {
+        return Err(unknown_size());
     }
-    Err(Trouble::Changed)
+    Err(HashError::Changed)
 }
 
-/// A file that the system makes up as it is read, below /proc and /sys.
-fn untold() -> Trouble {
-    Trouble::Io(io::Error::other("the system does not tell its size: it is no file of a disk"))
+/// The error for a file without a known size, such as those below /proc and /sys.
+fn unknown_size() -> HashError {
+    HashError::Io(io::Error::other("the system does not report its size: it is not a file on a disk"))
 }
 
-/// From this size on a file may be all of a machine's address space, such as `/proc/kcore`.
+/// From this size on a file may be the whole address space of a machine, such as `/proc/kcore`.
 const ABSURD: u64 = 1 << 40;
 
 #[cfg(target_os = "linux")]
@@ -120,19 +124,19 @@ fn is_made_up(_: &File) -> bool {
     false
 }
 
-/// The flags with which content is opened: never blocks on a fifo that took the file's place.
+/// The flags for opening content: the call never blocks on a FIFO that took the file's place.
 pub fn read_flags() -> (OFlags, Mode) {
     (OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())
 }
 
-/// The id of what `file` holds from here to its end, and how many bytes that were. Soon behind `size` bytes it stops: such
-/// a file has another size by now, or no end.
+/// The id of the rest of `file` and the number of bytes read. Stops soon after `size` bytes: a longer file has changed
+/// its size, or has no end.
 pub fn content(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     if size < HUGE { small(file, size, done) } else { huge(file, size, done) }
 }
 
-/// The id that the bytes of `file` have as an object of this kind.
-pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectId> {
+/// The id of the bytes of `file` as an object of this kind.
+pub fn hash_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectId> {
     let mut file = file.try_clone()?;
     if kind == ObjectKind::Content {
         return Ok(content(&mut file, size, &|_| ())?.0);
@@ -150,7 +154,7 @@ pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectI
     }
 }
 
-/// A file that may be a pointer of Git LFS: its bytes are in memory, so that it costs no further read to find out.
+/// Hashes a file that may be a Git LFS pointer: its bytes are in memory, so the check costs no further read.
 fn tiny(file: &mut File, size: u64, is_pointer: &mut bool, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     let mut buffer = [0u8; lfs::LARGEST as usize + 1];
     // As in `small`.
@@ -160,14 +164,14 @@ fn tiny(file: &mut File, size: u64, is_pointer: &mut bool, done: &dyn Fn(u64)) -
     }
     *is_pointer = lfs::is_pointer(&buffer[..n]);
     done(n as u64);
-    Ok((of_bytes(&buffer[..n]), n as u64))
+    Ok((hash_bytes(&buffer[..n]), n as u64))
 }
 
 fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0u8; (size as usize + 1).clamp(512, SMALL)];
     let mut total = 0;
-    // One byte more than expected is asked for: a read that gives all the others has seen the end.
+    // The read asks for one byte more than expected: if it returns all others, it has seen the end.
     let mut n = read_once(file, &mut buffer)?;
     if n as u64 != size || n == buffer.len() {
         n += fill(file, &mut buffer[n..])?;
@@ -241,7 +245,7 @@ mod tests {
             let path = dir.path().join("f");
             std::fs::write(&path, &bytes).unwrap();
             let (id, n) = content(&mut File::open(&path).unwrap(), size as u64, &|_| ()).unwrap();
-            assert_eq!((id, n), (of_bytes(&bytes), size as u64));
+            assert_eq!((id, n), (hash_bytes(&bytes), size as u64));
         }
     }
 
@@ -251,12 +255,12 @@ mod tests {
             let (_, read) = content(&mut File::open("/dev/zero").unwrap(), size, &|_| ()).unwrap();
             assert!((size + 1..=size + CHUNK as u64).contains(&read), "{size}: {read}");
         }
-        of_object(&File::open("/dev/zero").unwrap(), ObjectKind::Tree, 100).unwrap();
-        // Larger than told, it is another object.
+        hash_object(&File::open("/dev/zero").unwrap(), ObjectKind::Tree, 100).unwrap();
+        // A file that is longer than expected is another object.
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "12345").unwrap();
         let (id, read) = content(&mut File::open(dir.path().join("f")).unwrap(), 4, &|_| ()).unwrap();
-        assert_ne!(id, of_bytes(b"1234"));
+        assert_ne!(id, hash_bytes(b"1234"));
         assert_eq!(read, 5);
     }
 }

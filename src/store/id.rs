@@ -1,4 +1,4 @@
-//! Names of content.
+//! Object ids and pins.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,24 +12,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[repr(transparent)]
 pub struct ObjectId(pub [u8; 32]);
 
-/// The pinned facts of a path: the exact bytes that it holds.
+/// The pinned content of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pin {
     pub id: ObjectId,
-    /// Bytes: of the file, or of all the files of the folder.
+    /// The bytes of the file, or of all files of the folder.
     pub size: u64,
-    /// How many files, links included, are in the folder; `None` for a file.
+    /// The number of files in the folder, links included; `None` for a file.
     pub files: Option<u64>,
-    /// A single file with the owner's x; always false for a folder (its tree knows).
+    /// The executable bit of the owner for a single file; always false for a folder (its tree has the bits).
     pub executable: bool,
 }
 
 impl Pin {
+    /// Is it the pin of a folder?
     pub fn is_dir(&self) -> bool {
         self.files.is_some()
     }
 
-    /// Are these the same bytes, with the same executable bit? Sizes follow from ids.
+    /// Do both have the same bytes and the same executable bit? Equal ids imply equal sizes.
     pub fn same_content(&self, other: &Pin) -> bool {
         self.id == other.id && self.executable == other.executable
     }
@@ -41,6 +42,7 @@ impl ObjectId {
         ObjectId(*blake3::hash(bytes).as_bytes())
     }
 
+    /// 64 lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }
@@ -52,7 +54,7 @@ impl FromStr for ObjectId {
     fn from_str(text: &str) -> Result<ObjectId, String> {
         blake3::Hash::from_hex(text)
             .map(|h| ObjectId(*h.as_bytes()))
-            .map_err(|_| format!("`{text}` is no BLAKE3 hash of 64 hexadecimal digits"))
+            .map_err(|_| format!("`{text}` is not a BLAKE3 hash of 64 hexadecimal digits"))
     }
 }
 
@@ -81,5 +83,20 @@ impl<'de> Deserialize<'de> for ObjectId {
         } else {
             <[u8; 32]>::deserialize(d).map(ObjectId)
         }
+    }
+}
+
+/// The kind of an object: the two are hashed differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ObjectKind {
+    Content = 0,
+    Tree = 1,
+}
+
+impl ObjectKind {
+    /// The kind with this encoding; `None` for an unknown byte.
+    pub fn from_byte(byte: u8) -> Option<ObjectKind> {
+        [ObjectKind::Content, ObjectKind::Tree].get(byte as usize).copied()
     }
 }

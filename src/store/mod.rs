@@ -1,78 +1,56 @@
 //! All local objects: hashing, the stat index, objects, packs, trees, links, checkout.
 //!
-//! An object lies in a file of its own (`objects`) or, if it is small and came with many others, in a pack (`pack`);
-//! the store's interface does not show which. For those who move objects between stores: [`Store::all_of`] and
-//! [`Store::lacking`] say what a pin consists of and what of it is not here, [`Store::read`] and
-//! [`Store::open_content`] give bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] take them in, verified.
+//! An object is a file of its own (`objects`) or, if it is small and was stored with many others, part of a pack
+//! (`pack`); the interface of the store hides which. For code that moves objects between stores:
+//! [`Store::list_objects`] and [`Store::missing_objects`] list the objects of a pin and those that the store lacks,
+//! [`Store::read`] and [`Store::open_content`] return bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] verify
+//! and add them.
 
-mod away;
 mod batch;
 mod checkout;
 mod copy;
-mod damage;
-mod difference;
+mod diff;
 mod digest;
-mod export;
-mod find;
+mod fs;
 pub mod gc;
 pub mod hash;
-mod hold;
 mod id;
-mod ignored;
 pub mod index;
-mod inventory;
-pub mod join;
-mod large;
-mod link;
-mod marker;
-mod materialise;
 mod objects;
-mod open_folder;
 mod overlay;
 pub mod pack;
-mod place;
-mod reach;
-mod ready;
-mod room;
-mod root_folder;
-mod runs;
-mod stat;
-mod stream;
 #[cfg(test)]
 mod tests;
-pub mod tree;
-mod tree_rules;
-mod unchanged;
-mod unprotect;
-mod users;
+pub mod trees;
 pub mod verify;
-mod writable;
-mod write_into;
-mod young;
 
-pub use away::move_away;
 pub use batch::Batch;
-pub use checkout::{remove, restore};
-pub use difference::{Change, difference};
+pub use checkout::export::export;
+pub use checkout::preserve::{PreserveResult, carry_over, strip};
+pub use checkout::restore;
+pub use diff::{Change, difference};
 pub use digest::{Digest, authenticate};
-pub use export::export;
-pub use find::LARGEST_READ;
-pub use hold::Hold;
+pub use fs::link::{LinkType, LinkTypes};
+pub use fs::open_folder::OpenFolder;
+pub use fs::paths::{
+    SiblingKind, TrackedPath, abandoned_siblings, is_sibling_name, random_name, temp_sibling, to_path,
+};
+pub use fs::rename::move_away;
+pub use fs::rename::remove;
+pub use fs::root_folder::{FolderEntry, RootFolder};
+pub use fs::unprotect::unprotect;
+pub use fs::writable::{ProtectedKind, WritableArea, WritablePath, real_path};
+pub use fs::write_into::write_into;
+pub use id::ObjectKind;
 pub use id::{ObjectId, Pin};
-pub use ignored::{Carried, carry_over, strip};
-pub use index::{Listed, NoRules, Rules, StatIndex};
-pub use inventory::{Lacking, ObjectRef};
-pub use link::{LinkType, LinkTypes};
-pub use objects::{Generation, ObjectKind, Store};
-pub use open_folder::OpenFolder;
+pub use index::{ListedEntry, NoRules, Rules, StatIndex};
+pub use objects::closure::{MissingObjects, ObjectRef};
+pub use objects::projects::{StoreUser, id_in};
+pub use objects::reachable::ReachableObjects;
+pub use objects::reader::ContentReader;
+pub use objects::results::StoredRuns;
+pub use objects::store_lock::StoreLock;
+pub use objects::{Generation, Store};
 pub use overlay::overlay;
-pub use place::{Beside, Place, is_beside, leftovers, random_name, sibling, to_path};
-pub use reach::Reach;
-pub use root_folder::{FolderEntry, RootFolder};
-pub use runs::Runs;
-pub use stream::ContentReader;
-pub use tree_rules::{DEEPEST, check_link, check_names};
-pub use unprotect::unprotect;
-pub use users::{User, id_in};
-pub use writable::{ProtectedKind, WritableArea, WritablePath, real_path};
-pub use write_into::write_into;
+pub use pack::format::LARGEST_READ;
+pub use trees::rules::{DEEPEST, check_link, check_names};

@@ -1,26 +1,26 @@
-//! What a folder would hold if some things that are missing from it were there: known from pins, without the bytes.
+//! Computes the pin that a folder would have if missing files were present: from pins, without the bytes.
 
 use std::collections::BTreeMap;
 
-use super::id::Pin;
-use super::index::Listed;
-use super::objects::Store;
-use super::tree::{Entry, EntryKind, Tree};
+use crate::store::id::Pin;
+use crate::store::index::ListedEntry;
+use crate::store::objects::Store;
+use crate::store::trees::{Entry, EntryKind, Tree};
 
 enum Node {
     Leaf(Entry),
     Folder(BTreeMap<Vec<u8>, Node>),
 }
 
-/// The pin of a folder with what was found in it, and with `missing` at their paths, all relative to it.
-pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
+/// The pin of a folder with the entries `found` in it and with `missing` at their paths, all relative to it.
+pub fn overlay(found: &[ListedEntry], missing: &[(Vec<u8>, Pin)]) -> Pin {
     let mut top = BTreeMap::new();
     for one in found.iter().filter(|one| one.kind != EntryKind::Tree) {
         put(&mut top, &one.path, Entry { name: Vec::new(), kind: one.kind, id: one.id, size: one.size, files: 1 });
     }
     for (path, pin) in missing {
         let kind = match (pin.files, pin.executable) {
-            // An empty folder is no content of the one above.
+            // An empty folder is not part of the content of its parent.
             (Some(0), _) => continue,
             (Some(_), _) => EntryKind::Tree,
             (None, true) => EntryKind::Executable,
@@ -33,9 +33,9 @@ pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
 }
 
 impl Store {
-    /// What a pinned folder holds at a relative path, which may be nothing; `None` if the listings that say so are not
-    /// here.
-    pub fn part(&self, pin: &Pin, path: &str) -> Option<Option<Pin>> {
+    /// The pin of a relative path in a pinned folder: `Some(None)` if it does not exist, `None` if a tree on the way is
+    /// missing from the store.
+    pub fn find_in_pin(&self, pin: &Pin, path: &str) -> Option<Option<Pin>> {
         let mut at = *pin;
         for name in path.split('/') {
             if !at.is_dir() {
@@ -45,7 +45,7 @@ impl Store {
             let Some(entry) = tree.entries.iter().find(|entry| entry.name == name.as_bytes()) else {
                 return Some(None);
             };
-            // A dep that is a link counts as what it points to, which is not known from here.
+            // A dep that is a link counts as its target, which cannot be known from the tree.
             at = Some(entry.pin()).filter(|_| entry.kind != EntryKind::Symlink)?;
         }
         Some(Some(at))
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::event::Silent;
     use crate::path::RepoPath;
-    use crate::store::{NoRules, Place, StatIndex};
+    use crate::store::{NoRules, StatIndex, TrackedPath};
 
     #[test]
     fn a_folder_with_what_was_taken_out_of_it_is_the_folder_as_it_was() {
@@ -93,9 +93,9 @@ mod tests {
         }
         let look = |path: &str| {
             let index = StatIndex::open(&top.join("index"), &top, true);
-            let place = Place::Inside(RepoPath::root().join(path).unwrap());
-            let pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
-            (pin, index.detail(&place).unwrap_or_default())
+            let place = TrackedPath::Inside(RepoPath::root().join(path).unwrap());
+            let pin = index.scan(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
+            (pin, index.list_entries(&place).unwrap_or_default())
         };
         let (whole, all) = look("d");
         assert_eq!(overlay(&all, &[]), whole);

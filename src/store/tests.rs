@@ -1,4 +1,4 @@
-//! The store as a whole: in and out again, and what must not go wrong on the way.
+//! Tests of the store as a whole: storing, restoring, and failures in between.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -42,7 +42,7 @@ impl Sandbox {
     }
 
     pub fn pin(&self, at: &str) -> Pin {
-        self.index.look(&[place(at)], &NoRules, &Silent).remove(0).unwrap().unwrap()
+        self.index.scan(&[place(at)], &NoRules, &Silent).remove(0).unwrap().unwrap()
     }
 
     pub fn put(&self, at: &str) -> Pin {
@@ -62,7 +62,7 @@ impl Sandbox {
             .map(|left| assert_eq!(left, None))
     }
 
-    /// What lies where in the workspace: no temporary sibling may be left.
+    /// The names in a folder of the workspace: no temporary sibling may be left.
     pub fn names(&self, at: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.top.join(at))
             .unwrap()
@@ -81,7 +81,7 @@ pub(super) fn repo(path: &str) -> RepoPath {
     RepoPath::root().join(path).unwrap()
 }
 
-pub(super) fn place(path: &str) -> Place {
+pub(super) fn place(path: &str) -> TrackedPath {
     repo(path).into()
 }
 
@@ -109,7 +109,7 @@ fn what_is_stored_comes_back() {
         assert_eq!(s.names("."), ["d"]);
         assert_eq!(s.pin("d"), pin, "{links:?}");
         let fresh = StatIndex::open(Path::new("/nonexistent/x"), &s.top, true);
-        assert_eq!(fresh.look(&[place("d")], &NoRules, &Silent).remove(0).unwrap(), Some(pin), "{links:?}");
+        assert_eq!(fresh.scan(&[place("d")], &NoRules, &Silent).remove(0).unwrap(), Some(pin), "{links:?}");
         assert_eq!(fs::read_link(s.top.join("d/link")).unwrap(), Path::new("sub/b"));
         let writable = fs::metadata(s.top.join("d/a")).unwrap().mode() & 0o200 != 0;
         assert_eq!(writable, matches!(links[0], LinkType::Copy | LinkType::Reflink));
@@ -122,7 +122,7 @@ fn a_restore_takes_over_what_is_right_and_hashes_nothing_afterwards() {
     struct Hashed(std::sync::atomic::AtomicU64);
     impl crate::event::Sink for Hashed {
         fn event(&self, event: crate::event::Event<'_>) {
-            if let crate::event::Event::WorkDone { doing: crate::event::Doing::Hashing, bytes } = event {
+            if let crate::event::Event::WorkDone { doing: crate::event::Activity::Hashing, bytes } = event {
                 self.0.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
             }
         }
@@ -139,7 +139,7 @@ fn a_restore_takes_over_what_is_right_and_hashes_nothing_afterwards() {
     let s = Sandbox::new();
     sample(&s);
     std::thread::sleep(Duration::from_millis(40));
-    let look = |sink: &dyn crate::event::Sink| s.index.look(&[place("d")], &NoCache, sink).remove(0).unwrap().unwrap();
+    let look = |sink: &dyn crate::event::Sink| s.index.scan(&[place("d")], &NoCache, sink).remove(0).unwrap().unwrap();
     look(&Silent);
     let pin = s.put("d");
     s.write("d/a", "changed");
@@ -267,8 +267,14 @@ fn a_tree_that_lies_is_refused() {
     s.write("f", "file");
     let file = s.put("f");
     let mut batch = s.store.batch();
-    let entry = tree::Entry { name: b"f".to_vec(), kind: tree::EntryKind::File, id: file.id, size: 9, files: 1 };
-    let lie = tree::Tree { entries: vec![entry] };
+    let entry = crate::store::trees::Entry {
+        name: b"f".to_vec(),
+        kind: crate::store::trees::EntryKind::File,
+        id: file.id,
+        size: 9,
+        files: 1,
+    };
+    let lie = crate::store::trees::Tree { entries: vec![entry] };
     batch.add_bytes(ObjectKind::Tree, lie.encode());
     let hostile = [&[1u8, 1, 0, 0, 0, 0, 4, 0][..], b"../x", &[0; 40]].concat();
     let hostile = batch.add_bytes(ObjectKind::Tree, hostile);
@@ -279,20 +285,32 @@ fn a_tree_that_lies_is_refused() {
     assert!(!s.top.join("d").exists());
 }
 
-/// Each level is a frame on the stack of every function that goes down.
+/// Each level is a stack frame of every recursive function.
 #[test]
 fn a_chain_of_folders_without_end_is_refused() {
     let s = Sandbox::new();
     let mut batch = s.store.batch();
     let id = batch.add_bytes(ObjectKind::Content, b"x".to_vec());
-    let mut entry = tree::Entry { name: b"f".to_vec(), kind: tree::EntryKind::File, id, size: 1, files: 1 };
+    let mut entry = crate::store::trees::Entry {
+        name: b"f".to_vec(),
+        kind: crate::store::trees::EntryKind::File,
+        id,
+        size: 1,
+        files: 1,
+    };
     let mut pins = Vec::new();
     for _ in 0..20_000 {
-        let tree = tree::Tree { entries: vec![entry] };
+        let tree = crate::store::trees::Tree { entries: vec![entry] };
         let pin = tree.pin();
         batch.add_bytes(ObjectKind::Tree, tree.encode());
         pins.push(pin);
-        entry = tree::Entry { name: b"d".to_vec(), kind: tree::EntryKind::Tree, id: pin.id, size: 1, files: 1 };
+        entry = crate::store::trees::Entry {
+            name: b"d".to_vec(),
+            kind: crate::store::trees::EntryKind::Tree,
+            id: pin.id,
+            size: 1,
+            files: 1,
+        };
     }
     batch.commit(&Silent).unwrap();
     let (fine, deep) = (pins[200], *pins.last().unwrap());
@@ -300,14 +318,14 @@ fn a_chain_of_folders_without_end_is_refused() {
     let large = rayon::ThreadPoolBuilder::new().stack_size(64 << 20).build().unwrap();
     large.install(|| s.restore("fine", &fine).unwrap());
     assert_eq!(large.install(|| s.pin("fine")), fine);
-    // As another process would: this one knows nothing of them.
+    // A new process: this one has no memory of the objects.
     let store = Store::open(s.store.dir(), LinkTypes::default());
     large.install(|| assert!(!store.contains(&deep) && !store.holds(&deep)));
     let words = "levels deep";
     let failed = |result: Result<()>| assert!(result.unwrap_err().message.contains(words));
-    failed(large.install(|| store.lacking(&deep).map(drop)));
-    failed(large.install(|| store.all_of(&deep).map(drop)));
-    failed(large.install(|| Reach::default().add(&store, &deep)));
+    failed(large.install(|| store.missing_objects(&deep).map(drop)));
+    failed(large.install(|| store.list_objects(&deep).map(drop)));
+    failed(large.install(|| ReachableObjects::default().add(&store, &deep)));
     failed(large.install(|| export(&store, &deep, &s.top.join("deep"), &Silent)));
     failed(large.install(|| s.restore("deeper", &deep)));
     assert!(!s.top.join("deeper").exists());
@@ -365,32 +383,32 @@ fn a_store_of_a_newer_format_is_read_and_never_written() {
     s.write("e", "new");
     let pin = s.pin("e");
     let mut batch = s.store.batch();
-    batch.add(&s.index, &Place::Inside(RepoPath::root().join("e").unwrap()), &pin).unwrap();
+    batch.add(&s.index, &TrackedPath::Inside(RepoPath::root().join("e").unwrap()), &pin).unwrap();
     let e = batch.commit(&Silent).unwrap_err();
     assert!(e.message.contains("has format 2"), "{e}");
     assert!(s.store.put_run(&pin.id.hex(), b"x").is_err());
     assert_eq!(fs::read_to_string(&marker).unwrap(), "lockstep-store 2\nsomething else\n");
 }
 
-/// A disk that fails to read an object: it is named and set aside, nothing is left where it was to go, and it can be
-/// stored again. What is merely out of reach stays where it is.
+/// A disk that fails to read an object: the error names it, it moves to quarantine, no file is left at the destination,
+/// and it can be stored again. An object that is only unavailable stays where it is.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_the_disk_cannot_read_is_named_and_set_aside() {
     let s = Sandbox::new();
     s.write("f", "x");
     s.put("f");
-    let (store, id) = (&s.store, hash::of_bytes(b""));
+    let (store, id) = (&s.store, hash::hash_bytes(b""));
     let (place, to) = (store.path(&id), s.top.join("to"));
     for how in ["file", "stream"] {
         fs::create_dir_all(place.parent().unwrap()).unwrap();
-        // The memory of a process gives EIO where nothing is mapped.
+        // The memory of a process returns EIO where nothing is mapped.
         symlink("/proc/self/mem", &place).unwrap();
         let fault = if how == "file" {
-            materialise::Maker::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
+            crate::store::checkout::materialise::Materialiser::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
         } else {
-            let lies = store.locate(&id, 0).unwrap();
-            store.unread(&id, &lies, lies.read().unwrap_err())
+            let location = store.locate(&id, 0).unwrap();
+            store.read_error(&id, &location, location.read().unwrap_err())
         };
         assert_eq!(fault.kind, Kind::Missing, "{fault}");
         assert!(fault.message.contains(&id.hex()) && fault.causes[0].contains("Input/output error"), "{fault}");
@@ -402,21 +420,28 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
     assert!(fault.message.contains("it is a folder") && place.exists());
 }
 
-/// A tree from a remote: one set of entries has one encoding, and its own sums do not overflow.
+/// A tree from a remote: one set of entries has one encoding, and its sums do not overflow.
 #[test]
 fn fuzz_trees() {
-    let entry = |name: &str, kind| tree::Entry {
+    let entry = |name: &str, kind| crate::store::trees::Entry {
         name: name.into(),
         kind,
         id: ObjectId::of(name.as_bytes()),
         size: name.len() as u64,
-        files: if kind == tree::EntryKind::Tree { 3 } else { 1 },
+        files: if kind == crate::store::trees::EntryKind::Tree { 3 } else { 1 },
     };
     let names = ["a", "b.txt", "c", "folder"];
-    let kinds = [tree::EntryKind::File, tree::EntryKind::Executable, tree::EntryKind::Symlink, tree::EntryKind::Tree];
-    let whole = tree::Tree { entries: names.into_iter().zip(kinds).map(|(name, kind)| entry(name, kind)).collect() };
-    let corpus = vec![whole.encode(), tree::Tree::default().encode()];
-    crate::fuzz::fuzz("trees", corpus, None, |bytes| match tree::Tree::parse(bytes) {
+    let kinds = [
+        crate::store::trees::EntryKind::File,
+        crate::store::trees::EntryKind::Executable,
+        crate::store::trees::EntryKind::Symlink,
+        crate::store::trees::EntryKind::Tree,
+    ];
+    let whole = crate::store::trees::Tree {
+        entries: names.into_iter().zip(kinds).map(|(name, kind)| entry(name, kind)).collect(),
+    };
+    let corpus = vec![whole.encode(), crate::store::trees::Tree::default().encode()];
+    crate::fuzz::fuzz("trees", corpus, None, |bytes| match crate::store::trees::Tree::parse(bytes) {
         Ok(tree) => {
             assert_eq!(tree.encode(), bytes);
             assert_eq!(tree.pin().files, Some(tree.entries.iter().map(|entry| entry.files).sum()));

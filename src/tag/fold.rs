@@ -1,20 +1,22 @@
-//! What all tags of one model say together: its versions, which of them has a label, and whether the model has ended.
-//! Every reader of the registry asks this one pure function.
+//! The state of a model from all of its tags: its versions, which of them has a label, and whether the model is
+//! deprecated. Every reader of the registry uses this pure function.
 //!
 //! The rules are those of GTO (`gto/base.py` and `gto/tag.py` of version 1.10), also for tags of one second, so that a
-//! deployment by GTO or DVC and one by lockstep take the same version:
+//! deployment by GTO or DVC and one by lockstep use the same version:
 //!
-//! - Tags count by the time of their tagger. Lightweight tags have none: such a tag may name a version, and nothing else.
-//! - A version is a number on a commit. It counts unless it was taken back in the second of its last registration or later.
-//! - A label's tag is about the version on its commit. Each version that got the label has it until a later tag, or one of
-//!   the same second, takes it away from that version. Taking it from one version takes it from no other.
-//! - Of the versions that count and have the label, the answer is the one that got it last; in one second the one that was
+//! - Tags are ordered by the time of their tagger. Lightweight tags have none: such a tag may name a version, and
+//!   nothing else.
+//! - A version is a number on a commit. It is active unless it was withdrawn in the second of its last registration or
+//!   later.
+//! - A label's tag refers to the version on its commit. Each version that got the label has it until a later tag, or
+//!   one of the same second, removes it from that version. Other versions keep it.
+//! - Of the active versions with the label, the answer is the one that got it last; in one second the one that was
 //!   registered first.
-//! - A label on a commit without a version counts, and no tag takes it away.
-//! - A model has ended where its last tag is later than all its others and than the commits of its versions.
+//! - A label on a commit without a version is valid, and no tag removes it.
+//! - A model is deprecated if its last tag is later than all its others and than the commits of its versions.
 //!
-//! GTO refuses to read two versions on one commit. Here the tag of a label then names its version in its message; one that
-//! does not, or names a version that is not on that commit, is about the highest.
+//! GTO refuses two versions on one commit. Here the tag of a label then names its version in its message; without a
+//! name, or with one that is not on that commit, the tag refers to the highest.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -23,7 +25,7 @@ use super::{Action, Label, Version};
 
 /// One tag of the model.
 #[derive(Clone, Debug)]
-pub struct Fact<C> {
+pub struct TagEvent<C> {
     /// The name of the tag.
     pub tag: String,
     pub action: Action,
@@ -34,82 +36,84 @@ pub struct Fact<C> {
     pub noted: Option<Version>,
 }
 
-/// What the tags say. Tags are named by their places in the list that was folded.
+/// The result of a fold. Tags are named by their indexes in the input.
 #[derive(Clone, Debug)]
-pub struct State<C> {
-    pub versions: Vec<Numbered<C>>,
-    /// By label; none if the model has ended.
+pub struct ModelState<C> {
+    pub versions: Vec<VersionState<C>>,
+    /// By label; empty if the model is deprecated.
     pub labels: BTreeMap<Label, Holders>,
-    /// The tag that ended the model, if it has ended.
+    /// The tag that deprecated the model.
     pub ended: Option<usize>,
-    /// Each tag's version, by its place in `versions`.
+    /// Each tag's version, as an index into `versions`.
     pub about: Vec<Option<usize>>,
 }
 
-/// A number on a commit.
+/// A version number on a commit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Numbered<C> {
+pub struct VersionState<C> {
     pub version: Version,
     pub commit: C,
-    /// Its last registration; `None` where there are only tags that take it back.
+    /// Its last registration; `None` if there are only tags that withdraw it.
     pub registered: Option<usize>,
-    /// The tag that took it back, if it is taken back.
+    /// The tag that withdrew it, if it is withdrawn.
     pub withdrawn: Option<usize>,
-    /// Was it ever taken back?
+    /// Whether it was ever withdrawn.
     was_withdrawn: bool,
-    /// Is its registration a lightweight tag?
+    /// Whether its registration is a lightweight tag.
     pub is_lightweight: bool,
 }
 
-/// Who has a label.
+/// The versions with a label.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holders {
     /// The answer first, then those that would be the answer without it.
     pub all: Vec<Assignment>,
-    /// The tags without any of which the answer would be another one.
+    /// The tags that the answer depends on: without any of them it would be another one.
     pub support: Vec<usize>,
 }
 
+/// The assignment of a label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Assignment {
-    /// The tag that gave the label last.
+    /// The tag that assigned the label last.
     pub event: usize,
-    /// Its place in [`State::versions`]; `None` for a commit without a version.
+    /// An index into [`ModelState::versions`]; `None` for a commit without a version.
     pub version: Option<usize>,
 }
 
-impl<C> Numbered<C> {
-    fn new(version: &Version, commit: C) -> Numbered<C> {
+impl<C> VersionState<C> {
+    fn new(version: &Version, commit: C) -> VersionState<C> {
         let version = version.clone();
-        Numbered { version, commit, registered: None, withdrawn: None, was_withdrawn: false, is_lightweight: false }
+        VersionState { version, commit, registered: None, withdrawn: None, was_withdrawn: false, is_lightweight: false }
     }
 
-    pub fn counts(&self) -> bool {
+    /// Returns true if the version is registered and not withdrawn.
+    pub fn is_active(&self) -> bool {
         self.registered.is_some() && self.withdrawn.is_none()
     }
 }
 
-impl<C> State<C> {
-    /// The tag that decides who has a label.
+impl<C> ModelState<C> {
+    /// The current assignment of a label.
     pub fn answer(&self, label: &Label) -> Option<Assignment> {
         self.labels.get(label)?.all.first().copied()
     }
 
-    /// A version by its number: one that counts, else the last one that was registered.
-    pub fn version(&self, version: &Version) -> Option<&Numbered<C>> {
+    /// A version by its number: the active one, otherwise the last one that was registered.
+    pub fn version(&self, version: &Version) -> Option<&VersionState<C>> {
         let of_number = self.versions.iter().filter(|v| v.version == *version && v.registered.is_some());
-        of_number.max_by_key(|v| (v.counts(), v.registered))
+        of_number.max_by_key(|v| (v.is_active(), v.registered))
     }
 }
 
-/// What one version had of one label.
+/// The history of one label on one version.
 #[derive(Default)]
 struct Slot {
     given: Option<usize>,
     taken: Option<usize>,
 }
 
-/// An assignment that counts, in the order of answers.
+/// A valid assignment, in the order of answers.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     given: Reverse<i64>,
@@ -117,13 +121,13 @@ struct Rank {
     place: usize,
 }
 
-/// `committed` gives the time of a commit; it is asked only where a model may have ended.
-pub fn fold<C: Copy + Ord>(facts: &[Fact<C>], committed: &dyn Fn(C) -> Option<i64>) -> State<C> {
+/// `committed` returns the time of a commit; it is called only if the model may be deprecated.
+pub fn fold<C: Copy + Ord>(facts: &[TagEvent<C>], committed: &dyn Fn(C) -> Option<i64>) -> ModelState<C> {
     let time = |at: usize| facts[at].time.unwrap_or(i64::MIN);
     let mut order: Vec<usize> = (0..facts.len()).filter(|at| facts[*at].time.is_some()).collect();
     order.sort_by(|a, b| (time(*a), &facts[*a].tag).cmp(&(time(*b), &facts[*b].tag)));
     let mut state =
-        State { versions: Vec::new(), labels: BTreeMap::new(), ended: None, about: vec![None; facts.len()] };
+        ModelState { versions: Vec::new(), labels: BTreeMap::new(), ended: None, about: vec![None; facts.len()] };
     state.number(facts, &order);
     let on_commits = state.by_commit();
     let mut slots: BTreeMap<(&Label, usize), Slot> = BTreeMap::new();
@@ -148,7 +152,7 @@ pub fn fold<C: Copy + Ord>(facts: &[Fact<C>], committed: &dyn Fn(C) -> Option<i6
             None => {}
         }
     }
-    // Assignments that do not count, each with the tag that ended it.
+    // Ended assignments, each with the tag that ended it.
     let mut lost: BTreeMap<&Label, Vec<(i64, usize)>> = BTreeMap::new();
     for ((label, version), slot) in slots {
         let Some(given) = slot.given else { continue };
@@ -184,9 +188,9 @@ pub fn fold<C: Copy + Ord>(facts: &[Fact<C>], committed: &dyn Fn(C) -> Option<i6
     state
 }
 
-impl<C: Copy + Ord> State<C> {
+impl<C: Copy + Ord> ModelState<C> {
     /// Finds the versions, in the order of their first tags; those of lightweight tags come last.
-    fn number(&mut self, facts: &[Fact<C>], order: &[usize]) {
+    fn number(&mut self, facts: &[TagEvent<C>], order: &[usize]) {
         let mut places: BTreeMap<(&Version, C), usize> = BTreeMap::new();
         for &at in order {
             let (version, registers) = match &facts[at].action {
@@ -195,7 +199,7 @@ impl<C: Copy + Ord> State<C> {
                 _ => continue,
             };
             let place = *places.entry((version, facts[at].commit)).or_insert_with(|| {
-                self.versions.push(Numbered::new(version, facts[at].commit));
+                self.versions.push(VersionState::new(version, facts[at].commit));
                 self.versions.len() - 1
             });
             self.about[at] = Some(place);
@@ -211,9 +215,9 @@ impl<C: Copy + Ord> State<C> {
         for (at, fact) in facts.iter().enumerate().filter(|(_, fact)| fact.time.is_none()) {
             let Action::Register(version) = &fact.action else { continue };
             let is_same =
-                |v: &Numbered<C>| v.version == *version && (v.registered.is_some() || v.commit == fact.commit);
+                |v: &VersionState<C>| v.version == *version && (v.registered.is_some() || v.commit == fact.commit);
             let place = self.versions.iter().position(is_same).unwrap_or_else(|| {
-                self.versions.push(Numbered { is_lightweight: true, ..Numbered::new(version, fact.commit) });
+                self.versions.push(VersionState { is_lightweight: true, ..VersionState::new(version, fact.commit) });
                 self.versions.len() - 1
             });
             self.versions[place].registered.get_or_insert(at);
@@ -221,7 +225,7 @@ impl<C: Copy + Ord> State<C> {
         }
     }
 
-    /// The versions that tags of labels may be about, by commit.
+    /// The versions that label tags may refer to, by commit.
     fn by_commit(&self) -> BTreeMap<C, Vec<usize>> {
         let mut found: BTreeMap<C, Vec<usize>> = BTreeMap::new();
         for (place, numbered) in self.versions.iter().enumerate().filter(|(_, v)| !v.is_lightweight) {
@@ -230,8 +234,8 @@ impl<C: Copy + Ord> State<C> {
         found
     }
 
-    /// The version that a label's tag is about, of those on its commit.
-    fn choose(&self, here: &[usize], fact: &Fact<C>) -> Option<usize> {
+    /// The version that a label's tag refers to, of those on its commit.
+    fn choose(&self, here: &[usize], fact: &TagEvent<C>) -> Option<usize> {
         let noted = |place: &&usize| fact.noted.as_ref() == Some(&self.versions[**place].version);
         let highest = || {
             here.iter().max_by_key(|place| {
@@ -242,8 +246,8 @@ impl<C: Copy + Ord> State<C> {
         here.iter().find(noted).or_else(highest).copied()
     }
 
-    /// The tag that ended the model, if no other tag and none of its commits is as late.
-    fn end(&self, facts: &[Fact<C>], order: &[usize], committed: &dyn Fn(C) -> Option<i64>) -> Option<usize> {
+    /// The tag that deprecated the model, if it is later than all other tags and the commits.
+    fn end(&self, facts: &[TagEvent<C>], order: &[usize], committed: &dyn Fn(C) -> Option<i64>) -> Option<usize> {
         let end = *order.iter().rfind(|at| facts[**at].action == Action::Deprecate)?;
         let mut others = order.iter().filter(|at| !matches!(facts[**at].action, Action::Deprecate | Action::Create));
         let is_as_late = |time: Option<i64>| time >= facts[end].time;
@@ -258,7 +262,7 @@ mod tests {
     use crate::tag::ModelTag;
 
     /// `tag commit time [noted version]`, a line each; `-` for the time of a lightweight tag. Commit `n` is of second `n`.
-    fn facts(lines: &str) -> Vec<Fact<i64>> {
+    fn facts(lines: &str) -> Vec<TagEvent<i64>> {
         let lines = lines.split('\n').map(str::trim).filter(|line| !line.is_empty());
         lines
             .map(|line| {
@@ -266,21 +270,21 @@ mod tests {
                 let tag: ModelTag = words[0].parse().unwrap();
                 let noted = words.get(3).and_then(|version| version.parse().ok());
                 let (commit, time) = (words[1].parse().unwrap(), words[2].parse().ok());
-                Fact { tag: words[0].into(), action: tag.action, commit, time, noted }
+                TagEvent { tag: words[0].into(), action: tag.action, commit, time, noted }
             })
             .collect()
     }
 
-    fn folded(facts: &[Fact<i64>]) -> State<i64> {
+    fn folded(facts: &[TagEvent<i64>]) -> ModelState<i64> {
         fold(facts, &|commit| Some(commit))
     }
 
     /// Versions (`-` before those taken back), the holders of each label, the answer first, and whether it has ended.
-    fn shown(facts: &[Fact<i64>]) -> String {
+    fn shown(facts: &[TagEvent<i64>]) -> String {
         let state = folded(facts);
         let mut versions: Vec<_> = state.versions.iter().filter(|v| v.registered.is_some()).collect();
         versions.sort_by_key(|v| &v.version);
-        let versions = versions.iter().map(|v| format!("{}{}", if v.counts() { "" } else { "-" }, v.version));
+        let versions = versions.iter().map(|v| format!("{}{}", if v.is_active() { "" } else { "-" }, v.version));
         let holder = |holder: &Assignment| match holder.version {
             Some(at) => state.versions[at].version.to_string(),
             None => format!("commit{}", facts[holder.event].commit),
@@ -293,7 +297,7 @@ mod tests {
         versions.chain(labels).chain(end).collect::<Vec<_>>().join(" ")
     }
 
-    /// Each was put to `gto show` of GTO 1.10.1 where it reads the repository.
+    /// Each was verified with `gto show` of GTO 1.10.1, where GTO reads the repository.
     const CASES: &[(&str, &str, &str)] = &[
         ("one of each", "m@v1.0.0 1 10\n m#p#1 1 11", "v1.0.0 p=v1.0.0"),
         ("a label moves", "m@v1.0.0 1 10\n m@v1.1.0 2 11\n m#p#1 1 12\n m#p#2 2 13", "v1.0.0 v1.1.0 p=v1.1.0,v1.0.0"),
@@ -371,7 +375,8 @@ mod tests {
         }
     }
 
-    /// Without a tag that an answer rests on it would be another; a tag without a signature must not make it so.
+    /// Without a tag that an answer depends on, the answer would be another one; a tag without a signature must not
+    /// change it.
     #[test]
     fn an_answer_rests_on_what_ended_others() {
         for (lines, want) in [

@@ -1,39 +1,40 @@
-//! What an address names: a folder of this machine, or something of another one. Remotes and repositories are told apart
-//! from folders here and nowhere else, so that no two commands read one address in two ways.
+//! The form of an address: a folder of this machine, or a location elsewhere. Only this module distinguishes remotes
+//! and repositories from folders, so that all commands read an address in the same way.
 //!
 //! ```text
 //! /mnt/x   ../x   x   ~/x   ./a:b   file:///mnt/my%20disk     a folder
 //! SCHEME://rest                                               a service; the scheme in any case
 //! user@host:path   host:path   NAME::address                  another machine, as scp and Git write it
 //! ```
-//! What a shell or another system would read in another way (`C:\x`, `$HOME/x`, `~user/x`) is refused: a command would
-//! else make a folder of that name in the workspace.
+//!
+//! Forms that a shell or another system would read differently (`C:\x`, `$HOME/x`, `~user/x`) are refused: otherwise a
+//! command would make a folder of that name in the workspace.
 
 use std::borrow::Cow;
 
 use super::{Url, decode, not_utf8};
 use crate::path::home::below_home;
 
-/// What an address names.
+/// A parsed address.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AddressForm<'u> {
-    /// As it was written; it may begin with `~/`.
+    /// As written; may begin with `~/`.
     Folder(Cow<'u, str>),
     Service {
         /// In lower case.
         scheme: String,
-        /// What comes after `://`.
+        /// The text after `://`.
         rest: &'u str,
     },
-    /// What stands before the colon and after it.
+    /// The parts before and after the colon.
     Host(&'u str, &'u str),
 }
 
-/// Why an address cannot be read.
+/// Why an address is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misspelling {
     pub why: String,
-    /// What to write instead.
+    /// The correct spelling.
     pub hint: Option<String>,
 }
 
@@ -42,6 +43,7 @@ fn wrong<T>(why: &str, hint: Option<String>) -> Result<T, Misspelling> {
 }
 
 impl Url {
+    /// Parses the address. Errors: its form is ambiguous or unsupported.
     pub fn form(&self) -> Result<AddressForm<'_>, Misspelling> {
         let text = self.raw();
         if text.is_empty() {
@@ -61,7 +63,7 @@ impl Url {
             return Ok(AddressForm::Service { scheme: scheme.to_ascii_lowercase(), rest });
         }
         let first = text.split('/').next().unwrap_or_default();
-        // The brackets of an IPv6 address hold colons.
+        // The brackets of an IPv6 address contain colons.
         let from = first.rfind(']').unwrap_or(0);
         if let Some(colon) = first[from..].find(':').map(|at| from + at) {
             let (before, after) = (&text[..colon], &text[colon + 1..]);
@@ -90,7 +92,7 @@ impl Url {
     }
 }
 
-/// How a folder is written so that it is read as this path: `a:b` would be a host, and is `./a:b`.
+/// Writes a folder so that it is read as this path: `a:b` would be a host, and is written `./a:b`.
 pub fn folder_url(path: &str) -> Url {
     let url = Url::from(path);
     let is_read_so = matches!(url.form(), Ok(AddressForm::Folder(read)) if read == path) && below_home(path).is_none();
@@ -105,7 +107,7 @@ fn folder(path: Cow<'_, str>) -> Result<AddressForm<'_>, Misspelling> {
     }
 }
 
-/// What comes after `file:`, as RFC 8089 has it: percent signs stand for bytes, as they do for Git.
+/// The path of a `file:` URL, as in RFC 8089: percent signs encode bytes, as in Git.
 fn of_file(text: &str, rest: &str) -> Result<AddressForm<'static>, Misspelling> {
     let path = match rest.strip_prefix("//") {
         Some(rest) => match rest.split_once('/') {
@@ -130,7 +132,7 @@ fn of_file(text: &str, rest: &str) -> Result<AddressForm<'static>, Misspelling> 
 fn windows<T>(text: &str, path: &str) -> Result<T, Misspelling> {
     let path = path.replace('\\', "/");
     let hint = match text.split_once(':') {
-        // What stands before an `@` may be a password.
+        // The part before an `@` may be a password.
         _ if text.contains('@') => None,
         Some((drive, _)) if drive.len() == 1 => {
             Some(format!("/mnt/{}/{}", drive.to_ascii_lowercase(), path.trim_start_matches('/')))

@@ -147,6 +147,6 @@ fn users_and_hosts_of_ssh_are_plain_names() {
         ("ssh://a b@host/x", Some(' ')),
         ("https://ho\nst/x", Some('\n')),
     ] {
-        assert_eq!(Url::from(url).odd_letter(), want, "{url}");
+        assert_eq!(Url::from(url).invalid_name_character(), want, "{url}");
     }
 }

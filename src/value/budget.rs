@@ -1,11 +1,11 @@
-//! How much a document may hold, asked before anything is made of it: small bytes become large values.
+//! Limits on the size of a document, checked before it is parsed: few bytes can become large values.
 
 use super::{Fault, Mark};
 
 /// The values of a document, and the keys of its maps.
 pub const NODES: usize = 2_000_000;
 
-/// Errors: the JSON `text` has more than [`NODES`] values and keys. Whether it is right JSON is another question.
+/// Errors: the JSON `text` has more than [`NODES`] values and keys. Does not check that it is valid JSON.
 pub fn check_json(text: &str) -> Result<(), Fault> {
     let (mut nodes, mut in_string, mut escaped) = (1, false, false);
     for (at, byte) in text.bytes().enumerate() {
@@ -23,13 +23,13 @@ pub fn check_json(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Errors: any of `bytes` stand more than [`NODES`] times in `text`, in strings and comments too.
+/// Errors: `bytes` occur more than [`NODES`] times in `text`, including strings and comments.
 pub fn check_marks(text: &str, bytes: &[u8]) -> Result<(), Fault> {
     let mut marks = text.bytes().enumerate().filter(|(_, byte)| bytes.contains(byte));
     marks.nth(NODES).map_or(Ok(()), |(at, _)| Err(too_many(text, at)))
 }
 
-/// The fault of a document that has too many nodes, up to the byte `at`.
+/// The error for a document with too many nodes, up to the byte `at`.
 fn too_many(text: &str, at: usize) -> Fault {
     let before = &text.as_bytes()[..at];
     let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);

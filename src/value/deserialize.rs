@@ -1,4 +1,5 @@
-//! Records of lockstep (serde structs) from a [`Value`]: what [`super::json`] reads keeps numbers that serde_json rounds.
+//! Deserializes records of lockstep (serde structs) from a [`Value`]: [`super::json`] preserves numbers that serde_json
+//! rounds.
 
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
@@ -54,7 +55,7 @@ impl<'de> Deserializer<'de> for Value {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Variants without fields are their names.
+    /// Variants without fields are represented by their names.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,

@@ -1,5 +1,5 @@
-//! Reading JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are numbers, the last of several equal keys wins,
-//! and a whole number is read digit by digit, however large. serde_json makes a float of what exceeds 64 bits.
+//! Reads JSON as written by Python: `NaN`, `Infinity` and `-Infinity` are numbers, the last of several equal keys wins,
+//! and integers of any size are exact. serde_json turns integers beyond 64 bits into floats.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Fault, Mark, Value, budget};
 
-/// As deep as serde_json goes.
+/// The same limit as in serde_json.
 const DEPTH: usize = 128;
 
 /// The numbers that Python spells as words.
@@ -20,6 +20,7 @@ const WORDS: [(&str, Value); 6] = [
     ("-Infinity", Value::Float(f64::NEG_INFINITY)),
 ];
 
+/// Parses a JSON text. Errors: it is invalid, too large, or nested too deep.
 pub fn parse(text: &str) -> Result<Value, Fault> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.document()?;
@@ -30,8 +31,8 @@ pub fn parse(text: &str) -> Result<Value, Fault> {
     Ok(value)
 }
 
-/// A record that lockstep wrote, with its numbers as they were; what stands behind it is passed over. `None` if it is
-/// not such a record.
+/// Reads a record that lockstep wrote, with exact numbers; trailing text is ignored. Returns an error text if it is not
+/// such a record.
 pub fn read_record<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value = Reader { text, at: 0 }.document().map_err(|fault| fault.message)?;
     T::deserialize(value).map_err(|e| e.to_string())
@@ -69,7 +70,7 @@ impl Reader<'_> {
         Fault::new(format!("no valid JSON: {message}"), Some(mark(self.text, self.at.min(end))))
     }
 
-    /// The fault of `message`, or that of a text that ends too early.
+    /// The error `message`, or the one for a text that ends too early.
     fn wrong(&self, message: &str, within: &str) -> Fault {
         match self.peek() {
             None => self.fault(&format!("EOF while parsing {within}")),
@@ -187,7 +188,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What stands behind a backslash.
+    /// The character of an escape, after its backslash.
     fn escape(&mut self) -> Result<char, Fault> {
         let found = match self.peek() {
             Some(c @ (b'"' | b'\\' | b'/')) => c as char,
@@ -260,7 +261,7 @@ impl Reader<'_> {
         value.ok_or_else(|| Fault::number(text, mark(self.text, start)))
     }
 
-    /// How many there are: one at least.
+    /// The number of digits, at least one.
     fn digits(&mut self) -> Result<usize, Fault> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {

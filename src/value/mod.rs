@@ -1,10 +1,10 @@
 //! Values of YAML, JSON, TOML and Python files.
 //!
-//! [`Value`] is what a params file holds and what the lock pins; [`node::Node`] is a value with marks (line, column),
-//! for files whose mistakes people must be told where: `pipeline.yaml`.
+//! [`Value`] is the content of a params file and of the lock; [`node::Node`] is a value with marks (line, column), for
+//! files whose errors need a location: `pipeline.yaml`.
 //!
-//! What a params file says is read by parsers that see how a scalar was written, because `1_000` is a number and
-//! `'1_000'` a text; a mistake is a [`Fault`], which becomes an error with its file, place and line.
+//! Params files are read by parsers that see how a scalar was written, because `1_000` is a number and `'1_000'` a
+//! text; an error is a [`Fault`], which becomes an error with its file, location and line.
 
 mod budget;
 mod deserialize;
@@ -31,8 +31,9 @@ pub use json::read_record;
 pub use number::Number;
 pub use text::python_float;
 
-/// One value. Maps keep the order of the file; equality does not look at it, and takes NaN for equal to itself, because
-/// a fact that differs from itself could never be replaced. Whether 1 is 1.0 is another question (see [`Value::same`]).
+/// One value. Maps keep the order of the file; equality ignores it, and treats NaN as equal to itself, because a
+/// recorded value that differs from itself would always count as changed. Integers and floats are different here (see
+/// [`Value::same`]).
 #[derive(Clone, Debug)]
 pub enum Value {
     Null,
@@ -50,7 +51,7 @@ impl PartialEq for Value {
     }
 }
 
-/// Where something stands in a file: line and column count from 1, in characters; `offset` in bytes from 0.
+/// A location in a file: line and column start at 1, in characters; `offset` in bytes from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mark {
     pub line: u32,
@@ -58,14 +59,14 @@ pub struct Mark {
     pub offset: u32,
 }
 
-/// A mistake in a file, without the file's name.
+/// An error in a file, without the file's name.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub message: String,
     pub mark: Option<Mark>,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Of a number that cannot be kept: the dotted key that it has, as far as it is known.
+    /// For a number that is out of range: its dotted key, as far as known.
     key: Option<String>,
 }
 
@@ -74,7 +75,7 @@ impl Fault {
         Fault { message: message.into(), mark, hint: None, key: None }
     }
 
-    /// A number that [`Value`] cannot hold: a rounded one in its place would be another value.
+    /// The error for a number that [`Value`] cannot represent: rounding would change it.
     pub fn number(text: &str, mark: Mark) -> Fault {
         let shown: String = text.chars().take(50).collect();
         let end = if shown.len() < text.len() { "…" } else { "" };
@@ -84,7 +85,7 @@ impl Fault {
             )
     }
 
-    /// The fault of a value as that of the map or list which has it at `part`.
+    /// Prepends `part`, the key or index in the surrounding map or list.
     pub fn within(mut self, part: &str) -> Fault {
         if let Some(key) = &mut self.key {
             *key = if key.is_empty() { part.to_string() } else { format!("{part}.{key}") };
@@ -110,7 +111,7 @@ impl Fault {
     }
 }
 
-/// The line of `text` in which `mark` stands.
+/// The line of `text` at `mark`.
 pub fn line_at(text: &str, mark: Mark) -> Option<&str> {
     let at = (mark.offset as usize).min(text.len());
     let start = text.as_bytes()[..at].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
@@ -124,11 +125,11 @@ pub fn excerpt(line: &str, mark: Mark) -> [String; 3] {
     excerpt_of(line, mark.line as usize, mark.column as usize, 1)
 }
 
-/// The same with `width` carets, which stay below the text that is shown. All excerpts of files are made here.
+/// The same with `width` carets, limited to the text that is shown. All excerpts of files are made here.
 pub fn excerpt_of(line: &str, number: usize, column: usize, width: usize) -> [String; 3] {
     const BEFORE: usize = 70;
     const SHOWN: usize = 110;
-    // Cut before it is searched: a line may have megabytes. A URL is cut at no place where its secret would be left.
+    // Cut before it is searched: a line may have megabytes. A URL is not cut where a part of its secret would remain.
     let (line, column) = near(line, column.max(1) - 1);
     let (line, column) = redact_around(line, column);
     let from = column.saturating_sub(BEFORE);
@@ -141,8 +142,7 @@ pub fn excerpt_of(line: &str, number: usize, column: usize, width: usize) -> [St
     [format!("{gutter} |"), format!("{number} | {}", shown.trim_end()), format!("{gutter} | {space}{carets}")]
 }
 
-/// The part of a line around a column that is searched for URLs, from a blank to a blank where there are some, and the
-/// column in it.
+/// The part of a line around a column that is searched for URLs, between blanks if possible, and the column in it.
 fn near(line: &str, column: usize) -> (&str, usize) {
     const MARGIN: usize = 4096;
     let at = |n: usize| line.char_indices().nth(n).map_or(line.len(), |(at, _)| at);
@@ -152,7 +152,7 @@ fn near(line: &str, column: usize) -> (&str, usize) {
     (&line[start..to], line[start..at(column)].chars().count())
 }
 
-/// The line without secrets, and the column that the marked character has in it.
+/// The line without secrets, and the new column of the marked character.
 fn redact_around(line: &str, column: usize) -> (String, usize) {
     let shown = redact_text(line);
     if shown == line {
@@ -160,14 +160,14 @@ fn redact_around(line: &str, column: usize) -> (String, usize) {
     }
     let at = line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
     let before = redact_text(&line[..at]);
-    // A place within a URL moves to its first character that is not the same.
+    // A location within a URL moves to its first changed character.
     let same = || line.chars().zip(shown.chars()).take_while(|(a, b)| a == b).count();
     let column = if shown.starts_with(&before) { before.chars().count() } else { same().min(column) };
     (shown, column)
 }
 
-/// Reads a params or vars file; the extension of `name` says which format it is: `.json`, `.toml`, `.py`, else YAML.
-/// An empty YAML file is an empty map, as everything that Python calls false is.
+/// Reads a params or vars file; the extension of `name` determines the format: `.json`, `.toml`, `.py`, otherwise YAML.
+/// An empty YAML file is an empty map, and so is every value that is false in Python.
 pub fn read(name: &str, bytes: &[u8]) -> Result<Value> {
     if lfs::is_pointer(bytes) {
         return Err(lfs::refuse(name).hint(lfs::HINT));
@@ -176,7 +176,7 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<Value> {
     parse(name, text).map_err(|f| f.error(name, text))
 }
 
-/// As [`read`], with the mistake as it is.
+/// Like [`read`], with the unconverted error.
 pub fn parse(name: &str, text: &str) -> std::result::Result<Value, Fault> {
     if lfs::is_pointer(text.as_bytes()) {
         let fault = Fault::new("it is a pointer of Git LFS: the file itself is not here", None);
@@ -185,7 +185,7 @@ pub fn parse(name: &str, text: &str) -> std::result::Result<Value, Fault> {
     parse_as(name, text).map_err(|fault| conflict(text).unwrap_or(fault))
 }
 
-/// Git's marker at the beginning of a line, if a merge left one.
+/// Git's conflict marker at the beginning of a line, if a merge left one.
 pub fn conflict_marker(text: &str) -> Option<Mark> {
     let mut offset = 0;
     for (n, line) in text.split_inclusive('\n').enumerate() {
@@ -197,7 +197,7 @@ pub fn conflict_marker(text: &str) -> Option<Mark> {
     None
 }
 
-/// Why a text with such markers cannot be read.
+/// The error for a text with conflict markers.
 fn conflict(text: &str) -> Option<Fault> {
     let mark = conflict_marker(text)?;
     Some(Fault::new("the file holds the markers of a merge conflict", Some(mark)).hint(
@@ -227,7 +227,7 @@ fn empty_is_map(value: Value) -> Value {
     if is_false { Value::Map(Vec::new()) } else { value }
 }
 
-/// The text of a file: UTF-8, without its byte order mark. Marks count from what is returned.
+/// The text of a file: UTF-8, without its byte order mark. Marks are relative to the returned text.
 pub fn decode(bytes: &[u8]) -> std::result::Result<&str, Fault> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|e| {
@@ -244,7 +244,7 @@ impl Value {
         }
     }
 
-    /// What kind of value it is, for messages: `a list`.
+    /// The kind of value, for messages: `a list`.
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
@@ -256,8 +256,8 @@ impl Value {
         }
     }
 
-    /// The value at a param key: names and positions with dots between them, `model.layers.0`. As in DVC a position
-    /// is a plain decimal number, and a key that itself has a dot in it cannot be reached.
+    /// The value at a param key: names and indexes with dots between them, `model.layers.0`. As in DVC an index is a
+    /// plain decimal number, and a key that contains a dot cannot be reached.
     pub fn get(&self, key: &str) -> Option<&Value> {
         key.split('.').try_fold(self, |at, part| match at {
             Value::Map(entries) => entries.iter().find(|(k, _)| k == part).map(|(_, v)| v),
@@ -269,8 +269,8 @@ impl Value {
         })
     }
 
-    /// Is it the same value? 1 is 1.0 (without rounding of large numbers), a boolean is never a number, NaN is NaN,
-    /// and maps do not care for order.
+    /// Returns true for the same value: 1 equals 1.0 (without rounding of large numbers), a boolean never equals a
+    /// number, NaN equals NaN, and the order of maps is ignored.
     pub fn same(&self, other: &Value) -> bool {
         self.is(other, true)
     }
@@ -300,7 +300,7 @@ impl Value {
     }
 }
 
-/// A float that is a whole number, as that number.
+/// An integral float as an integer.
 pub fn whole(f: f64) -> Option<i128> {
     (f.fract() == 0.0 && f.abs() < 1.7e38).then_some(f as i128)
 }

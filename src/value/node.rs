@@ -1,15 +1,17 @@
-//! A YAML document with marks: what the user wrote and where.
+//! A YAML document with marks: the values and their locations.
 
 use super::{Mark, Value};
 
+/// A value with its location.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub start: Mark,
-    /// Behind its last character.
+    /// After its last character.
     pub end: Mark,
     pub tree: Tree,
 }
 
+/// The content of a node.
 #[derive(Clone, Debug)]
 pub enum Tree {
     /// Never a list or a map.
@@ -18,11 +20,12 @@ pub enum Tree {
     Map(Vec<Entry>),
 }
 
+/// An entry of a map.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The key; a number or a boolean as it would be written into a command.
+    /// The key; a number or a boolean in the form for commands.
     pub key: String,
-    /// Is the key a string (and not `5` or `true`)?
+    /// Whether the key is a string (not `5` or `true`).
     pub is_string: bool,
     pub start: Mark,
     pub end: Mark,
@@ -67,7 +70,7 @@ impl Node {
         self.as_map()?.iter().find(|e| e.key == key)
     }
 
-    /// What kind of value it is, for messages: `a list`.
+    /// The kind of value, for messages: `a list`.
     pub fn kind(&self) -> &'static str {
         match &self.tree {
             Tree::Scalar(value) => value.kind(),

@@ -1,4 +1,4 @@
-//! Numbers, compared by their exact values: 2^53 + 1 is more than 2^53, as a whole number and as a float.
+//! Numbers, compared by their exact values: 2^53 + 1 is greater than 2^53, also between integers and floats.
 
 use std::cmp::Ordering;
 
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Value, whole};
 
+/// An integer or a float.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Number {
     Int(i128),
@@ -13,7 +14,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// A number as people write it in a condition: digits with a point and an exponent where they like.
+    /// A number in a condition: digits with an optional point and exponent.
     pub fn parse(text: &str) -> Option<Number> {
         if let Ok(n) = text.parse() {
             return Some(Number::Int(n));
@@ -50,7 +51,7 @@ impl Number {
         self.with(other, i128::checked_mul, |a, b| a * b)
     }
 
-    /// Whole numbers stay whole.
+    /// Integers stay integers.
     fn with(self, other: Number, ints: fn(i128, i128) -> Option<i128>, floats: fn(f64, f64) -> f64) -> Number {
         match (self, other) {
             (Number::Int(a), Number::Int(b)) => ints(a, b).map(Number::Int),
@@ -98,7 +99,7 @@ impl PartialOrd for Number {
 
 fn compare(int: i128, float: f64) -> Option<Ordering> {
     match whole(float.floor()) {
-        // The fraction decides only if the whole numbers are equal.
+        // The fraction decides only if the integers are equal.
         Some(floor) => Some(int.cmp(&floor).then(if float.fract() == 0.0 { Ordering::Equal } else { Ordering::Less })),
         None => 0.0.partial_cmp(&float),
     }

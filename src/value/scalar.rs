@@ -1,9 +1,9 @@
-//! What a plain YAML scalar means: the core schema of YAML 1.2, and beyond it the spellings that Python users know from
+//! The value of a plain YAML scalar: the core schema of YAML 1.2, plus spellings that Python users know from
 //! ruamel.yaml: `1_000`, `0b11`, `012` (twelve), `5.`, `.5`. `yes`, `no`, `on`, `off`, `12:30` and dates are strings.
 
 use super::Value;
 
-/// A number that [`Value`] cannot hold.
+/// A number that [`Value`] cannot represent.
 #[derive(Debug)]
 pub struct TooLarge;
 
@@ -36,7 +36,7 @@ fn sign(text: &str) -> (bool, &str) {
     }
 }
 
-/// `Some` if the text is spelled as a whole number.
+/// `Some` for the spelling of an integer.
 pub fn int(text: &str) -> Option<Result<i128, TooLarge>> {
     let (negative, rest) = sign(text);
     let (radix, digits) = match rest.get(..2) {
@@ -59,7 +59,7 @@ pub fn int(text: &str) -> Option<Result<i128, TooLarge>> {
     Some(i128::from_str_radix(&digits, radix).map_err(|_| TooLarge))
 }
 
-/// `Some` if the text is spelled as a float.
+/// `Some` for the spelling of a float.
 pub fn float(text: &str) -> Option<f64> {
     let (negative, rest) = sign(text);
     let f = match rest {

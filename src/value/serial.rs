@@ -1,8 +1,8 @@
-//! How a value is written by serde: naturally in formats that people read (JSON, YAML), and with a tag for each kind
-//! in those that do not describe themselves (the compiled form).
+//! Serialization of values with serde: untagged in text formats (JSON, YAML), and with a tag for each kind in formats
+//! that are not self-describing (the compiled form).
 //!
-//! JSON has no word for NaN and the infinities. They are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`,
-//! as Protocol Buffers do: any parser takes that, and it is not mistaken for a value that is missing, which is null.
+//! JSON cannot represent NaN and infinities. They are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`,
+//! like in Protocol Buffers: every parser accepts them, and they are not confused with a missing value, which is null.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Value;
 
-/// The variants of [`Value`] once more, for the derived, tagged form.
+/// The variants of [`Value`] again, for the derived, tagged form.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Value")]
 enum Tagged {
@@ -71,7 +71,7 @@ impl From<serde_json::Value> for Value {
 }
 
 impl Value {
-    /// Puts a value below the names of `path` (or the positions of lists), making maps where there are none.
+    /// Sets a value at the names of `path` (or the indexes of lists), making maps where necessary.
     pub fn set(&mut self, path: &[&str], value: Value) {
         let Some((first, rest)) = path.split_first() else {
             *self = value;

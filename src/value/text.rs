@@ -1,10 +1,10 @@
-//! How a scalar is written into a command or a path: as Python's `str` does, but booleans in lower case, as in DVC.
-//! Users compare these texts with what their old pipelines ran, so they must not change.
+//! The text of a scalar in a command or a path: like Python's `str`, but with lower-case booleans, as in DVC. Users
+//! compare these texts with what their old pipelines ran, so they must not change.
 
 use super::Value;
 
 impl Value {
-    /// `1e-05`, `1.0`, `true`, `None`; for lists and maps their JSON, which only messages show.
+    /// `1e-05`, `1.0`, `true`, `None`; for lists and maps their JSON, which is used only in messages.
     pub fn to_text(&self) -> String {
         match self {
             Value::Null => "None".into(),
@@ -16,7 +16,7 @@ impl Value {
         }
     }
 
-    /// As Python's `str`: like [`Value::to_text`], but `True` and `False`.
+    /// Like Python's `str`: as [`Value::to_text`], but with `True` and `False`.
     pub fn to_python_text(&self) -> String {
         match self {
             Value::Bool(true) => "True".into(),

@@ -1,12 +1,13 @@
-//! Reading TOML. Dates are the text that was written: they take part in commands and are compared, never computed with.
+//! Reads TOML. Dates stay text: they are used in commands and compared, never computed with.
 
 use ::toml::de::{DeTable, DeValue};
 
 use super::{Fault, Mark, Value, budget};
 
-/// The parser keeps every token and event of a file, each many times larger than its text.
+/// The parser stores every token and event of a file, each many times larger than its text.
 const LARGEST: usize = 8 << 20;
 
+/// Parses a TOML text into a map.
 pub fn parse(text: &str) -> Result<Value, Fault> {
     if text.len() > LARGEST {
         return Err(Fault::new(format!("the file is larger than {} MiB", LARGEST >> 20), None));
@@ -27,7 +28,7 @@ fn mark(text: &str, offset: usize) -> Mark {
     }
 }
 
-/// The parser sorts a table by its keys; people mean the order of the file.
+/// The parser sorts a table by its keys; this restores the order of the file.
 fn map(text: &str, table: &DeTable<'_>) -> Result<Value, Fault> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);

@@ -1,8 +1,8 @@
-//! Reading YAML: events of the parser, with marks, made into nodes.
+//! Reads YAML: turns events of the parser, with marks, into nodes.
 //!
-//! One document a file; anchors, aliases and merge keys (`<<`) are expanded here, duplicate keys and unknown tags are
-//! mistakes. A file can come from anybody, so depth, size and what aliases expand to are limited, and nothing here
-//! recurses deeper than that limit.
+//! One document per file; anchors, aliases and merge keys (`<<`) are expanded here, duplicate keys and unknown tags are
+//! errors. Files are untrusted, so depth, size and the expansion of aliases are limited, and recursion is not deeper
+//! than that limit.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -16,10 +16,11 @@ use super::{Fault, Mark, Value, scalar};
 const DEPTH: usize = 128;
 const BYTES: usize = 64 << 20;
 
-/// Entries of a machine-written document in another form than the machine's: each takes about 400 bytes while it is read.
+/// The maximum number of entries in a machine-written document of an unexpected form: each takes about 400 bytes while
+/// it is read.
 const MARKS: usize = 750_000;
 
-/// The one document of `text`, or `None` if there is nothing in it.
+/// The one document of `text`, or `None` if it is empty.
 pub fn parse(text: &str) -> Result<Option<Node>, Fault> {
     if text.len() > BYTES {
         return Err(Fault::new(format!("the file is larger than {} MiB", BYTES >> 20), None));
@@ -34,13 +35,13 @@ pub fn parse(text: &str) -> Result<Option<Node>, Fault> {
     reader.document().map_err(|fault| super::conflict(text).unwrap_or(fault))
 }
 
-/// What to quote, where a text without quotes was taken for more than a text.
+/// What to quote if an unquoted text was read as more than a text.
 fn quotes(text: &str, mark: Mark, info: &str) -> Option<String> {
     let line = super::line_at(text, mark)?;
     let column = mark.column as usize - 1;
     let before: String = line.chars().take(column).collect();
     if info.contains("mapping values") {
-        // The first `: ` of a line belongs to its key; a text with another one has to be quoted.
+        // The first `: ` of a line ends its key; a text with another one has to be quoted.
         let (key, value) = line.split_once(": ")?;
         let value = value.trim();
         let is_plain = !value.starts_with(['"', '\'', '|', '>', '[', '{', '&', '*']);
@@ -56,8 +57,8 @@ fn quotes(text: &str, mark: Mark, info: &str) -> Option<String> {
 
 /// Reads machine-written YAML (lock files) straight into types, without marks.
 pub fn read_typed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    // The parser's time grows with the square of the depth. Brackets in strings count too, which come in pairs. And it
-    // keeps all events of a text, before the first value is made of them: an entry has a mark in front of it.
+    // The parser's time is quadratic in the depth. Brackets in strings are counted too, but usually come in pairs. It
+    // also stores all events of a text before the first value is made of them: an entry begins with a mark.
     if text.len() > BYTES {
         return Err(format!("it is larger than {} MiB and not in the form that lockstep writes", BYTES >> 20));
     }
@@ -109,8 +110,8 @@ impl Marks<'_> {
     }
 }
 
-/// A list or a map that is not complete yet.
-struct Open {
+/// An incomplete list or map.
+struct OpenNode {
     start: Mark,
     anchor: usize,
     kind: OpenKind,
@@ -124,7 +125,7 @@ enum OpenKind {
         merges: Vec<Node>,
         merge_seen: bool,
         key: Option<Key>,
-        /// Written with braces?
+        /// Whether it is written with braces.
         flow: bool,
     },
 }
@@ -140,9 +141,9 @@ struct Key {
 struct Reader<'t> {
     parser: Parser<'t, StrInput<'t>>,
     marks: Marks<'t>,
-    open: Vec<Open>,
+    open: Vec<OpenNode>,
     anchors: HashMap<usize, (Node, Size)>,
-    /// Nodes once aliases are expanded; 64 bytes of text count as one.
+    /// The remaining number of nodes after expanding aliases; 64 bytes of text count as one.
     left: usize,
 }
 
@@ -184,7 +185,7 @@ impl<'t> Reader<'t> {
                 }
                 Event::SequenceStart(anchor, tag) => {
                     check_tag(tag.as_deref(), &["seq"], start)?;
-                    self.begin(Open { start, anchor, kind: OpenKind::List(Vec::new()) })?;
+                    self.begin(OpenNode { start, anchor, kind: OpenKind::List(Vec::new()) })?;
                 }
                 Event::MappingStart(anchor, tag) => {
                     check_tag(tag.as_deref(), &["map"], start)?;
@@ -196,18 +197,18 @@ impl<'t> Reader<'t> {
                         key: None,
                         flow: self.marks.text.as_bytes().get(start.offset as usize) == Some(&b'{'),
                     };
-                    self.begin(Open { start, anchor, kind })?;
+                    self.begin(OpenNode { start, anchor, kind })?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.finish(span, &mut root)?,
                 Event::Alias(anchor) => {
                     let Some((node, size)) = self.anchors.get(&anchor) else {
-                        return Err(Fault::new("an alias stands within what it is an alias of", Some(start)));
+                        return Err(Fault::new("an alias is inside of its own anchor", Some(start)));
                     };
                     let (size, mut node) = (*size, node.clone());
                     if size.depth + self.open.len() > DEPTH {
                         return Err(too_deep(start));
                     }
-                    // what stands in the alias is told at the alias
+                    // Errors inside an alias are reported at the alias.
                     node.start = start;
                     node.end = self.marks.mark(&span.end);
                     self.take(size.nodes, start)?;
@@ -220,7 +221,7 @@ impl<'t> Reader<'t> {
         Ok(root)
     }
 
-    /// The fault of a scalar, which knows its keys where it is the next one.
+    /// Adds the keys to the error of a scalar.
     fn place(&self, fault: Fault) -> Fault {
         self.open.iter().rev().fold(fault, |fault, open| match &open.kind {
             OpenKind::List(items) => fault.within(&items.len().to_string()),
@@ -239,7 +240,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn begin(&mut self, open: Open) -> Result<(), Fault> {
+    fn begin(&mut self, open: OpenNode) -> Result<(), Fault> {
         if self.open.len() >= DEPTH {
             return Err(too_deep(open.start));
         }
@@ -267,7 +268,7 @@ impl<'t> Reader<'t> {
         self.complete(Node { start: open.start, end, tree }, open.anchor, false, root)
     }
 
-    /// Puts a finished node where it belongs: into its list or map, or at the root.
+    /// Adds a finished node to its list or map, or sets the root.
     fn complete(&mut self, node: Node, anchor: usize, plain: bool, root: &mut Option<Node>) -> Result<(), Fault> {
         self.take(own_size(&node), node.start)?;
         if anchor != 0 {
@@ -300,8 +301,8 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Is there a tab between the start of the line and the first thing on it, which stands at `mark`? The parser lets
-/// tabs behind spaces pass; what such an indentation means depends on the reader.
+/// Returns true if there is a tab between the start of the line and its first token at `mark`. The parser accepts tabs
+/// after spaces; readers differ in their meaning as indentation.
 fn tab_before(text: &str, mark: Mark) -> bool {
     let before = &text.as_bytes()[..mark.offset as usize];
     let blank = before.iter().rev().take_while(|b| matches!(b, b' ' | b'\t'));

@@ -110,7 +110,7 @@ fn a_folder_is_joined_file_by_file() {
     --- stdout
     Auto-merging pipeline.lock
     --- stderr
-    pipeline.lock: data d: joined file by file from both sides
+    pipeline.lock: data d: merged file by file from both sides
     ");
     ok(&sandbox, &["checkout", "-q"]);
     assert_eq!(files(&sandbox), want);
@@ -268,7 +268,7 @@ fn a_clone_without_the_listings_fetches_them_first() {
     sandbox.remove(".git/lockstep/store");
     sandbox.remove("d");
     let out = git(&sandbox, &["merge", "-q", "--no-edit", "theirs"]);
-    assert!(out.code == 1 && out.stderr.contains("hint: bring the listings of both sides"), "{out}");
+    assert!(out.code == 1 && out.stderr.contains("hint: fetch the listings of both sides"), "{out}");
     let out = ok(&sandbox, &["fetch"]);
     assert!(out.stderr.contains("next: lockstep merge"), "{out}");
     ok(&sandbox, &["merge"]);
@@ -287,7 +287,7 @@ fn without_the_listings_a_side_can_be_taken_whole() {
     assert_eq!(sandbox.run(&["merge", "--ours", "d/o"]).code, 3);
     let out = ok(&sandbox, &["merge", "--ours", "d"]);
     insta::assert_snapshot!(out.stderr.split_once('\n').unwrap().1, @r"
-      data d: taken whole from ours, since its files are not listed here
+      data d: taken whole from ours, since the listing of its files is not here
     warning: d is taken whole from ours: the changes of theirs in it are lost, including those that do not conflict
     hint: to join the rest, bring the listings first: git checkout -m pipeline.lock; lockstep fetch; lockstep merge --ours d
     next: git add pipeline.lock
@@ -336,7 +336,7 @@ fn a_joined_folder_is_in_the_store_before_the_lock_names_it() {
     // The store cannot be written: then it is a conflict, and no lock names what is not there.
     std::fs::write(sandbox.path(".git/lockstep/store/generation"), "lockstep-store 9\n").unwrap();
     let out = git(&sandbox, &["merge", "-q", "--no-edit", "theirs"]);
-    assert!(out.code == 1 && out.stderr.contains("d: its files cannot be joined"), "{out}");
+    assert!(out.code == 1 && out.stderr.contains("d: its files cannot be merged"), "{out}");
     assert!(sandbox.read("pipeline.lock").contains("<<<<<<<"));
 }
 

@@ -44,7 +44,7 @@ fn merged() -> Sandbox {
 fn pull(sandbox: &Sandbox) {
     let out = git(sandbox, &["merge", "-q", "--no-edit", "theirs"]);
     assert_eq!(out.code, 0, "{out}");
-    assert!(out.stderr.contains("1 data path are not what pipeline.lock says: lockstep checkout"), "{out}");
+    assert!(out.stderr.contains("1 data path differ from pipeline.lock: lockstep checkout"), "{out}");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn changes_of_both_are_joined() {
     }
     assert_eq!(sandbox.read("pipeline.lock"), lock);
     let out = ok(&sandbox, &["checkout", "--merge", "raw"]);
-    assert!(out.stderr.contains("joined raw"), "{out}");
+    assert!(out.stderr.contains("merged raw"), "{out}");
     assert_eq!(["a", "b", "c"].map(|name| sandbox.read(&format!("raw/{name}"))), ["theirs", "b", "mine"]);
     // It is an edit now, of which nothing is dropped.
     assert!(sandbox.run(&["status"]).stdout.contains("data raw: modified"));

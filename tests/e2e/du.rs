@@ -67,7 +67,7 @@ fn the_store_by_stage_and_commit() {
     train    model  1.0 MB  2         1, 500.0 kB
 
     the workspace pins              2.5 MB  4 B of it in several outputs
-    earlier versions                5.0 MB  2.5 MB at a remote, safe to drop: lockstep gc -w --not-in-remote
+    earlier versions                5.0 MB  2.5 MB at a remote, safe to drop: lockstep store gc -w --not-in-remote
     run cache                       6.0 kB  6 results, and what only they lead to
     indexes of packs, book-keeping  9.3 kB
     total                           7.5 MB  [ROOT]/.git/lockstep/store

@@ -145,7 +145,7 @@ stages:
 exit 2
 --- stderr
 error: -c (checkpoints) is gone, from DVC as well
-  hint: a folder from which the command can go on after a failure: --scratch DIR
+  hint: a folder from which the command can continue after a failure: --scratch DIR
   hint: an output that is not removed before a run: --outs-persist PATH
 ");
 }
@@ -309,7 +309,7 @@ exit 2
 --- stderr
 error: stage p@x is generated from p and cannot be removed alone
   hint: take its item out of the list at pipeline.yaml:2
-  hint: or remove all 2 of them: lockstep remove p
+  hint: or remove all 2 of them: lockstep stage remove p
 ");
     insta::assert_snapshot!(s.shown(&s.run(&["freeze", "p@x"])), @"
 exit 0
@@ -330,7 +330,7 @@ unfroze p, with the 2 stages that it generates
 exit 2
 --- stderr
 error: y is an output of stage p
-  hint: remove the stage: lockstep remove p
+  hint: remove the stage: lockstep stage remove p
   hint: or take the output out of the stage's `outs` in pipeline.yaml
 ");
     insta::assert_snapshot!(s.shown(&s.run(&["remove", "q"])), @"
@@ -357,8 +357,8 @@ fn what_is_not_stored_is_not_deleted_unasked() {
 exit 1
 --- stderr
 error: not in the store, so that deleting would lose it: model.bin
-  hint: keep the files: lockstep remove without --outs
-  hint: delete them nevertheless: lockstep remove --outs --force
+  hint: keep the files: lockstep stage remove without --outs
+  hint: delete them nevertheless: lockstep stage remove --outs --force
 ");
     assert!(s.exists("model.bin") && s.exists("pipeline.yaml"));
     assert_eq!(s.run(&["remove", "train", "--outs", "--force"]).code, 0);

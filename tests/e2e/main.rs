@@ -11,6 +11,7 @@ mod data_versions;
 mod du;
 mod edits;
 mod gc;
+mod golden;
 mod hermetic;
 mod history;
 mod layouts;
@@ -19,6 +20,7 @@ mod model;
 mod plots;
 mod promises;
 mod readme;
+mod restore;
 mod runcache;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;

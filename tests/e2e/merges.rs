@@ -270,7 +270,7 @@ fn install_says_what_it_did_and_takes_it_back() {
     insta::assert_snapshot!(outside.shown(&outside.run(&["install"])), @r"
     exit 3
     --- stderr
-    error: there is no Git repository here, so there is nothing to install
-      hint: git init, then lockstep install
+    error: there is no Git repository here
+      hint: git init, then lockstep hooks install
     ");
 }

@@ -273,7 +273,7 @@ fn what_others_made_is_not_replaced() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "a.csv"])), @r#"
     exit 2
     --- stderr
-    error: plots.html exists and is no page that lockstep made
+    error: plots.html exists and was not made by lockstep
       hint: name another file: -o FILE.html, or remove it
     "#);
     assert_eq!(sandbox.read("plots.html"), "<p>mine</p>");

@@ -226,7 +226,7 @@ fn a_withdrawn_result_is_used_by_nobody() {
     let c = clone(&sandbox, "c");
     let out = sandbox.run(&["cache", "drop", "count", "--remote"]);
     fine(&out);
-    assert!(out.stderr.contains("forgot 1 result of count; withdrew 1 at lab"), "{out}");
+    assert!(out.stderr.contains("dropped 1 result of count; withdrew 1 at lab"), "{out}");
     // The lock still pins it: that is a fact of its own. Another key would have found it.
     let out = sandbox.run_in(&c, &["repro", "--pull", "--allow-missing", "--json", "count"]);
     assert!(all(&out, "up_to_date"), "{out}");

@@ -1,4 +1,4 @@
-//! Lines at the bottom of a terminal that are drawn over and over.
+//! Draws the lines at the bottom of a terminal.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard};
@@ -6,17 +6,17 @@ use std::sync::{Mutex, MutexGuard};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use rustix::termios::tcgetwinsize;
 
-/// Left free at the right, for the `^C` of the terminal.
+/// Columns left free at the right, for the `^C` of the terminal.
 const MARGIN: u16 = 4;
 
-/// Nothing of the library is set up before there is a first line.
+/// The drawing library is set up with the first line.
 #[derive(Default)]
 pub struct Bars {
     drawn: Option<(MultiProgress, Vec<ProgressBar>)>,
 }
 
 impl Bars {
-    /// Draws these lines instead of those of before; what does not fit the width is cut.
+    /// Replaces the drawn lines, cut to the width of the terminal.
     pub fn set(&mut self, lines: &[String]) {
         if lines.is_empty() {
             return self.clear();
@@ -52,7 +52,7 @@ impl Bars {
         }
     }
 
-    /// Prints above the lines.
+    /// Prints a text above the lines.
     pub fn suspend(&self, print: impl FnOnce()) {
         match &self.drawn {
             Some((all, _)) => all.suspend(print),
@@ -61,9 +61,8 @@ impl Bars {
     }
 }
 
-/// The terminal at stderr. The library fills every line to the end, so that the next one begins by itself; the last one
-/// is left as short as it is, because the `^C` of a terminal whose last line is full begins a new line, and everything
-/// would be drawn one line too low from then on.
+/// The terminal at stderr. The library pads each line to the full width. The last line is left short: after a `^C` in a
+/// full last line, the terminal would begin a new line, and all further drawing would be one line too low.
 #[derive(Debug, Default)]
 struct Screen {
     unwritten: Mutex<Vec<u8>>,
@@ -74,7 +73,7 @@ impl Screen {
         self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Moves the cursor `n` places; 0 would mean 1 to the terminal.
+    /// Moves the cursor `n` places. The terminal reads 0 as 1, so 0 writes nothing.
     fn go(&self, n: usize, letter: char) -> std::io::Result<()> {
         if n == 0 { Ok(()) } else { self.write_str(&format!("\x1b[{n}{letter}")) }
     }

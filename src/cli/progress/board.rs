@@ -1,17 +1,17 @@
-//! What goes on, and how it is put into words. Pure: times come from the caller, as the time since the start.
+//! The state of the work, formatted as lines. Pure: the caller passes the time since the start.
 
 use std::time::Duration;
 
 use crate::cli::output::{Style, paint};
 use crate::cli::text;
-use crate::event::Doing;
+use crate::event::Activity;
 
-/// Work that takes longer is shown with its speed.
+/// Work that takes longer than this is shown with its speed.
 const NOTABLE: Duration = Duration::from_secs(1);
-/// When it is remarked upon for the first time, and how often after that, where there is nothing to draw on.
+/// Without a terminal: the time to the first line about long work, and between further ones.
 const FIRST_REMARK: Duration = Duration::from_secs(5);
 const NEXT_REMARK: Duration = Duration::from_secs(30);
-/// More running stages are only counted, so that the lines fit a screen.
+/// At most so many running stages have a line; the rest is a number.
 const SHOWN: usize = 12;
 
 pub struct Board {
@@ -28,7 +28,7 @@ struct Running {
     said: String,
 }
 
-/// Bytes of one sort of work. Once everything planned is done it starts anew, so that speeds are those of now.
+/// Bytes of one kind of work. Starts over once all planned bytes are done, so that the speed is the current one.
 #[derive(Default)]
 struct Work {
     planned: u64,
@@ -63,7 +63,7 @@ impl Board {
         self.running.retain(|r| r.stage != stage);
     }
 
-    pub fn planned(&mut self, doing: Doing, bytes: u64, now: Duration) {
+    pub fn planned(&mut self, doing: Activity, bytes: u64, now: Duration) {
         let work = &mut self.work[doing as usize];
         if work.done >= work.planned {
             *work = Work { since: now, ..Work::default() };
@@ -71,8 +71,8 @@ impl Board {
         work.planned += bytes;
     }
 
-    /// Says how far long work is, from time to time.
-    pub fn done(&mut self, doing: Doing, bytes: u64, now: Duration) -> Option<String> {
+    /// The line about long work, when one is due.
+    pub fn done(&mut self, doing: Activity, bytes: u64, now: Duration) -> Option<String> {
         let work = &mut self.work[doing as usize];
         work.done += bytes;
         let due = work.remarked.map_or(work.since + FIRST_REMARK, |last| last + NEXT_REMARK);
@@ -83,7 +83,7 @@ impl Board {
         Some(work.sentence(doing, now))
     }
 
-    /// What is to be drawn: a line for the run, one a running stage, one a sort of work that takes its time.
+    /// The lines to draw: one for the run, one for each running stage, one for each kind of long work.
     pub fn lines(&self, now: Duration) -> Vec<String> {
         let mut lines = Vec::new();
         if self.stages > 0 {
@@ -101,13 +101,13 @@ impl Board {
             lines.push(format!("  and {} more", self.running.len() - SHOWN));
         }
         for doing in [
-            Doing::Hashing,
-            Doing::Storing,
-            Doing::Restoring,
-            Doing::Pushing,
-            Doing::Fetching,
-            Doing::Comparing,
-            Doing::Verifying,
+            Activity::Hashing,
+            Activity::Storing,
+            Activity::Restoring,
+            Activity::Pushing,
+            Activity::Fetching,
+            Activity::Comparing,
+            Activity::Verifying,
         ] {
             let work = &self.work[doing as usize];
             if work.done < work.planned && now.saturating_sub(work.since) > NOTABLE {
@@ -120,15 +120,15 @@ impl Board {
 
 impl Work {
     /// `hashing 1.2 GB of 4.1 GB, 512.0 MB/s, 6s left`
-    fn sentence(&self, doing: Doing, now: Duration) -> String {
+    fn sentence(&self, doing: Activity, now: Duration) -> String {
         let verb = match doing {
-            Doing::Hashing => "hashing",
-            Doing::Storing => "storing",
-            Doing::Restoring => "restoring",
-            Doing::Pushing => "pushing",
-            Doing::Fetching => "fetching",
-            Doing::Comparing => "comparing",
-            Doing::Verifying => "verifying",
+            Activity::Hashing => "hashing",
+            Activity::Storing => "storing",
+            Activity::Restoring => "restoring",
+            Activity::Pushing => "pushing",
+            Activity::Fetching => "fetching",
+            Activity::Comparing => "comparing",
+            Activity::Verifying => "verifying",
         };
         let mut sentence = format!("{verb} {} of {}", text::bytes(self.done), text::bytes(self.planned));
         let seconds = now.saturating_sub(self.since).as_secs_f64();
@@ -142,7 +142,7 @@ impl Work {
     }
 }
 
-/// Whole seconds: what changes ten times a second is not read.
+/// Whole seconds: a number that changes ten times a second is unreadable.
 fn clock(time: Duration) -> String {
     match time.as_secs() {
         s if s < 60 => format!("{s}s"),
@@ -150,7 +150,7 @@ fn clock(time: Duration) -> String {
     }
 }
 
-/// A line without control sequences, to be shown within a line of ours.
+/// A line without control sequences, to be shown inside another line.
 pub fn clean(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut chars = line.chars().peekable();
@@ -158,7 +158,7 @@ pub fn clean(line: &str) -> String {
         match c {
             '\x1b' if chars.peek() == Some(&'[') => {
                 chars.next();
-                // Parameters, up to the letter that ends the sequence.
+                // Parameters, up to the final letter of the sequence.
                 while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
             }
             '\t' => plain.push(' '),
@@ -195,25 +195,25 @@ mod tests {
     #[test]
     fn work_is_shown_when_it_takes_over_a_second() {
         let mut board = Board::new(false);
-        board.planned(Doing::Hashing, 4_000_000, at(10));
-        board.done(Doing::Hashing, 1_000_000, at(11));
+        board.planned(Activity::Hashing, 4_000_000, at(10));
+        board.done(Activity::Hashing, 1_000_000, at(11));
         assert_eq!(board.lines(at(11)), Vec::<String>::new());
         assert_eq!(board.lines(at(12)), ["  hashing 1.0 MB of 4.0 MB, 500.0 kB/s, 6s left"]);
-        board.planned(Doing::Hashing, 2_000_000, at(12));
+        board.planned(Activity::Hashing, 2_000_000, at(12));
         assert_eq!(board.lines(at(12)), ["  hashing 1.0 MB of 6.0 MB, 500.0 kB/s, 10s left"]);
-        board.done(Doing::Hashing, 5_000_000, at(13));
+        board.done(Activity::Hashing, 5_000_000, at(13));
         assert_eq!(board.lines(at(20)), Vec::<String>::new());
-        board.planned(Doing::Hashing, 10, at(30));
+        board.planned(Activity::Hashing, 10, at(30));
         assert_eq!(board.lines(at(32)), ["  hashing 0 B of 10 B"]);
     }
 
     #[test]
     fn long_work_is_remarked_upon_now_and_then() {
         let mut board = Board::new(false);
-        board.planned(Doing::Storing, 100, at(1));
+        board.planned(Activity::Storing, 100, at(1));
         let mut remarks = Vec::new();
         for second in 2..=50 {
-            remarks.extend(board.done(Doing::Storing, 1, at(second)).map(|r| (second, r)));
+            remarks.extend(board.done(Activity::Storing, 1, at(second)).map(|r| (second, r)));
         }
         assert_eq!(
             remarks,

@@ -31,7 +31,7 @@ fn names_of_commits() {
     let (_dir, top, commits) = sample();
     git(&top, &["tag", "models/a=w@v0.1.0", "HEAD~1"]);
     git(&top, &["tag", "-a", "models/a=w#prod#1", "-m", "p", "HEAD~1"]);
-    // A tag with the very name of a label, which was moved since.
+    // A tag with the exact name of a label that was moved since.
     git_at(&top, &["tag", "-a", "digits#prod", "-m", "p", "HEAD~2"], "2026-02-01T00:00:00Z");
     let history = Repo::discover(&top).unwrap().history().unwrap();
     for (revision, want) in [
@@ -96,25 +96,33 @@ fn a_shallow_clone_says_so() {
 fn commits_are_chosen_once() {
     let (_dir, top, commits) = sample();
     let history = Repo::discover(&top).unwrap().history().unwrap();
-    let chosen = |which: Which| -> Vec<String> {
-        let one = |c: Chosen| {
+    let chosen = |which: CommitSelection| -> Vec<String> {
+        let one = |c: SelectedCommit| {
             let at = commits.iter().position(|id| *id == c.id.hex()).unwrap();
             format!("{at}:{}", c.names.join(",").replace(&c.id.short(), "-"))
         };
-        history.choose(&which).unwrap().into_iter().map(one).collect()
+        history.select_commits(&which).unwrap().into_iter().map(one).collect()
     };
     let revs = |revs: &[&str]| revs.iter().map(|r| r.to_string()).collect::<Vec<_>>();
-    assert_eq!(chosen(Which { all_commits: true, ..Which::default() }), ["2:-", "1:-", "0:-"]);
-    assert_eq!(chosen(Which { all_branches: true, ..Which::default() }), ["1:feature/x", "2:main"]);
+    assert_eq!(chosen(CommitSelection { all_commits: true, ..CommitSelection::default() }), ["2:-", "1:-", "0:-"]);
+    assert_eq!(chosen(CommitSelection { all_branches: true, ..CommitSelection::default() }), ["1:feature/x", "2:main"]);
     assert_eq!(
-        chosen(Which { all_tags: true, all_branches: true, revs: revs(&["HEAD"]), ..Which::default() }),
+        chosen(CommitSelection {
+            all_tags: true,
+            all_branches: true,
+            revs: revs(&["HEAD"]),
+            ..CommitSelection::default()
+        }),
         [
             "2:HEAD,main,digits#prod#10",
             "1:feature/x,digits#prod#12,light",
             "0:digits#dev!#2,digits#dev#1,digits#prod#9,digits@v1.2.0"
         ]
     );
-    assert_eq!(chosen(Which { revs: revs(&["main"]), number: Some(2), ..Which::default() }), ["2:main", "1:-"]);
+    assert_eq!(
+        chosen(CommitSelection { revs: revs(&["main"]), number: Some(2), ..CommitSelection::default() }),
+        ["2:main", "1:-"]
+    );
 }
 
 #[test]

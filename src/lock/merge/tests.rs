@@ -1,4 +1,4 @@
-//! The table of merges: which side's record stands.
+//! The table of merges: which side's record is taken.
 
 use super::*;
 use crate::lock::{Command, OutLock};
@@ -30,17 +30,17 @@ fn lock(stages: &[(&str, StageLock)]) -> Lock {
     Lock { data: BTreeMap::new(), stages: stages.iter().map(|(n, s)| (n.to_string(), s.clone())).collect() }
 }
 
-fn merged(base: Option<Lock>, ours: Lock, theirs: Lock, known: &Known) -> Merged {
+fn merged(base: Option<Lock>, ours: Lock, theirs: Lock, known: &MergedInputs) -> Merged {
     let conflict = |_: &str, _: Versions<Pin>| DataJoin::Conflict(Vec::new(), Remedy::Choose);
     merge(&Sides { base, ours, theirs }, known, &conflict)
 }
 
-fn told(merged: &Merged) -> Vec<(&str, Side, Why, bool)> {
+fn choices_of(merged: &Merged) -> Vec<(&str, Side, ChoiceReason, bool)> {
     merged.choices.iter().map(|c| (c.block.name(), c.side, c.why, c.gone)).collect()
 }
 
+use ChoiceReason::{Inputs, Joined, NotRemoved, OnlyChange, Picked, Undecided};
 use Side::{Ours, Theirs};
-use Why::{Inputs, Joined, NotRemoved, OnlyChange, Picked, Undecided};
 
 #[test]
 fn one_side_changed_a_block() {
@@ -51,7 +51,7 @@ fn one_side_changed_a_block() {
     let changed = lock(&[("a", new.clone()), ("b", other.clone())]);
     let less = lock(&[("b", other.clone())]);
     let more = lock(&[("a", old.clone()), ("b", other.clone()), ("c", new.clone())]);
-    let none = Known::default();
+    let none = MergedInputs::default();
     for (ours, theirs, want, result) in [
         (&same, &changed, vec![("a", Theirs, OnlyChange, false)], &changed),
         (&changed, &same, vec![("a", Ours, OnlyChange, false)], &changed),
@@ -64,7 +64,7 @@ fn one_side_changed_a_block() {
         (&changed, &less, vec![("a", Ours, NotRemoved, false)], &changed),
     ] {
         let m = merged(base(), ours.clone(), theirs.clone(), &none);
-        assert_eq!(told(&m), want);
+        assert_eq!(choices_of(&m), want);
         assert_eq!(m.lock, *result);
     }
     // Each side added a stage of its own.
@@ -76,16 +76,16 @@ fn one_side_changed_a_block() {
 #[test]
 fn a_record_of_a_stage_that_is_no_more_goes() {
     let (old, new) = (record(("in", 1), 1, ("out", 1)), record(("in", 1), 2, ("out", 2)));
-    let known = Known { declared: Some([Block::Stage("b".into())].into()), ..Known::default() };
+    let known = MergedInputs { declared: Some([Block::Stage("b".into())].into()), ..MergedInputs::default() };
     let (gone, changed) = (lock(&[]), lock(&[("a", new.clone())]));
     for (ours, theirs, side) in [(&gone, &changed, Ours), (&changed, &gone, Theirs)] {
         let m = merged(Some(lock(&[("a", old.clone())])), ours.clone(), theirs.clone(), &known);
-        assert_eq!(told(&m), [("a", side, OnlyChange, true)]);
+        assert_eq!(choices_of(&m), [("a", side, OnlyChange, true)]);
         assert!(m.lock.stages.is_empty());
     }
-    // Without an ancestor it is not known who removed it.
+    // Without an ancestor it is unknown which side removed it.
     let m = merged(None, lock(&[("a", new.clone())]), lock(&[("b", new)]), &known);
-    assert_eq!(told(&m), [("a", Theirs, OnlyChange, true), ("b", Theirs, OnlyChange, false)]);
+    assert_eq!(choices_of(&m), [("a", Theirs, OnlyChange, true), ("b", Theirs, OnlyChange, false)]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn both_changed_a_stage() {
     let both = record(("in", 2), 2, ("out", 5));
     for (ours, theirs, side, why) in [
         (&lr2, &lr3, Ours, Undecided),  // one value, two changes
-        (&lr2, &in2, Ours, Undecided),  // the merge has both changes, and nobody ran that
+        (&lr2, &in2, Ours, Undecided),  // the merge has both changes, which no run had
         (&again, &lr2, Theirs, Inputs), // ours ran the old inputs again, the merge has new ones
         (&lr2, &again, Ours, Inputs),
         (&in2, &both, Theirs, Inputs), // theirs has both changes
@@ -107,9 +107,9 @@ fn both_changed_a_stage() {
             Some(lock(&[("a", base.clone())])),
             lock(&[("a", ours.clone())]),
             lock(&[("a", theirs.clone())]),
-            &Known::default(),
+            &MergedInputs::default(),
         );
-        assert_eq!(told(&m), [("a", side, why, false)]);
+        assert_eq!(choices_of(&m), [("a", side, why, false)]);
         assert_eq!(m.lock.stages["a"], *if side == Ours { ours } else { theirs });
     }
 }
@@ -119,11 +119,13 @@ fn the_merged_files_decide() {
     let base = record(("in", 1), 1, ("out", 1));
     let (lr2, lr3) = (record(("in", 1), 2, ("out", 2)), record(("in", 1), 3, ("out", 3)));
     for (now, side, why) in [(3, Theirs, Inputs), (2, Ours, Inputs), (4, Ours, Undecided)] {
-        let known =
-            Known { inputs: [("a".to_string(), record(("in", 1), now, ("out", 0)))].into(), ..Known::default() };
+        let known = MergedInputs {
+            inputs: [("a".to_string(), record(("in", 1), now, ("out", 0)))].into(),
+            ..MergedInputs::default()
+        };
         for base in [Some(lock(&[("a", base.clone())])), None] {
             let m = merged(base, lock(&[("a", lr2.clone())]), lock(&[("a", lr3.clone())]), &known);
-            assert_eq!(told(&m), [("a", side, why, false)]);
+            assert_eq!(choices_of(&m), [("a", side, why, false)]);
         }
     }
 }
@@ -137,11 +139,11 @@ fn a_stage_is_measured_by_the_merged_result_of_what_it_reads() {
     let base = lock(&[("a", a(1, 1, 1)), ("b", b(1, 1))]);
     let left = lock(&[("a", a(2, 1, 2)), ("b", b(2, 2))]);
     let right = lock(&[("a", a(3, 1, 3)), ("b", b(1, 3))]);
-    let m = merged(Some(base.clone()), left.clone(), right.clone(), &Known::default());
-    assert_eq!(told(&m), [("a", Ours, Inputs, false), ("b", Ours, Inputs, false)]);
+    let m = merged(Some(base.clone()), left.clone(), right.clone(), &MergedInputs::default());
+    assert_eq!(choices_of(&m), [("a", Ours, Inputs, false), ("b", Ours, Inputs, false)]);
     assert_eq!(m.lock, left);
-    let m = merged(Some(base), right, left.clone(), &Known::default());
-    assert_eq!(told(&m), [("a", Theirs, Inputs, false), ("b", Theirs, Inputs, false)]);
+    let m = merged(Some(base), right, left.clone(), &MergedInputs::default());
+    assert_eq!(choices_of(&m), [("a", Theirs, Inputs, false), ("b", Theirs, Inputs, false)]);
     assert_eq!(m.lock, left);
 }
 
@@ -157,8 +159,8 @@ fn data_that_both_sides_changed_is_joined_or_a_conflict() {
         Versions { theirs: None, .. } => DataJoin::Picked(Theirs, None),
         Versions { ours: None, .. } => DataJoin::Conflict(vec!["why".into()], Remedy::Choose),
     };
-    let nothing_declared = Known { declared: Some(BTreeSet::new()), ..Known::default() };
-    for known in [&Known::default(), &nothing_declared] {
+    let nothing_declared = MergedInputs { declared: Some(BTreeSet::new()), ..MergedInputs::default() };
+    for known in [&MergedInputs::default(), &nothing_declared] {
         for (base, ours, theirs, want, result) in [
             (Some(1), 1, 3, Some((Theirs, OnlyChange)), data(3)),
             (Some(1), 2, 1, Some((Ours, OnlyChange)), data(2)),
@@ -190,7 +192,7 @@ fn folders_that_hold_outs_overlap() {
     }
 }
 
-/// Locks from elsewhere: what is read can be written and read again, and merging two of them does not fail.
+/// Arbitrary locks: what can be read can be written and read again, and merging two of them does not fail.
 #[test]
 fn fuzz_locks() {
     let good = include_str!("../../../fixtures/broken/good.lock");
@@ -202,9 +204,12 @@ fn fuzz_locks() {
             Ok(read) => {
                 let again = crate::lock::read("again", &crate::lock::write(&read));
                 assert!(again.is_ok_and(|again| again == read));
-                let known = Known::default();
+                let known = MergedInputs::default();
                 let merged = merged(Some(base.clone()), small.clone(), read, &known);
-                format!("fine {}", told(&merged).iter().map(|choice| format!("{:?}", choice.2)).collect::<String>())
+                format!(
+                    "fine {}",
+                    choices_of(&merged).iter().map(|choice| format!("{:?}", choice.2)).collect::<String>()
+                )
             }
             Err(error) => {
                 assert_eq!(error.kind.exit_code(), 2, "{error}");

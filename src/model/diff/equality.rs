@@ -1,8 +1,9 @@
-//! Are two pieces of a type without numbers equal? Bytes between the fields of a structured type, and behind the 80 bits
-//! of a `long double` on x86, are padding: they hold whatever was in memory, and do not count.
+//! Compares elements of a type without numbers. Bytes between the fields of a structured type, and after the 80 bits of
+//! a `long double` on x86, are padding with arbitrary content, and are ignored.
 
 use crate::model::tensor::{Dtype, Layout};
 
+/// The result of a byte-wise comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Equality {
     Same,
@@ -11,7 +12,7 @@ pub enum Equality {
     Unknown,
 }
 
-/// So many numbers that look like those of x86 make it sure that they are: half of all others do.
+/// The number of values that must look like those of x86 to be certain: a random value does so half of the time.
 const EVIDENCE: usize = 32;
 /// Bytes of a number of 80 bits.
 const EXTENDED: usize = 10;
@@ -39,7 +40,7 @@ fn fields(layout: &Layout, from: u64, a: &[u8], b: &[u8]) -> Equality {
         return Equality::Different;
     }
     let width = layout.bytes as usize;
-    // Where the next byte lies in its element.
+    // The position of the next byte in its element.
     let mut start = (from % layout.bytes) as usize;
     let (mut a, mut b) = (a, b);
     while !a.is_empty() {
@@ -62,7 +63,7 @@ fn extended(a: &[u8], b: &[u8], width: usize, is_x86: bool) -> Equality {
     if numbers().any(|(a, b)| a[..EXTENDED] != b[..EXTENDED]) {
         return Equality::Different;
     }
-    // The first bit of the fraction is written there, and is 1 but for zero.
+    // The first bit of the fraction is stored explicitly, and is 1 except for zero.
     let is_normal = |n: &[u8]| n[7] & 0x80 != 0 && (n[8] != 0 || n[9] & 0x7f != 0);
     let is_zero = |n: &[u8]| n[..8].iter().all(|b| *b == 0) && n[8] == 0 && n[9] & 0x7f == 0;
     let normal = numbers().filter(|(a, _)| is_normal(a)).count();

@@ -1,40 +1,41 @@
-//! The measuring of all pairs of tensors: cut into pieces, measured on all cores, put together in order.
+//! Measures all pairs of tensors: split into chunks, measured on all cores, and combined in order.
 
 use rayon::prelude::*;
 
 use super::Values;
 use super::equality::{self, Equality};
 use super::sums::{BLOCK, Sums};
-use super::values::{InOrder, Plain, Way, is_big_endian, read_piece, way};
+use super::values::{InOrder, PairAccess, Plain, is_big_endian, read_piece, way};
 use crate::error::Result;
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::model::decode::{decode, swap};
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor};
 
-/// Elements of a piece, such that it has about so many bytes: small enough for a core's own cache.
+/// The size of a chunk in bytes: small enough for a core's own cache.
 const PIECE: u64 = 256 << 10;
 
+/// The comparison of one pair of tensors.
 pub struct Measured {
     pub values: Values,
-    /// For the total, where there are numbers.
+    /// For the total, if there are numbers.
     pub sums: Option<Sums>,
 }
 
 /// Part of a pair of tensors.
-struct Piece {
+struct Chunk {
     pair: usize,
     /// In elements, or in bytes of a type without numbers.
     from: u64,
     count: u64,
 }
 
-/// What came of a piece.
+/// The result of a chunk.
 #[derive(Clone, Default)]
-struct Found {
-    /// In all values; nothing was summed up then.
+struct ChunkResult {
+    /// All values are equal; no sums were computed.
     equal: bool,
-    /// Whether it is equal cannot be told.
+    /// Whether it is equal is unknown.
     unknown: bool,
     sums: Sums,
 }
@@ -46,11 +47,11 @@ struct Buffers {
     new: Vec<u8>,
 }
 
-/// Two tensors of one shape, and how they are read.
+/// Two tensors of one shape, with the way to read them.
 struct Pair<'a> {
     old: &'a Tensor,
     new: &'a Tensor,
-    way: Way,
+    way: PairAccess,
 }
 
 impl Pair<'_> {
@@ -63,9 +64,10 @@ impl Pair<'_> {
     }
 }
 
+/// Compares all pairs; the first element is the row of the pair. Errors: a file cannot be read.
 pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result<Vec<Measured>> {
     let pairs: Vec<Pair> = pairs.iter().map(|(_, old, new)| Pair { old, new, way: way(old, new) }).collect();
-    let pieces: Vec<Piece> = pairs.iter().enumerate().flat_map(|(at, pair)| cut(at, pair)).collect();
+    let pieces: Vec<Chunk> = pairs.iter().enumerate().flat_map(|(at, pair)| cut(at, pair)).collect();
     let found = all_pieces(&pairs, &pieces, events)?;
     let in_order = all_in_order(&pairs)?;
     let (mut moved, mut unknown) = (vec![false; pairs.len()], vec![false; pairs.len()]);
@@ -85,53 +87,53 @@ pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result
     }
     let told = pairs.iter().zip(moved.into_iter().zip(unknown)).zip(sums).map(|((pair, (moved, unknown)), sums)| {
         let values = match &pair.way {
-            Way::Not(why) => Values::Unread(why.clone()),
+            PairAccess::Not(why) => Values::Unread(why.clone()),
             _ if unknown && !moved => Values::Unread("they differ in bytes that are padding on x86 only".into()),
-            Way::Encoded { exact: false, .. } if moved => Values::Unread("their encoded bytes differ".into()),
+            PairAccess::Encoded { exact: false, .. } if moved => Values::Unread("their encoded bytes differ".into()),
             _ if !moved && pair.old.dtype == pair.new.dtype => Values::Same,
             _ if !pair.has_numbers() => Values::Differ,
             _ => Values::Moved(sums.movement()),
         };
-        let counts = pair.has_numbers() && !matches!(pair.way, Way::Not(_));
+        let counts = pair.has_numbers() && !matches!(pair.way, PairAccess::Not(_));
         Measured { values, sums: counts.then_some(sums) }
     });
     Ok(told.collect())
 }
 
-fn all_pieces(pairs: &[Pair], pieces: &[Piece], events: &dyn Sink) -> Result<Vec<Found>> {
-    let bytes_of = |piece: &Piece| piece.count * pairs[piece.pair].old.dtype.width().unwrap_or(1);
-    events.event(Event::WorkPlanned { doing: Doing::Comparing, bytes: pieces.iter().map(bytes_of).sum() });
-    let compare = |buffers: &mut Buffers, piece: &Piece| {
+fn all_pieces(pairs: &[Pair], pieces: &[Chunk], events: &dyn Sink) -> Result<Vec<ChunkResult>> {
+    let bytes_of = |piece: &Chunk| piece.count * pairs[piece.pair].old.dtype.width().unwrap_or(1);
+    events.event(Event::WorkPlanned { doing: Activity::Comparing, bytes: pieces.iter().map(bytes_of).sum() });
+    let compare = |buffers: &mut Buffers, piece: &Chunk| {
         let found = compare_piece(&pairs[piece.pair], piece, buffers)?;
-        events.event(Event::WorkDone { doing: Doing::Comparing, bytes: bytes_of(piece) });
+        events.event(Event::WorkDone { doing: Activity::Comparing, bytes: bytes_of(piece) });
         Ok(found)
     };
     pieces.par_iter().map_init(Buffers::default, compare).collect()
 }
 
-/// The sums of all pieces. Those that did not move were not summed up yet, since mostly nothing did; now the length of
-/// the whole is wanted.
-fn lengths(pairs: &[Pair], pieces: &[Piece], found: &[Found]) -> Result<Vec<Sums>> {
-    let sum = |buffers: &mut Buffers, (piece, found): (&Piece, &Found)| match &pairs[piece.pair].way {
-        Way::Pieces(old, _) if found.equal => unmoved(pairs[piece.pair].old, old, piece, buffers),
+/// The sums of all chunks. Sums of equal chunks are skipped at first, since most are equal; they are computed here
+/// because the total needs the lengths.
+fn lengths(pairs: &[Pair], pieces: &[Chunk], found: &[ChunkResult]) -> Result<Vec<Sums>> {
+    let sum = |buffers: &mut Buffers, (piece, found): (&Chunk, &ChunkResult)| match &pairs[piece.pair].way {
+        PairAccess::Pieces(old, _) if found.equal => unmoved(pairs[piece.pair].old, old, piece, buffers),
         _ => Ok(found.sums),
     };
     pieces.par_iter().zip(found).map_init(Buffers::default, sum).collect()
 }
 
-/// Those that are read from front to back. Inflating is work for many cores; sorting takes much memory, and is done one
+/// Pairs that are read sequentially. Inflating runs on many cores; sorting takes much memory, and is done one pair
 /// after the other.
-fn all_in_order(pairs: &[Pair]) -> Result<Vec<(usize, Found)>> {
-    let all = pairs.iter().enumerate().filter(|(_, pair)| matches!(pair.way, Way::InOrder));
+fn all_in_order(pairs: &[Pair]) -> Result<Vec<(usize, ChunkResult)>> {
+    let all = pairs.iter().enumerate().filter(|(_, pair)| matches!(pair.way, PairAccess::InOrder));
     let (sorted, inflated): (Vec<_>, Vec<_>) = all.partition(|(_, pair)| pair.is_strided());
     let compare = |(at, pair): &(usize, &Pair)| Ok((*at, front_to_back(pair.old, pair.new)?));
     let encoded = pairs.iter().enumerate().filter_map(|(at, pair)| match &pair.way {
-        Way::Encoded { old, new, .. } => {
-            Some(is_equal(old, new).map(|equal| (at, Found { equal, ..Found::default() })))
+        PairAccess::Encoded { old, new, .. } => {
+            Some(is_equal(old, new).map(|equal| (at, ChunkResult { equal, ..ChunkResult::default() })))
         }
         _ => None,
     });
-    let mut found: Vec<(usize, Found)> = inflated.par_iter().map(compare).collect::<Result<_>>()?;
+    let mut found: Vec<(usize, ChunkResult)> = inflated.par_iter().map(compare).collect::<Result<_>>()?;
     for pair in &sorted {
         found.push(compare(pair)?);
     }
@@ -141,7 +143,7 @@ fn all_in_order(pairs: &[Pair]) -> Result<Vec<(usize, Found)>> {
     Ok(found)
 }
 
-/// Are the bytes of two sources the same?
+/// Returns true if the bytes of two sources are equal.
 fn is_equal(old: &Source, new: &Source) -> Result<bool> {
     let mut at = 0;
     while old.len() == new.len() && at < old.len() {
@@ -154,9 +156,9 @@ fn is_equal(old: &Source, new: &Source) -> Result<bool> {
     Ok(old.len() == new.len())
 }
 
-/// The pieces of a pair. Types without numbers are cut into bytes if they are the same, and not at all otherwise.
-fn cut(at: usize, pair: &Pair) -> Vec<Piece> {
-    let (Way::Pieces(..), Pair { old, new, .. }) = (&pair.way, pair) else { return Vec::new() };
+/// The chunks of a pair. Types without numbers are split by bytes if they are the same, and not at all otherwise.
+fn cut(at: usize, pair: &Pair) -> Vec<Chunk> {
+    let (PairAccess::Pieces(..), Pair { old, new, .. }) = (&pair.way, pair) else { return Vec::new() };
     let (total, step) = match (pair.has_numbers(), old.dtype == new.dtype) {
         (true, _) => {
             let width = old.dtype.width().max(new.dtype.width()).unwrap_or(1);
@@ -167,17 +169,17 @@ fn cut(at: usize, pair: &Pair) -> Vec<Piece> {
             let width = old.dtype.width().filter(|w| (1..=PIECE).contains(w)).unwrap_or(1);
             (old.bytes(), PIECE / width * width)
         }
-        // One piece, which says that they differ.
+        // One chunk, which reports a difference.
         (false, false) => (1, 1),
     };
-    (0..total.div_ceil(step)).map(|i| Piece { pair: at, from: i * step, count: step.min(total - i * step) }).collect()
+    (0..total.div_ceil(step)).map(|i| Chunk { pair: at, from: i * step, count: step.min(total - i * step) }).collect()
 }
 
-fn compare_piece(pair: &Pair, piece: &Piece, buffers: &mut Buffers) -> Result<Found> {
-    let Pair { old, new, way: Way::Pieces(a, b) } = pair else { return Ok(Found::default()) };
+fn compare_piece(pair: &Pair, piece: &Chunk, buffers: &mut Buffers) -> Result<ChunkResult> {
+    let Pair { old, new, way: PairAccess::Pieces(a, b) } = pair else { return Ok(ChunkResult::default()) };
     let numbers = pair.has_numbers();
     if !numbers && old.dtype != new.dtype {
-        return Ok(Found::default());
+        return Ok(ChunkResult::default());
     }
     let width = |t: &Tensor| if numbers { t.dtype.width().unwrap_or(1) } else { 1 };
     fit(&mut buffers.old, piece.count * width(old));
@@ -187,17 +189,17 @@ fn compare_piece(pair: &Pair, piece: &Piece, buffers: &mut Buffers) -> Result<Fo
     if old.dtype == new.dtype {
         let equality = equality::compare(&old.dtype, piece.from, &buffers.old, &buffers.new);
         if equality != Equality::Different {
-            return Ok(Found { equal: true, unknown: equality == Equality::Unknown, sums: Sums::default() });
+            return Ok(ChunkResult { equal: true, unknown: equality == Equality::Unknown, sums: Sums::default() });
         }
     }
     let mut sums = Sums::default();
     if numbers {
         add(&mut sums, old, new, &buffers.old, &buffers.new);
     }
-    Ok(Found { equal: false, unknown: false, sums })
+    Ok(ChunkResult { equal: false, unknown: false, sums })
 }
 
-fn unmoved(tensor: &Tensor, plain: &Plain, piece: &Piece, buffers: &mut Buffers) -> Result<Sums> {
+fn unmoved(tensor: &Tensor, plain: &Plain, piece: &Chunk, buffers: &mut Buffers) -> Result<Sums> {
     let mut sums = Sums::default();
     let Some(width) = tensor.dtype.width().filter(|_| tensor.dtype.has_numbers()) else { return Ok(sums) };
     fit(&mut buffers.old, piece.count * width);
@@ -211,12 +213,12 @@ fn unmoved(tensor: &Tensor, plain: &Plain, piece: &Piece, buffers: &mut Buffers)
     Ok(sums)
 }
 
-/// Both from front to back.
-fn front_to_back(old: &Tensor, new: &Tensor) -> Result<Found> {
+/// Reads both sequentially.
+fn front_to_back(old: &Tensor, new: &Tensor) -> Result<ChunkResult> {
     let (Some(old_width), Some(new_width)) = (old.dtype.width(), new.dtype.width()) else {
-        return Ok(Found::default());
+        return Ok(ChunkResult::default());
     };
-    let mut result = Found { equal: old.dtype == new.dtype, ..Found::default() };
+    let mut result = ChunkResult { equal: old.dtype == new.dtype, ..ChunkResult::default() };
     let (mut a, mut b) = (InOrder::open(old)?, InOrder::open(new)?);
     let mut buffers = Buffers::default();
     let mut left = old.elements();
@@ -258,7 +260,7 @@ fn bytes_of_block(dtype: &Dtype) -> usize {
     BLOCK / dtype.parts() as usize * dtype.width().unwrap_or(1) as usize
 }
 
-/// Gives a buffer a length, without clearing what will be written over anyway.
+/// Resizes a buffer without clearing bytes that are overwritten anyway.
 fn fit(buffer: &mut Vec<u8>, length: u64) {
     buffer.resize(length as usize, 0);
 }

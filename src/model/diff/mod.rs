@@ -1,9 +1,9 @@
-//! How two models differ: which tensors came and went, which have another shape or type, and how far values moved.
+//! Compares two models: added and removed tensors, changed shapes or types, and the distance of values.
 //!
-//! Tensors are matched by name. Of two with the same shape the values are compared, whatever their types: what
-//! quantising did to a model shows as a distance. Values are read in chunks on all cores, and never more than a few
-//! chunks are in memory. Chunks whose bytes are equal cost a comparison of bytes; only of tensors that moved are the
-//! lengths summed up. Sums are added in the order of the chunks, so that a result does not depend on the threads.
+//! Tensors are matched by name. If two have the same shape, their values are compared, whatever their types: the effect
+//! of quantisation shows as a distance. Values are read in chunks on all cores, with only a few chunks in memory. Equal
+//! chunks cost a comparison of bytes; lengths are computed only for tensors that changed. Sums are added in the order
+//! of the chunks, so the result does not depend on the threads.
 
 mod equality;
 mod measure;
@@ -15,29 +15,29 @@ use std::collections::{HashMap, VecDeque};
 pub use sums::Movement;
 use sums::Sums;
 
-use super::formats::{Contents, Format, Rest};
+use super::formats::{Contents, Format, OtherContent};
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 
 /// Type and shape of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct TensorType {
     pub dtype: Dtype,
     pub shape: Vec<u64>,
     pub elements: u64,
 }
 
-/// A tensor of one model or of both.
+/// A tensor of one model or both.
 #[derive(Debug)]
-pub struct Row {
+pub struct TensorRow {
     pub name: String,
-    pub old: Option<Facts>,
-    pub new: Option<Facts>,
+    pub old: Option<TensorType>,
+    pub new: Option<TensorType>,
     pub values: Values,
 }
 
-/// What became of the values.
+/// The comparison of the values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// Bit by bit.
@@ -45,12 +45,13 @@ pub enum Values {
     Moved(Movement),
     /// The bytes differ, and there are no numbers to compare.
     Differ,
-    /// There is nothing to compare with: another shape, or only in one of the models.
+    /// Nothing to compare with: another shape, or only in one of the models.
     Incomparable,
-    /// They could not be read; why.
+    /// The values could not be read, for this reason.
     Unread(String),
 }
 
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     Added,
@@ -62,7 +63,7 @@ pub enum Change {
     Same,
 }
 
-impl Row {
+impl TensorRow {
     pub fn change(&self) -> Change {
         match (&self.old, &self.new, &self.values) {
             (None, _, _) => Change::Added,
@@ -76,27 +77,28 @@ impl Row {
     }
 }
 
+/// The comparison of two models.
 pub struct Difference {
     /// In the order of the old model; what was added follows.
-    pub rows: Vec<Row>,
-    /// Over all tensors whose values were compared; `None` if none moved.
+    pub rows: Vec<TensorRow>,
+    /// Over all tensors whose values were compared; `None` if all are equal.
     pub total: Option<Movement>,
-    /// Where the two differ.
+    /// Set if the two formats differ.
     pub formats: Option<(Format, Format)>,
-    /// What each model says under a key, where they differ; models of two formats say different things anyway.
+    /// Metadata that differs: key, old and new value. Models of two formats are not compared.
     pub metadata: Vec<(String, Option<String>, Option<String>)>,
-    /// What else the files hold; `None` where the formats differ.
-    pub rest: Option<RestChange>,
+    /// The change in the other content of the files; `None` if the formats differ.
+    pub rest: Option<OtherContentChange>,
     /// What was not read of the old and of the new model, in sentences.
     pub notes: (Vec<String>, Vec<String>),
 }
 
-/// What became of what stands beside tensors and metadata.
+/// The change in content besides tensors and metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestChange {
+pub enum OtherContentChange {
     Same,
     Changed,
-    /// It is not read in one of the two.
+    /// At least one of the two was not read.
     Unread,
 }
 
@@ -116,11 +118,11 @@ pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Diff
     for ((at, _, _), measured) in comparable.iter().zip(measured) {
         values[*at] = measured.values;
     }
-    let facts = |t: &Tensor| Facts { dtype: t.dtype.clone(), shape: t.shape.clone(), elements: t.elements() };
+    let facts = |t: &Tensor| TensorType { dtype: t.dtype.clone(), shape: t.shape.clone(), elements: t.elements() };
     let rows = pairs
         .iter()
         .zip(values)
-        .map(|((old, new), values)| Row {
+        .map(|((old, new), values)| TensorRow {
             name: old.or(*new).map(|t| t.name.clone()).unwrap_or_default(),
             old: old.map(facts),
             new: new.map(facts),
@@ -130,15 +132,15 @@ pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Diff
     let formats = (old.format != new.format).then_some((old.format, new.format));
     let metadata = if formats.is_none() { metadata(&old.metadata, &new.metadata) } else { Vec::new() };
     let rest = formats.is_none().then(|| match (old.rest, new.rest) {
-        (Rest::Unread, _) | (_, Rest::Unread) => RestChange::Unread,
-        (old, new) if old == new => RestChange::Same,
-        _ => RestChange::Changed,
+        (OtherContent::Unread, _) | (_, OtherContent::Unread) => OtherContentChange::Unread,
+        (old, new) if old == new => OtherContentChange::Same,
+        _ => OtherContentChange::Changed,
     });
     Ok(Difference { rows, total, formats, metadata, rest, notes: (old.notes.clone(), new.notes.clone()) })
 }
 
-/// Tensors of one name, in the order of the old model; what only the new one has follows. Of a name that stands several
-/// times the first ones are a pair, then the second ones, and so on.
+/// Tensors of one name, in the order of the old model; new ones follow. If a name occurs several times, the first ones
+/// are a pair, then the second ones, and so on.
 fn pairs<'a>(old: &'a Contents, new: &'a Contents) -> Vec<(Option<&'a Tensor>, Option<&'a Tensor>)> {
     let mut by_name: HashMap<&str, VecDeque<usize>> = HashMap::new();
     for (at, tensor) in new.tensors.iter().enumerate() {
@@ -155,7 +157,7 @@ fn pairs<'a>(old: &'a Contents, new: &'a Contents) -> Vec<(Option<&'a Tensor>, O
     pairs
 }
 
-/// What has tensors to compare.
+/// Checks that there are tensors to compare.
 pub fn check(contents: &Contents, name: &str) -> Result<()> {
     if !contents.tensors.is_empty() {
         return Ok(());

@@ -1,21 +1,21 @@
-//! Sums over pairs of numbers, and the distances that follow from them.
+//! Sums over pairs of numbers, and the distances computed from them.
 
 /// Numbers that are widened at once: two blocks of them fit into the first cache.
 pub const BLOCK: usize = 1024;
 /// Partial sums side by side: as many as fit into the registers.
 const LANES: usize = 4;
 
-/// Over pairs of finite numbers, old `a` and new `b`; those with a NaN or an infinity are counted apart.
+/// Over pairs of finite numbers, old `a` and new `b`; pairs with a NaN or an infinity are counted separately.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
     pub aa: f64,
     pub bb: f64,
     pub ab: f64,
-    /// Of the squares of the differences.
+    /// The sum of squared differences.
     pub dd: f64,
     /// The largest difference.
     pub max: f64,
-    /// How many are NaN or infinite, in the old and in the new.
+    /// How many values are NaN or infinite, in the old and in the new tensor.
     pub odd: (u64, u64),
     /// Pairs of them that differ.
     pub odd_changed: u64,
@@ -23,16 +23,16 @@ pub struct Sums {
     pub count: u64,
 }
 
-/// How far values moved.
+/// The distance between old and new values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Movement {
     /// The largest |Δ|.
     pub max: f64,
-    /// |new − old| / |old| in the Euclidean norm; `None` where the old is all zero and the new is not.
+    /// |new − old| / |old| in the Euclidean norm; `None` if the old tensor is all zero and the new one is not.
     pub relative_l2: Option<f64>,
-    /// Of the angle between the two; `None` where one is all zero.
+    /// The cosine of the angle between the two; `None` if one is all zero.
     pub cosine: Option<f64>,
-    /// How many values are NaN or infinite, in the old and in the new; left out of the distances.
+    /// How many values are NaN or infinite, in the old and in the new tensor; excluded from the distances.
     pub odd: (u64, u64),
     /// Pairs with a NaN or an infinity that differ.
     pub odd_changed: u64,
@@ -44,13 +44,13 @@ impl Sums {
     pub fn add(&mut self, a: &[f64], b: &[f64]) {
         for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
             let sums = fast(a, b);
-            // A NaN or an infinity spoils a sum: this block is done again, with more care.
+            // A NaN or an infinity spoils a sum: this block is computed again without such values.
             let sums = if (sums.aa + sums.bb + sums.dd).is_finite() { sums } else { careful(a, b) };
             self.join(&sums);
         }
     }
 
-    /// The same for numbers that did not move.
+    /// The same for equal values.
     pub fn add_equal(&mut self, a: &[f64]) {
         for a in a.chunks(BLOCK) {
             let mut sums = Sums { count: a.len() as u64, ..Sums::default() };
@@ -67,6 +67,7 @@ impl Sums {
         }
     }
 
+    /// Adds other sums.
     pub fn join(&mut self, more: &Sums) {
         self.aa += more.aa;
         self.bb += more.bb;
@@ -86,10 +87,11 @@ impl Sums {
         total.map(|t| t.movement())
     }
 
+    /// The distances computed from the sums.
     pub fn movement(&self) -> Movement {
         let ratio = |value: f64| Some(value).filter(|v| v.is_finite());
         let relative_l2 = if self.dd == 0.0 { Some(0.0) } else { ratio((self.dd / self.aa).sqrt()) };
-        // Of roots, not the root of a product, which leaves the range earlier.
+        // The product of roots, since the root of the product overflows earlier.
         let cosine = ratio(self.ab / (self.aa.sqrt() * self.bb.sqrt())).map(|c| c.clamp(-1.0, 1.0));
         Movement { max: self.max, relative_l2, cosine, odd: self.odd, odd_changed: self.odd_changed, count: self.count }
     }

@@ -1,4 +1,4 @@
-//! The values of a tensor in row-major order, little-endian, read piece by piece wherever they lie.
+//! Reads the values of a tensor in row-major order, little-endian, chunk by chunk.
 
 use std::io::Read;
 
@@ -9,57 +9,58 @@ use crate::model::decode::swap;
 use crate::model::source::{Reader, Source};
 use crate::model::tensor::{Data, Tensor};
 
-/// Elements in another order than rows are gathered in memory; no more than this of them.
+/// Elements in another order than rows are collected in memory, up to this many bytes.
 const GATHERED: u64 = 96 << 20;
 /// What is inflated of one tensor.
 const INFLATED: u64 = 4 << 30;
 
-/// The bytes of a tensor where they lie row by row.
+/// The bytes of a tensor that are stored in row-major order.
 #[derive(Clone)]
 pub struct Plain {
     pub source: Source,
     pub big_endian: bool,
 }
 
-/// How the values of two tensors of one shape can be read side by side.
-pub enum Way {
-    /// In pieces, in any order.
+/// How the values of two tensors of one shape can be read in parallel.
+pub enum PairAccess {
+    /// In chunks, in any order.
     Pieces(Plain, Plain),
-    /// From front to back, both in row-major order.
+    /// Sequentially, both in row-major order.
     InOrder,
-    /// Bytes against bytes, for all of the tensor at once.
+    /// Byte by byte, for the whole tensor at once.
     Encoded { old: Source, new: Source, exact: bool },
-    /// Not; why.
+    /// Not readable, for this reason.
     Not(String),
 }
 
-pub fn way(old: &Tensor, new: &Tensor) -> Way {
+/// Chooses how to read two tensors.
+pub fn way(old: &Tensor, new: &Tensor) -> PairAccess {
     if old.dtype.parts() != new.dtype.parts() {
-        return Way::Not("complex and real numbers are not compared".into());
+        return PairAccess::Not("complex and real numbers are not compared".into());
     }
     if let (Data::Encoded { source: a, exact }, Data::Encoded { source: b, .. }) = (&old.data, &new.data) {
-        return Way::Encoded { old: a.clone(), new: b.clone(), exact: *exact && old.dtype == new.dtype };
+        return PairAccess::Encoded { old: a.clone(), new: b.clone(), exact: *exact && old.dtype == new.dtype };
     }
     if let (Some(old), Some(new)) = (plain(old), plain(new)) {
-        return Way::Pieces(old, new);
+        return PairAccess::Pieces(old, new);
     }
     if let Some((old, new)) = permuted_alike(old, new) {
-        return Way::Pieces(old, new);
+        return PairAccess::Pieces(old, new);
     }
     for tensor in [old, new] {
         let why = match &tensor.data {
             Data::Elsewhere(why) => why.to_string(),
             Data::Strided { .. } if span(tensor) > GATHERED => {
-                "they do not lie row by row, and are too many to be sorted in memory".into()
+                "they are not in row-major order, and too many to be sorted in memory".into()
             }
             Data::Deflated { .. } if tensor.bytes() > INFLATED => "they are compressed, and too many".into(),
             Data::Encoded { .. } => "they are encoded in one of the two files".into(),
             _ if tensor.dtype.width().is_none() => "their type has no numbers".into(),
             _ => continue,
         };
-        return Way::Not(why);
+        return PairAccess::Not(why);
     }
-    Way::InOrder
+    PairAccess::InOrder
 }
 
 fn plain(tensor: &Tensor) -> Option<Plain> {
@@ -69,7 +70,7 @@ fn plain(tensor: &Tensor) -> Option<Plain> {
     }
 }
 
-/// Two tensors that are transposed in the same way, without gaps, may be compared as they lie: no distance depends on
+/// Two tensors that are transposed in the same way, without gaps, are compared in storage order: no distance depends on
 /// the order of the pairs.
 fn permuted_alike(old: &Tensor, new: &Tensor) -> Option<(Plain, Plain)> {
     let dense = |tensor: &Tensor| -> Option<(Plain, Vec<u64>)> {
@@ -94,7 +95,7 @@ fn span(tensor: &Tensor) -> u64 {
     elements.saturating_mul(tensor.dtype.width().unwrap_or(1))
 }
 
-/// Reads a tensor from front to back.
+/// Reads a tensor sequentially.
 pub enum InOrder {
     Plain(Reader),
     Deflated(Box<DeflateDecoder<Reader>>, Source),
@@ -120,6 +121,7 @@ impl InOrder {
         }
     }
 
+    /// Fills `into` with the next bytes.
     pub fn fill(&mut self, into: &mut [u8]) -> Result<()> {
         match self {
             InOrder::Plain(reader) => {
@@ -162,7 +164,7 @@ fn span_of_storage(tensor: &Tensor, width: u64) -> u64 {
     last.saturating_add(1).saturating_mul(width)
 }
 
-/// Are the bytes of this tensor in the wrong order?
+/// Returns true if the bytes of this tensor are in the wrong order.
 pub fn is_big_endian(tensor: &Tensor) -> bool {
     match &tensor.data {
         Data::Plain { big_endian, .. } | Data::Strided { big_endian, .. } | Data::Deflated { big_endian, .. } => {

@@ -1,21 +1,21 @@
-//! NumPy arrays in a pickle: as NumPy pickles them (with or without the buffers of protocol 5), as joblib keeps them, with
-//! masks, and those of Python's module `array`.
+//! NumPy arrays in a pickle: in NumPy's own form (with or without the buffers of protocol 5), in joblib's, masked
+//! arrays, and arrays of Python's module `array`.
 
 use std::collections::HashMap;
 
-use super::npy::{self, Descr};
+use super::dtype::numpy::{self, Descr};
+use super::dtype::torch::dtype_of;
 use super::pickle::content::{self, DECODED};
-use super::pickle::{Behind, Id, Node, Pickle};
-use super::torch;
+use super::pickle::{Id, Node, Pickle, StreamContent};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
 
-/// Types of fields of types of fields …
+/// The maximum nesting of structured types.
 const DEPTH: usize = 8;
 
-/// Work for the structured types of a pickle: its fields, the bytes of their names, and the pieces between padding. A
-/// pickle of some kilobytes can name each of its types many times in others.
+/// The budget for the structured types of a pickle: its fields, the bytes of their names, and the ranges between
+/// padding. A pickle of a few kilobytes can nest each of its types many times in others.
 const TYPES: usize = 16 << 20;
 /// The same for the type of a single array.
 const TYPE: usize = 1 << 20;
@@ -29,31 +29,32 @@ struct Array {
 }
 
 enum Values {
-    /// Of this node.
+    /// The bytes of this node.
     Node(Id),
     /// Raw, in the stream.
     Stream { at: u64, length: u64 },
-    /// A list of Python objects, if it is known where it stands.
+    /// A list of Python objects, if its location is known.
     Objects(Option<Id>),
 }
 
-/// What an object is to one who looks for arrays.
+/// How an object is classified.
 pub enum Kind {
     Array {
         tensors: Vec<Result<Tensor, String>>,
         objects: Option<Id>,
     },
-    /// An array whose parts are not understood.
+    /// An array in an unknown form.
     UnknownArray,
     Other,
 }
 
+/// Reads the arrays of one pickle.
 pub struct Arrays<'a> {
     pickle: &'a Pickle,
     contents: content::Contents<'a>,
     /// Structured types that were read.
     types: HashMap<Id, Descr>,
-    /// What is left of [`TYPES`].
+    /// The remaining budget.
     left: usize,
 }
 
@@ -63,7 +64,7 @@ impl<'a> Arrays<'a> {
         Arrays { pickle, contents, types: HashMap::new(), left: TYPES }
     }
 
-    /// The array that this object is.
+    /// Classifies an object and reads its array.
     pub fn read(&mut self, id: Id, name: &str) -> Result<Kind> {
         if !is_array(self.pickle, id) {
             return Ok(Kind::Other);
@@ -74,7 +75,7 @@ impl<'a> Arrays<'a> {
             _ => None,
         };
         if objects.is_some() && matches!(self.pickle.call(id), Some(((_, "NumpyArrayWrapper"), _))) {
-            // joblib puts NumPy's own pickle of it into the stream.
+            // joblib stores NumPy's own pickle of the array in the stream.
             return Ok(Kind::Array { tensors: Vec::new(), objects });
         }
         let mask = self.mask(id, &array);
@@ -95,7 +96,7 @@ impl<'a> Arrays<'a> {
         let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
         let needed = elements.and_then(|n| descr.dtype.bytes(n));
         let data = match source {
-            Ok(source) if needed == Some(source.len()) => npy::in_place(source, &shape, fortran, descr.big_endian),
+            Ok(source) if needed == Some(source.len()) => numpy::in_place(source, &shape, fortran, descr.big_endian),
             Ok(_) => Data::Elsewhere("they have another length than their shape"),
             Err(why) => Data::Elsewhere(why),
         };
@@ -104,7 +105,7 @@ impl<'a> Arrays<'a> {
 
     fn array(&mut self, id: Id) -> Option<Array> {
         let pickle = self.pickle;
-        let Node::Made(made) = pickle.node(id) else { return None };
+        let Node::CallResult(made) = pickle.node(id) else { return None };
         let ((_, function), args) = pickle.call(id)?;
         match function {
             "NumpyArrayWrapper" => {
@@ -148,7 +149,7 @@ impl<'a> Arrays<'a> {
 
     /// The mask of a masked array.
     fn mask(&self, id: Id, array: &Array) -> Option<Array> {
-        let Node::Made(made) = self.pickle.node(id) else { return None };
+        let Node::CallResult(made) = self.pickle.node(id) else { return None };
         let ((_, "_mareconstruct"), _) = self.pickle.call(id)? else { return None };
         let mask = *self.pickle.items(made.state?)?.get(5)?;
         let descr = Descr { dtype: Dtype::Bool, big_endian: false, dims: Vec::new(), objects: false };
@@ -160,7 +161,7 @@ impl<'a> Arrays<'a> {
         let pickle = self.pickle;
         let (("numpy", "dtype"), args) = pickle.call(id).filter(|_| depth < DEPTH)? else { return None };
         let first = *args.first()?;
-        let Node::Made(made) = pickle.node(id) else { return None };
+        let Node::CallResult(made) = pickle.node(id) else { return None };
         let state = made.state.and_then(|state| pickle.items(state)).unwrap_or_default();
         let big_endian = state.get(1).and_then(|order| pickle.text(*order)) == Some(">");
         if let Some(parts) = state.get(2).and_then(|sub| pickle.items(*sub)) {
@@ -179,10 +180,10 @@ impl<'a> Arrays<'a> {
             return Some(descr);
         }
         let dtype = match (pickle.text(first), pickle.global(first)) {
-            (Some(name @ ("M8" | "m8")), _) => npy::dtype(&format!("{name}{}", self.time_unit(state)))?.0,
-            (Some(name), _) => npy::dtype(name)?.0,
+            (Some(name @ ("M8" | "m8")), _) => numpy::dtype(&format!("{name}{}", self.time_unit(state)))?.0,
+            (Some(name), _) => numpy::dtype(name)?.0,
             // Types of other packages are named by their class.
-            (_, Some((_, name))) => match torch::dtype_of(name) {
+            (_, Some((_, name))) => match dtype_of(name) {
                 Dtype::Other { bytes: 0, name, .. } => match name.as_str() {
                     "int4" | "uint4" | "int2" | "uint2" | "float4_e2m1fn" => Dtype::Other { name, block: 1, bytes: 1 },
                     _ => return None,
@@ -203,7 +204,7 @@ impl<'a> Arrays<'a> {
         let types: HashMap<&str, Id> = pairs.iter().filter_map(|(k, v)| Some((pickle.text(*k)?, *v))).collect();
         let (mut fields, mut end) = (Vec::new(), 0u64);
         let padding = |from: u64, to: u64| -> Option<(String, Descr)> {
-            let (dtype, _) = npy::dtype(&format!("V{}", to.checked_sub(from).filter(|gap| *gap > 0)?))?;
+            let (dtype, _) = numpy::dtype(&format!("V{}", to.checked_sub(from).filter(|gap| *gap > 0)?))?;
             Some((String::new(), Descr { dtype, big_endian: false, dims: Vec::new(), objects: false }))
         };
         for name in names {
@@ -219,13 +220,13 @@ impl<'a> Arrays<'a> {
             fields.push((name.to_string(), descr));
         }
         fields.extend(padding(end, size));
-        let descr = npy::structured(&fields)?;
+        let descr = numpy::structured(&fields)?;
         let ranges = if let Dtype::Struct(layout) = &descr.dtype { layout.values.len() } else { 0 };
         self.pay(descr.dtype.name().len() + ranges)?;
         Some(descr)
     }
 
-    /// Takes work out of what is left; `None` if that is not enough.
+    /// Takes work from the budget; `None` if it is exhausted.
     fn pay(&mut self, work: usize) -> Option<()> {
         self.left = self.left.checked_sub(work)?;
         Some(())
@@ -248,7 +249,7 @@ impl<'a> Arrays<'a> {
     }
 }
 
-/// Would this call make an array?
+/// Returns true if this call creates an array.
 pub fn is_array(pickle: &Pickle, id: Id) -> bool {
     let Some(((module, function), _)) = pickle.call(id) else { return false };
     match function {
@@ -280,23 +281,23 @@ fn of_module_array(code: u64) -> Option<(Dtype, bool)> {
 }
 
 /// What follows joblib's description of an array in the stream.
-pub fn wrapped(pickle: &Pickle, id: Id) -> Option<Behind> {
+pub fn wrapped(pickle: &Pickle, id: Id) -> Option<StreamContent> {
     let (("joblib.numpy_pickle", "NumpyArrayWrapper"), _) = pickle.call(id)? else { return None };
-    let Node::Made(made) = pickle.node(id) else { return None };
+    let Node::CallResult(made) = pickle.node(id) else { return None };
     let state = made.state?;
-    // Texts of a type stand in the pickle itself: nothing else is read here.
+    // The names of types are in the pickle itself: nothing else is read here.
     let nothing = Source::of_bytes(Vec::new(), "");
     let mut arrays = Arrays::new(pickle, &nothing);
     arrays.left = TYPE;
     let descr = arrays.descr(pickle.get(state, "dtype")?, 0)?;
     if descr.objects {
-        return Some(Behind::Pickle);
+        return Some(StreamContent::Pickle);
     }
     let shape = pickle.ints(pickle.get(state, "shape")?)?;
     let count = shape.iter().chain(&descr.dims).try_fold(1u64, |n, d| n.checked_mul(*d))?;
     let length = descr.dtype.bytes(count)?;
     let padded = pickle.get(state, "numpy_array_alignment_bytes").is_some_and(|n| pickle.int(n).is_some());
-    Some(Behind::Values { length, padded })
+    Some(StreamContent::Values { length, padded })
 }
 
 #[cfg(test)]
@@ -312,7 +313,7 @@ mod tests {
         [b"J", &n.to_le_bytes()[..]].concat()
     }
 
-    /// A pickled array of one element, whose type has `fields` fields, which have so many themselves, `levels` deep.
+    /// A pickled array of one element, whose type has `fields` fields, which are nested `levels` deep.
     fn nested(fields: usize, levels: u8) -> Vec<u8> {
         let names: Vec<Vec<u8>> = (0..fields).map(|i| text(&format!("f{i}"))).collect();
         let mut bytes = b"\x80\x03cnumpy\ndtype\n".to_vec();

@@ -1,5 +1,5 @@
-//! Compressed pickles, as `joblib.dump(…, compress=3)` writes them: told by the magic of the compression. What zlib and
-//! gzip hide is looked at if it is not large; the others are named.
+//! Compressed pickles, as written by `joblib.dump(…, compress=3)`: recognised by the magic of the compression. Small
+//! zlib and gzip content is read; other compressions are only identified.
 
 use std::io::Read;
 
@@ -9,9 +9,10 @@ use super::{Contents, Format, pickled};
 use crate::error::Result;
 use crate::model::source::Source;
 
-/// What is inflated into memory at most.
+/// The maximum number of bytes inflated into memory.
 const INFLATED: u64 = 64 << 20;
 
+/// The name of the compression, by its magic.
 pub fn kind(head: &[u8]) -> Option<&'static str> {
     match head {
         [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => Some("zlib"),
@@ -31,20 +32,20 @@ pub fn read(source: &Source) -> Result<Contents> {
         "gzip" => GzDecoder::new(source.reader()).take(INFLATED + 1).read_to_end(&mut bytes),
         _ => {
             let mut contents = Contents::new(Format::Joblib);
-            contents.say("compression", kind);
-            contents.note(format!("what {kind} hides is not looked at; joblib writes pickles so"));
+            contents.add_metadata("compression", kind);
+            contents.note(format!("its {kind} content is not read; joblib writes pickles like this"));
             return Ok(contents);
         }
     };
     inflated.map_err(|_| source.refuse(format!("its {kind} stream is damaged or cut short")))?;
     if bytes.len() as u64 > INFLATED {
         let mut contents = Contents::new(Format::Joblib);
-        contents.say("compression", kind);
+        contents.add_metadata("compression", kind);
         contents.note(format!("it inflates to more than {INFLATED} bytes, and is not looked at"));
         return Ok(contents);
     }
     if !pickled::is_it(&bytes) {
-        return Err(source.refuse(format!("what its {kind} stream hides is no pickle")));
+        return Err(source.refuse(format!("its {kind} stream is not a pickle")));
     }
     let mut contents = pickled::read(&Source::of_bytes(bytes, source.name()))?;
     contents.format = Format::Joblib;

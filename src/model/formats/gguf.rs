@@ -1,16 +1,16 @@
 //! GGUF, the format of llama.cpp: metadata, descriptions of tensors, then the tensors, most of them quantised in blocks.
 //! Format: `docs/gguf.md` of the ggml project, versions 2 and 3.
 
-use super::{Contents, Format, RestHash};
+use super::{Contents, Format, OtherContentHash};
 use crate::error::Result;
 use crate::model::source::{Reader, Source};
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
 
 pub const MAGIC: &[u8] = b"GGUF";
-/// Metadata entries, and tensors: far above what models have.
+/// The maximum number of metadata entries, and of tensors: far above real models.
 const MANY: u64 = 200_000;
 const TEXT: u64 = 1 << 20;
-/// Lists of lists.
+/// The maximum nesting of lists.
 const DEPTH: usize = 4;
 const DIMENSIONS: u64 = 8;
 /// The type of a list in the metadata.
@@ -25,12 +25,12 @@ pub fn read(source: &Source) -> Result<Contents> {
     if !matches!(version, 2 | 3) {
         return Err(source.refuse(format!("version {} of the format is not known", version as u32)));
     }
-    contents.say("version", version);
+    contents.add_metadata("version", version);
     let (tensors, entries) = (reader.number(8)?, reader.number(8)?);
     if tensors > MANY || entries > MANY {
         return Err(source.refuse(format!("it claims {tensors} tensors and {entries} metadata entries")));
     }
-    let (mut alignment, mut lists) = (32u64, RestHash::default());
+    let (mut alignment, mut lists) = (32u64, OtherContentHash::default());
     for _ in 0..entries {
         let key = text(&mut reader)?;
         let kind = reader.number(4)?;
@@ -42,7 +42,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         if key == "general.alignment" {
             alignment = value.parse().unwrap_or(0);
         }
-        contents.say(&key, shown(&value));
+        contents.add_metadata(&key, shown(&value));
     }
     if !alignment.is_power_of_two() || alignment > 1 << 20 {
         return Err(source.refuse("its alignment is absurd"));
@@ -61,7 +61,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         shape.reverse(); // the fastest comes first in the file, last everywhere else
         described.push((name, shape, dtype_of(reader.number(4)?), reader.number(8)?));
     }
-    // Lists are only counted among the metadata.
+    // The metadata has only the lengths of lists.
     contents.rest = lists.rest();
     let start = reader.position().next_multiple_of(alignment);
     for (name, shape, dtype, offset) in described {
@@ -77,7 +77,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     Ok(contents)
 }
 
-fn hash_list(list: &Source, hash: &mut RestHash) -> Result<()> {
+fn hash_list(list: &Source, hash: &mut OtherContentHash) -> Result<()> {
     hash.update(&list.len().to_le_bytes());
     let mut at = 0;
     while at < list.len() {
@@ -96,7 +96,7 @@ fn text(reader: &mut Reader) -> Result<String> {
     Ok(String::from_utf8_lossy(&reader.take(length)?).into_owned())
 }
 
-/// A value of the metadata as text; a list is only counted.
+/// A value of the metadata as text; for a list only its length.
 fn value(reader: &mut Reader, kind: u64, depth: usize) -> Result<String> {
     Ok(match kind {
         0 => reader.number(1)?.to_string(),
@@ -126,7 +126,7 @@ fn skip(reader: &mut Reader, kind: u64, count: u64, depth: usize) -> Result<()> 
         2 | 3 => 2,
         4..=6 => 4,
         10..=12 => 8,
-        // Each takes bytes of the file, so that a count that lies soon meets its end.
+        // Each takes bytes of the file, so a false count fails soon.
         8 => {
             for _ in 0..count {
                 let length = reader.number(8)?;

@@ -1,22 +1,23 @@
-//! HDF5, identified: its signature and the version of its superblock. Its tree is not read. That Keras wrote it shows in
-//! the names of attributes near the beginning.
+//! Identifies HDF5 by its signature and the version of its superblock. Its tree is not read. Keras is recognised by the
+//! names of attributes near the beginning.
 
-use super::{Contents, Format, Rest};
+use super::{Contents, Format, OtherContent};
 use crate::error::Result;
 use crate::model::source::Source;
 
 const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
-/// How far attributes of the root are looked for.
+/// How far to search for attributes of the root.
 const ATTRIBUTES: u64 = 1 << 20;
-/// How far layers that hold Python code are looked for.
+/// How far to search for layers with Python code.
 const CODE: u64 = 64 << 20;
 const CHUNK: u64 = 1 << 20;
 
-/// A user block of 512, 1024, … bytes may stand before it.
+/// A user block of 512, 1024, … bytes may precede it.
 fn start(head: &[u8]) -> Option<usize> {
     [0, 512, 1024, 2048].into_iter().find(|at| head.get(*at..).is_some_and(|h| h.starts_with(MAGIC)))
 }
 
+/// Returns true for the start of an HDF5 file.
 pub fn is_it(head: &[u8]) -> bool {
     start(head).is_some()
 }
@@ -32,16 +33,16 @@ pub fn read(source: &Source) -> Result<Contents> {
     let has = |word: &str| head.windows(word.len()).any(|w| w == word.as_bytes());
     let keras = ["keras_version", "model_config", "layer_names"].into_iter().any(has);
     let mut contents = Contents::new(if keras { Format::Keras } else { Format::Hdf5 });
-    contents.say("HDF5 superblock", version);
+    contents.add_metadata("HDF5 superblock", version);
     contents.note("its tree of groups and datasets is not read");
-    contents.rest = Rest::Unread;
+    contents.rest = OtherContent::Unread;
     if keras {
         name_code(source, &mut contents)?;
     }
     Ok(contents)
 }
 
-/// Keras keeps the configuration of a model as JSON in an attribute, and Python code in that of a `Lambda` layer.
+/// Keras stores the configuration of a model as JSON in an attribute, including the Python code of a `Lambda` layer.
 fn name_code(source: &Source, contents: &mut Contents) -> Result<()> {
     const MARKS: [&[u8]; 3] = [b"\"Lambda\"", b"\"__lambda__\"", b"\"function_type\""];
     let end = source.len().min(CODE);

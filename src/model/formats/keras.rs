@@ -1,19 +1,19 @@
-//! Keras 3's `.keras`: two JSON documents, and the weights in an HDF5 file. What the configuration would run when it is
-//! loaded is named: layers that hold Python code, and classes and functions of modules that are not Keras's.
+//! Keras 3's `.keras`: two JSON documents, and the weights in an HDF5 file. Lists what the configuration runs when it
+//! is loaded: layers with Python code, and classes and functions outside of Keras.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
 use super::zip::Archive;
-use super::{Contents, Format, Rest};
+use super::{Contents, Format, OtherContent};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
 
-/// The configuration of a model; those of large ones have a megabyte.
+/// The maximum size of a configuration; large models have about a megabyte.
 const JSON: u64 = 16 << 20;
-/// How many of the things that it would run are named.
+/// The maximum number of listed calls.
 const NAMED: usize = 1000;
 
 pub fn read_archive(source: &Source, archive: &Archive) -> Result<Contents> {
@@ -23,14 +23,14 @@ pub fn read_archive(source: &Source, archive: &Archive) -> Result<Contents> {
         let Some(entry) = archive.find(file) else { return Ok(()) };
         let text = archive.content(entry, JSON)?.all(JSON, file)?;
         let json: Json =
-            serde_json::from_slice(&text).map_err(|e| source.refuse(format!("{file} in it is no valid JSON: {e}")))?;
+            serde_json::from_slice(&text).map_err(|e| source.refuse(format!("{file} in it is not valid JSON: {e}")))?;
         for (pointer, key) in keys {
             if let Some(value) = json.pointer(pointer).and_then(Json::as_str) {
-                contents.say(key, shown(value));
+                contents.add_metadata(key, shown(value));
             }
         }
         if let Some(layers) = json.pointer("/config/layers").and_then(Json::as_array) {
-            contents.say("layers", layers.len());
+            contents.add_metadata("layers", layers.len());
         }
         name_code(&json, "", &mut calls);
         Ok(())
@@ -39,14 +39,14 @@ pub fn read_archive(source: &Source, archive: &Archive) -> Result<Contents> {
     say("config.json", &[("/class_name", "class"), ("/config/name", "name")])?;
     contents.calls = calls.into_iter().collect();
     if let Some(weights) = archive.find("model.weights.h5") {
-        contents.say("weights", format!("model.weights.h5, {} bytes", weights.size));
+        contents.add_metadata("weights", format!("model.weights.h5, {} bytes", weights.size));
     }
     contents.note("the weights are in HDF5, whose tree is not read");
-    contents.rest = Rest::Unread;
+    contents.rest = OtherContent::Unread;
     Ok(contents)
 }
 
-/// Names what a configuration would run. The depth of the document is bounded by its parser.
+/// Lists what a configuration runs. The depth of the document is bounded by its parser.
 pub fn name_code(json: &Json, layer: &str, calls: &mut BTreeSet<String>) {
     if calls.len() >= NAMED {
         return;
@@ -69,7 +69,7 @@ pub fn name_code(json: &Json, layer: &str, calls: &mut BTreeSet<String>) {
         }
         "" => {}
         class if module.is_empty() || is_keras(module) => {
-            // Something of the user's own, which has to be registered before the model is loaded.
+            // A custom object, which has to be registered before the model is loaded.
             if let Some((package, _)) = text("registered_name").split_once('>').filter(|_| module.is_empty()) {
                 calls.insert(shown(&format!("{package}>{class}")));
             }

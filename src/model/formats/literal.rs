@@ -1,9 +1,10 @@
-//! Python literals as the headers of NumPy hold them: dicts, lists, tuples, texts, whole numbers, `True`, `False`,
-//! `None`. Nothing is evaluated.
+//! Python literals in the headers of NumPy: dicts, lists, tuples, texts, integers, `True`, `False`, `None`. Nothing is
+//! evaluated.
 
 const DEPTH: usize = 30;
 const ITEMS: usize = 20_000;
 
+/// A parsed literal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
     None,
@@ -23,7 +24,7 @@ impl Literal {
     }
 }
 
-/// The literal that is all of this text; `None` if it is something else.
+/// Parses a text that is one literal; `None` otherwise.
 pub fn parse(text: &str) -> Option<Literal> {
     let mut parser = Parser { rest: text, items: 0 };
     let literal = parser.value(0)?;
@@ -41,7 +42,7 @@ impl Parser<'_> {
         self.rest = self.rest.trim_start();
     }
 
-    fn eat(&mut self, mark: &str) -> bool {
+    fn consume(&mut self, mark: &str) -> bool {
         self.space();
         let rest = self.rest.strip_prefix(mark);
         self.rest = rest.unwrap_or(self.rest);
@@ -58,7 +59,7 @@ impl Parser<'_> {
             '{' => self.dict(depth),
             '[' => Some(Literal::List(self.list("[", "]", depth)?.0)),
             '(' => match self.list("(", ")", depth)? {
-                // Brackets around one value without a comma group, and make no tuple.
+                // Brackets around one value without a comma are grouping, not a tuple.
                 (mut items, false) if items.len() == 1 => items.pop(),
                 (items, _) => Some(Literal::Tuple(items)),
             },
@@ -70,41 +71,41 @@ impl Parser<'_> {
             }
             _ => [("True", Literal::Bool(true)), ("False", Literal::Bool(false)), ("None", Literal::None)]
                 .into_iter()
-                .find_map(|(word, literal)| self.eat(word).then_some(literal)),
+                .find_map(|(word, literal)| self.consume(word).then_some(literal)),
         }
     }
 
     fn list(&mut self, open: &str, close: &str, depth: usize) -> Option<(Vec<Literal>, bool)> {
-        self.eat(open);
+        self.consume(open);
         let (mut items, mut comma) = (Vec::new(), false);
-        while !self.eat(close) {
+        while !self.consume(close) {
             if !items.is_empty() && !comma {
                 return None;
             }
             items.push(self.value(depth + 1)?);
-            comma = self.eat(",");
+            comma = self.consume(",");
         }
         Some((items, comma))
     }
 
     fn dict(&mut self, depth: usize) -> Option<Literal> {
-        self.eat("{");
+        self.consume("{");
         let (mut pairs, mut comma) = (Vec::new(), true);
-        while !self.eat("}") {
+        while !self.consume("}") {
             if !comma {
                 return None;
             }
             let key = self.value(depth + 1)?;
-            if !self.eat(":") {
+            if !self.consume(":") {
                 return None;
             }
             pairs.push((key, self.value(depth + 1)?));
-            comma = self.eat(",");
+            comma = self.consume(",");
         }
         Some(Literal::Dict(pairs))
     }
 
-    /// Python 2 put an `L` behind large ones.
+    /// Python 2 appended an `L` to large ones.
     fn int(&mut self) -> Option<Literal> {
         let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
         let number = self.rest[..end].parse().ok()?;

@@ -1,20 +1,21 @@
-//! What a file is, by its content, and what its header tells. One file a format.
+//! Detects the format of a file by its content, and reads its header. One file per format.
 //!
-//! A reader gets a [`Source`] and gives [`Contents`]. It reads headers, runs nothing that the file says, and treats
-//! every number in the file as a lie until it is checked. A file that is damaged or hostile is an error that says how.
+//! A reader gets a [`Source`] and returns [`Contents`]. It reads headers, runs nothing from the file, and trusts no
+//! number in the file before checking it. A damaged or hostile file is an error with the reason.
 
 pub mod arrays;
 pub mod compressed;
+pub mod dtype;
 pub mod gguf;
 pub mod hdf5;
 pub mod keras;
 pub mod literal;
 pub mod npy;
 pub mod onnx;
+pub mod other_content;
 pub mod pickle;
 pub mod pickled;
 pub mod protobuf;
-pub mod rest;
 pub mod safetensors;
 pub mod skops;
 pub mod torch;
@@ -24,18 +25,18 @@ pub mod zipped;
 
 use std::collections::BTreeMap;
 
-pub use rest::{Rest, RestHash};
+pub use other_content::{OtherContent, OtherContentHash};
 
 use crate::error::{Error, Result};
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Tensor, shown};
 
-/// No model has more tensors (the largest have a third of that); a file that does is made to eat memory.
+/// More tensors than any model has (the largest have a third of that); a file with more is made to exhaust memory.
 const TENSORS: usize = 300_000;
-/// What is looked at to tell what a file is.
+/// How many bytes are read to detect the format.
 const HEAD: u64 = 4096;
 
-/// What a file is.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Safetensors,
@@ -59,7 +60,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// For people.
+    /// The name for people.
     pub fn title(self) -> &'static str {
         match self {
             Format::Safetensors => "safetensors",
@@ -80,7 +81,7 @@ impl Format {
         }
     }
 
-    /// For programs.
+    /// The name for programs.
     pub fn word(self) -> &'static str {
         match self {
             Format::Safetensors => "safetensors",
@@ -102,17 +103,17 @@ impl Format {
     }
 }
 
-/// What the header of a file tells.
+/// The header of a file.
 pub struct Contents {
     pub format: Format,
-    /// Key and value, in an order that is always the same for the same file.
+    /// Key and value, in a deterministic order.
     pub metadata: Vec<(String, String)>,
     pub tensors: Vec<Tensor>,
-    /// What the reader does not or cannot tell, in sentences.
+    /// What the reader cannot tell, in sentences.
     pub notes: Vec<String>,
-    /// What the file holds beside tensors and metadata.
-    pub rest: Rest,
-    /// What loading the file would call in Python, beyond what tensors need; for pickles.
+    /// The content besides tensors and metadata.
+    pub rest: OtherContent,
+    /// Calls that loading the file would make in Python, besides those that tensors need; for pickles.
     pub calls: Vec<String>,
 }
 
@@ -123,12 +124,12 @@ impl Contents {
             metadata: Vec::new(),
             tensors: Vec::new(),
             notes: Vec::new(),
-            rest: Rest::Nothing,
+            rest: OtherContent::Nothing,
             calls: Vec::new(),
         }
     }
 
-    /// Says how many tensors have values that are not read, for each reason.
+    /// Adds notes on tensors whose values are not read, by reason.
     fn note_unread_values(&mut self) {
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
         for tensor in &self.tensors {
@@ -142,7 +143,7 @@ impl Contents {
         }
     }
 
-    fn say(&mut self, key: &str, value: impl ToString) {
+    fn add_metadata(&mut self, key: &str, value: impl ToString) {
         self.metadata.push((shown(key), value.to_string()));
     }
 
@@ -159,7 +160,7 @@ impl Contents {
     }
 }
 
-/// Tells what the file is and reads its header.
+/// Detects the format and reads the header.
 pub fn read(source: &Source) -> Result<Contents> {
     let head = source.head(HEAD)?;
     let (format, read): (Format, fn(&Source) -> Result<Contents>) = match &head[..] {
@@ -175,13 +176,13 @@ pub fn read(source: &Source) -> Result<Contents> {
         h if onnx::is_it(h) => (Format::Onnx, onnx::read),
         h if compressed::kind(h).is_some() => (Format::Joblib, compressed::read),
         _ => {
-            return Err(Error::usage(format!("{} is no model in a format that is known", source.name()))
+            return Err(Error::usage(format!("{} is not a model in a known format", source.name()))
                 .hint("known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle, joblib and skops"));
         }
     };
     let mut contents = read(source).map_err(|mut e| {
         if e.message == source.refuse("").message {
-            e.message = format!("{} is no sound {} file", source.name(), format.title());
+            e.message = format!("{} is not a valid {} file", source.name(), format.title());
         }
         e
     })?;

@@ -1,28 +1,28 @@
-//! Pickles of any Python objects, scikit-learn's models above all, also as joblib writes them. Nothing is unpickled:
-//! the globals are named, and NumPy arrays are listed under the attributes that hold them.
+//! Pickles of any Python objects, in particular scikit-learn's models, also as written by joblib. Nothing is unpickled:
+//! the globals are listed, and NumPy arrays are listed under the attributes that hold them.
 //!
-//! joblib puts the bytes of an array into the stream right behind the object that describes it. [`arrays`] knows how
-//! arrays are described.
+//! joblib stores the bytes of an array in the stream right after the object that describes it. [`arrays`] reads the
+//! descriptions.
 
 use std::collections::{BTreeSet, HashSet};
 
 use super::arrays::{self, Arrays, Kind};
 use super::pickle::{self, Id, Node, Pickle};
 use super::walk::{self, Visit, Walk};
-use super::{Contents, Format, HEAD, Rest, TENSORS, torch};
+use super::{Contents, Format, HEAD, OtherContent, TENSORS, dtype};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Tensor, shown};
 
-/// How many of the globals are listed.
+/// The maximum number of listed globals.
 const LISTED: usize = 30;
-/// How many calls of the pickles of a file are kept.
+/// The maximum number of calls per file.
 const NAMED: usize = 1000;
-/// Shorter byte strings are no weights.
+/// Shorter byte strings are not weights.
 const LONG: u64 = 64;
 
-/// Protocol 2 and newer begin with a mark of their own. An older one begins with a global, or is tried: text that begins
-/// with a bracket is no sound pickle for long.
+/// Protocol 2 and newer begin with a mark of their own. An older pickle begins with a global, or is parsed: text that
+/// begins with a bracket soon fails to parse as a pickle.
 pub fn is_it(head: &[u8]) -> bool {
     match head {
         [0x80, 2..=5, ..] => true,
@@ -38,7 +38,7 @@ pub fn is_it(head: &[u8]) -> bool {
             let mut reader = source.reader();
             match pickle::read(&mut reader, Some(arrays::wrapped)) {
                 Ok(_) => true,
-                // The rest of it lies behind what was looked at.
+                // The remainder is outside of the bytes that were read.
                 Err(e) => head.len() >= HEAD as usize && e.causes.iter().any(|why| why.contains("cut short")),
             }
         }
@@ -57,10 +57,11 @@ pub fn read(source: &Source) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Tells the tensor that an object is, by its path and number, if it is one.
+/// Returns the tensor for an object, by its path and number, if it is one.
 pub type Recognise<'a> = dyn FnMut(&str, Id) -> Result<Option<Result<Tensor, String>>> + 'a;
 
-/// Finds the arrays of an object, under a prefix those of an array of objects, and tensors that the caller recognises, and says what it holds that is not read.
+/// Finds the arrays of an object, including those in arrays of objects under a prefix, and tensors that the caller
+/// recognises, and notes what is not read.
 pub fn find_tensors(
     pickle: &Pickle,
     source: &Source,
@@ -87,7 +88,7 @@ pub fn find_tensors(
                 Visit::Enter
             }
             Ok(Kind::Array { tensors, objects: Some(objects) }) => {
-                // The array of an `.npy` itself is known by its header.
+                // The array of an `.npy` itself is described by its header.
                 found.extend(tensors.into_iter().filter(|_| !(skip_root && id == pickle.root)));
                 Visit::EnterOnly(objects)
             }
@@ -116,7 +117,7 @@ pub fn find_tensors(
         contents.note(format!("{unknown} arrays are of a kind that is not known, and not read"));
     }
     if globals(pickle).iter().any(|g| g.starts_with("joblib.numpy_pickle.") && g.ends_with("NDArrayWrapper")) {
-        contents.note("arrays that lie in files of their own, as joblib before 0.10 kept them, are not read");
+        contents.note("arrays in files of their own, as joblib before 0.10 kept them, are not read");
     }
     note_bytes(pickle, &read_ids, contents);
     let rest = pickle::hash(pickle, source, &|id| read_ids.contains(&id))?;
@@ -128,7 +129,7 @@ pub fn find_tensors(
 fn note_bytes(pickle: &Pickle, arrays: &HashSet<Id>, contents: &mut Contents) {
     let mut known: HashSet<Id> = HashSet::new();
     for id in arrays {
-        if let Node::Made(made) = pickle.node(*id) {
+        if let Node::CallResult(made) = pickle.node(*id) {
             let parts = [Some(made.args), made.state].into_iter().flatten().filter_map(|id| pickle.items(id)).flatten();
             for part in parts {
                 known.insert(*part);
@@ -151,8 +152,7 @@ fn note_bytes(pickle: &Pickle, arrays: &HashSet<Id>, contents: &mut Contents) {
     }
 }
 
-/// The pickle of an array of Python objects: what it would call, and the arrays in it. What is wrong with it is told,
-/// and hides nothing else.
+/// Reads the pickle of an array of Python objects: its calls and arrays. Problems are noted and do not stop the reader.
 pub fn read_objects(values: &Source, name: &str, contents: &mut Contents) {
     let title = if name.is_empty() { "it".to_string() } else { format!("`{name}`") };
     contents
@@ -177,14 +177,14 @@ pub fn read_objects(values: &Source, name: &str, contents: &mut Contents) {
         Err(e) => {
             let why = e.causes.join(", ");
             contents.note(format!("the pickle of {title} cannot be read: {why}"));
-            contents.rest = Rest::Unread;
+            contents.rest = OtherContent::Unread;
             inner.calls.push(format!("whatever the damaged pickle of {title} names"));
         }
     }
     add_calls(&mut contents.calls, inner.calls);
 }
 
-/// Adds those that are new, up to the number that is kept.
+/// Adds new calls, up to the limit.
 fn add_calls(calls: &mut Vec<String>, more: Vec<String>) {
     let mut known: BTreeSet<String> = calls.iter().cloned().collect();
     for call in more {
@@ -207,23 +207,23 @@ fn join(prefix: &str, path: &str) -> String {
     }
 }
 
-/// Protocol, class of the object, library versions, and what would be called.
+/// Adds protocol, class of the object, library versions, and calls.
 pub fn describe(pickle: &Pickle, globals: &BTreeSet<String>, contents: &mut Contents) {
-    contents.say("protocol", pickle.protocol);
+    contents.add_metadata("protocol", pickle.protocol);
     if let Some((module, name)) = class(pickle, pickle.root) {
-        contents.say("object", shown(&format!("{module}.{name}")));
+        contents.add_metadata("object", shown(&format!("{module}.{name}")));
     }
     if let Some(version) = version(pickle, pickle.root) {
-        contents.say("sklearn version", version);
+        contents.add_metadata("sklearn version", version);
     }
     contents.calls = globals.iter().filter(|g| !is_usual(g)).map(|g| shown(g)).collect();
-    // Those of a checkpoint of PyTorch are always the same few.
+    // Checkpoints of PyTorch always have the same few.
     if !globals.is_empty() && matches!(contents.format, Format::Pickle | Format::Joblib) {
         let mut names: Vec<String> = globals.iter().take(LISTED).map(|g| shown(g)).collect();
         if globals.len() > LISTED {
             names.push(format!("and {} more", globals.len() - LISTED));
         }
-        contents.say("globals", names.join(", "));
+        contents.add_metadata("globals", names.join(", "));
     }
 }
 
@@ -236,8 +236,8 @@ pub fn globals(pickle: &Pickle) -> BTreeSet<String> {
     pickle.nodes.iter().filter_map(global).collect()
 }
 
-/// Globals that every sound model may name: types, arrays, and the functions that put them together. Whatever else a
-/// pickle names is what to be afraid of first. (Unpickling never is safe; this only tells the usual from the unusual.)
+/// Globals that every sound model may name: types, arrays, and the functions that build them. Any other global deserves
+/// suspicion first. (Unpickling is never safe; this only separates usual from unusual.)
 pub fn is_usual(global: &str) -> bool {
     let Some((module, name)) = global.rsplit_once('.') else { return false };
     let is_class = name.starts_with(|c: char| c.is_ascii_uppercase());
@@ -260,7 +260,7 @@ pub fn is_usual(global: &str) -> bool {
         "_codecs" => name == "encode",
         "array" => matches!(name, "array" | "_array_reconstructor"),
         "copyreg" | "copy_reg" => name == "_reconstructor",
-        "ml_dtypes" => torch::is_type(name),
+        "ml_dtypes" => dtype::torch::is_type(name),
         "numpy.rec" => name == "recarray",
         "numpy" if matches!(name, "record" | "recarray" | "matrix") => true,
         "numpy" => ["bool", "int", "uint", "float", "complex", "dtype", "ndarray"].iter().any(|t| name.starts_with(t)),
@@ -269,7 +269,7 @@ pub fn is_usual(global: &str) -> bool {
         "numpy.ma" | "numpy.ma.core" => matches!(name, "_mareconstruct" | "MaskedArray"),
         "numpy.random._pickle" | "torch.jit._pickle" => true,
         "joblib.numpy_pickle" => name == "NumpyArrayWrapper",
-        "torch" => matches!(name, "Size" | "device" | "Tensor" | "per_tensor_affine") || torch::is_type(name),
+        "torch" => matches!(name, "Size" | "device" | "Tensor" | "per_tensor_affine") || dtype::torch::is_type(name),
         "torch.storage" => matches!(name, "TypedStorage" | "UntypedStorage"),
         "torch._utils" => name.starts_with("_rebuild_"),
         "torch._tensor" => name == "_rebuild_from_type_v2",
@@ -289,7 +289,7 @@ fn class(pickle: &Pickle, id: Id) -> Option<(&str, &str)> {
 }
 
 fn version(pickle: &Pickle, id: Id) -> Option<&str> {
-    let Node::Made(made) = pickle.node(id) else { return None };
+    let Node::CallResult(made) = pickle.node(id) else { return None };
     pickle.text(pickle.get(made.state?, "_sklearn_version")?)
 }
 

@@ -1,13 +1,13 @@
-//! Protocol buffers on the wire, as far as ONNX needs them: fields of a message, one after the other, each with its
-//! number. Nested messages are parts of the source and are opened only by whoever wants them.
-//! Format: the "Encoding" page of Protocol Buffers.
+//! The wire format of protocol buffers, as far as ONNX needs it: the fields of a message with their numbers. Nested
+//! messages are parts of the source, opened on demand. Format: the "Encoding" page of Protocol Buffers.
 
 use crate::error::Result;
 use crate::model::source::{Reader, Source};
 
-/// A text in a message that is kept.
+/// The maximum length of a stored text.
 const TEXT: u64 = 1 << 20;
 
+/// The value of a field.
 pub enum Value {
     Number(u64),
     /// Bytes, a text, a nested message, or packed numbers.
@@ -16,6 +16,7 @@ pub enum Value {
     Fixed(u64, u64),
 }
 
+/// An iterator over the fields of a message.
 pub struct Fields {
     reader: Reader,
 }

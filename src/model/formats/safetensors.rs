@@ -1,6 +1,6 @@
 //! safetensors: a length, a JSON header, the values. The crate of the format checks the header: every tensor's offsets
-//! fit its shape and type, nothing overlaps, nothing is left over. What is checked here is what the crate cannot see,
-//! since it is handed the header alone: the sizes of header and file.
+//! fit its shape and type, nothing overlaps, no bytes are unused. Checked here is what the crate cannot see, since it
+//! gets the header alone: the sizes of header and file.
 
 use safetensors::Dtype as Theirs;
 use safetensors::tensor::Metadata;
@@ -13,7 +13,7 @@ use crate::model::tensor::{Data, Dtype, Tensor};
 /// The format allows 100 MB. Half a million tensors fit into this, and parsing it stays well below a gigabyte.
 const HEADER: u64 = 32 << 20;
 
-/// Eight bytes of length, then an object. Text with a brace at that place has letters where the length is.
+/// Eight bytes of length, then an object. A text with a brace at that position has letters in place of the length.
 pub fn is_it(head: &[u8]) -> bool {
     head.len() >= 9 && head[8] == b'{' && !head[..8].iter().all(|b| matches!(b, b' '..=b'~' | b'\n' | b'\r' | b'\t'))
 }
@@ -28,13 +28,13 @@ pub fn read(source: &Source) -> Result<Contents> {
         serde_json::from_slice(&header).map_err(|e| source.refuse(format!("its header is wrong: {e}")))?;
     let mut contents = Contents::new(Format::Safetensors);
     for (key, value) in header.metadata().iter().flatten() {
-        contents.say(key, value);
+        contents.add_metadata(key, value);
     }
     contents.metadata.sort();
     let values = source.part(8 + length, source.len() - 8 - length)?;
     if header.data_len() as u64 != values.len() {
         let (want, have) = (header.data_len(), values.len());
-        return Err(source.refuse(format!("its header speaks of {want} bytes of values, and there are {have}")));
+        return Err(source.refuse(format!("its header declares {want} bytes of values, and the file has {have}")));
     }
     for (name, info) in header.tensors() {
         let (from, to) = info.data_offsets;
@@ -46,7 +46,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Tensors are listed as they lie in the file, which is how the model was put together.
+/// Tensors are listed in file order, which is the order in which the model was built.
 fn place(tensor: &Tensor) -> u64 {
     match &tensor.data {
         Data::Plain { source, .. } => source.start(),

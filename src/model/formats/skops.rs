@@ -1,36 +1,36 @@
-//! skops: scikit-learn's models without pickles. An archive with `schema.json`, a tree of objects of which each names its
-//! class and the loader that puts it together, and arrays in `.npy` and `.npz` files.
-//! Format: `skops.io` 0.6 and later.
+//! skops: scikit-learn's models without pickles. An archive with `schema.json`, a tree of objects that each name their
+//! class and loader, and arrays in `.npy` and `.npz` files. Format: `skops.io` 0.6 and later.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
 use super::zip::Archive;
-use super::{Contents, Format, Rest, RestHash, pickled, zipped};
+use super::zip::array::{INFLATED, array};
+use super::{Contents, Format, OtherContent, OtherContentHash, pickled};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
 
 const JSON: u64 = 64 << 20;
-/// A part of the tree that several places hold is listed once, so names stay short.
+/// A shared part of the tree is listed once; this bounds the length of names.
 const PATHS: usize = 64 << 20;
 
 pub fn read(source: &Source, archive: &Archive) -> Result<Contents> {
     let Some(schema) = archive.find("schema.json") else { return Err(source.refuse("it has no schema.json")) };
     let text = archive.content(schema, JSON)?.all(JSON, "schema.json")?;
-    let json: Json =
-        serde_json::from_slice(&text).map_err(|e| source.refuse(format!("schema.json in it is no valid JSON: {e}")))?;
+    let json: Json = serde_json::from_slice(&text)
+        .map_err(|e| source.refuse(format!("schema.json in it is not valid JSON: {e}")))?;
     let mut tree = Tree::new(source, archive);
     for (key, name) in [("protocol", "protocol"), ("_skops_version", "skops version")] {
         match json.get(key) {
-            Some(Json::String(value)) => tree.contents.say(name, shown(value)),
-            Some(Json::Number(value)) => tree.contents.say(name, value),
+            Some(Json::String(value)) => tree.contents.add_metadata(name, shown(value)),
+            Some(Json::Number(value)) => tree.contents.add_metadata(name, value),
             _ => {}
         }
     }
     if let Some(class) = class(&json) {
-        tree.contents.say("object", shown(&class));
+        tree.contents.add_metadata("object", shown(&class));
     }
     tree.node(&json, "")?;
     let mut contents = tree.contents;
@@ -39,12 +39,12 @@ pub fn read(source: &Source, archive: &Archive) -> Result<Contents> {
     if unread > 0 {
         contents.note(format!("{unread} files in the archive are not read"));
     }
-    let rest = if unread > 0 { Rest::Unread } else { tree.rest.rest() };
+    let rest = if unread > 0 { OtherContent::Unread } else { tree.rest.rest() };
     contents.rest = contents.rest.with(rest);
     Ok(contents)
 }
 
-/// Types that every model names, those of plain values among them.
+/// Types that every model names, including those of plain values.
 fn is_usual(name: &str) -> bool {
     let plain = ["str", "int", "float", "bool", "bytes", "NoneType"];
     name.strip_prefix("builtins.").is_some_and(|name| plain.contains(&name)) || pickled::is_usual(name)
@@ -59,10 +59,10 @@ struct Tree<'a> {
     /// Files that were read.
     files: BTreeSet<String>,
     paths: usize,
-    /// How many bytes may still be inflated into memory.
+    /// The remaining number of bytes that may be inflated into memory.
     left: u64,
-    /// Of everything but the arrays, and the names of files and objects, which change each time.
-    rest: RestHash,
+    /// Covers everything except the arrays and the names of files and objects, which change each time.
+    rest: OtherContentHash,
 }
 
 impl<'a> Tree<'a> {
@@ -76,8 +76,8 @@ impl<'a> Tree<'a> {
             classes,
             files,
             paths: PATHS,
-            left: zipped::INFLATED,
-            rest: RestHash::default(),
+            left: INFLATED,
+            rest: OtherContentHash::default(),
         }
     }
 
@@ -100,7 +100,7 @@ impl<'a> Tree<'a> {
                 }
                 for (key, value) in object.iter().filter(|(key, _)| !matches!(key.as_str(), "file" | "__id__")) {
                     self.rest.field(b'k', key.as_bytes());
-                    // What holds the parts of an object is no part of their names.
+                    // Keys of containers are not part of names.
                     let inner = match key.as_str() {
                         "content" | "attrs" | "key_types" => path.to_string(),
                         key => join(path, &shown(key)),
@@ -120,22 +120,22 @@ impl<'a> Tree<'a> {
     fn file(&mut self, file: &str, path: &str) -> Result<()> {
         let Some(entry) = self.archive.find(file) else {
             self.contents.note(format!("the file {} of `{path}` is missing in the archive", shown(file)));
-            self.contents.rest = Rest::Unread;
+            self.contents.rest = OtherContent::Unread;
             return Ok(());
         };
         if file.ends_with(".npy") {
-            // What several objects share has one name.
+            // A shared object has one name.
             if !self.files.insert(file.to_string()) {
                 return Ok(());
             }
-            return zipped::array(self.source, (self.archive, entry), path, &mut self.left, &mut self.contents);
+            return array(self.source, (self.archive, entry), path, &mut self.left, &mut self.contents);
         }
         let stored = if file.ends_with(".npz") { self.archive.stored(entry)? } else { None };
         let Some(stored) = stored.filter(|_| self.files.insert(file.to_string())) else { return Ok(()) };
         let inner = Archive::read(&stored)?;
         for entry in &inner.entries {
             let name = join(path, &shown(entry.name.trim_end_matches(".npy")));
-            zipped::array(&stored, (&inner, entry), &name, &mut self.left, &mut self.contents)?;
+            array(&stored, (&inner, entry), &name, &mut self.left, &mut self.contents)?;
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! PyTorch checkpoints: a pickle that describes tensors, and the storages that they look at. In a zip archive
-//! (`torch.save`, TorchScript), or one behind the other (before PyTorch 1.6).
+//! PyTorch checkpoints: a pickle that describes tensors, and the storages that they refer to. In a zip archive
+//! (`torch.save`, TorchScript), or one after the other (before PyTorch 1.6).
 //!
-//! Of the pickle only the calls that rebuild tensors are understood. What else it would call is named, not called.
+//! Of the pickle only the calls that rebuild tensors are interpreted. Other calls are listed, not executed.
 
 use std::collections::HashMap;
 
+use super::dtype::torch::dtype_of;
 use super::pickle::{self, Id, Node, Pickle};
 use super::pickled;
 use super::zip::Archive;
@@ -17,18 +18,20 @@ use crate::model::tensor::{Data, Dtype, Tensor, is_plain, shown};
 const PICKLE: u64 = 64 << 20;
 /// `pickle.dumps(0x1950a86a20f9469cfc6c, 2)`, the magic number of PyTorch before 1.6.
 const OLD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// A call within a call within …
+/// The maximum nesting of calls.
 const CALLS: usize = 8;
 
+/// Returns true for a checkpoint from before PyTorch 1.6.
 pub fn is_old(head: &[u8]) -> bool {
     head.starts_with(OLD)
 }
 
+/// Returns true for a checkpoint from before PyTorch 0.1.10.
 pub fn is_tar(head: &[u8]) -> bool {
     head.get(257..262) == Some(b"ustar")
 }
 
-/// The oldest form is identified, no more.
+/// The oldest form is only identified.
 pub fn read_tar(source: &Source) -> Result<Contents> {
     let head = source.head(100)?;
     let name: String = String::from_utf8_lossy(&head).chars().take_while(|c| *c != '\0').collect();
@@ -36,7 +39,7 @@ pub fn read_tar(source: &Source) -> Result<Contents> {
         return Err(source.refuse(format!("it is a tar archive that begins with `{}`", shown(&name))));
     }
     let mut contents = Contents::new(Format::TorchTar);
-    contents.note("this form, from before 2017, is not read further: load it once and save it anew");
+    contents.note("this form, from before 2017, is not read further: load it once and save it again");
     Ok(contents)
 }
 
@@ -48,15 +51,15 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     for (name, key) in [("version", "archive version"), ("byteorder", "byte order"), ("producer", "producer")] {
         if let Some(entry) = entry(name) {
             let text = archive.head(entry, 100)?;
-            contents.say(key, shown(String::from_utf8_lossy(&text).trim()));
+            contents.add_metadata(key, shown(String::from_utf8_lossy(&text).trim()));
         }
     }
     let big_endian = contents.metadata.iter().any(|(key, value)| key == "byte order" && value == "big");
     let Some(data) = entry("data.pkl") else { return Err(source.refuse("it has no data.pkl")) };
-    let described = Described::read(archive.content(data, PICKLE)?, source, big_endian)?;
+    let described = PickledTensors::read(archive.content(data, PICKLE)?, source, big_endian)?;
     described.tensors(&mut stored(source, archive, format!("{prefix}data/")), &mut contents)?;
     if let Some(constants) = entry("constants.pkl").filter(|_| script) {
-        let described = Described::read(archive.content(constants, PICKLE)?, source, big_endian)?;
+        let described = PickledTensors::read(archive.content(constants, PICKLE)?, source, big_endian)?;
         let mut storages = stored(source, archive, format!("{prefix}constants/"));
         let mut more = Contents::new(Format::TorchScript);
         described.tensors(&mut storages, &mut more)?;
@@ -69,9 +72,9 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     }
     if script {
         let code = archive.entries.iter().filter(|e| e.name.ends_with(".py")).count();
-        contents.say("code files", code);
+        contents.add_metadata("code files", code);
         if let Some((_, class)) = described.pickle.call(described.pickle.root).map(|(global, _)| global) {
-            contents.say("module", shown(class));
+            contents.add_metadata("module", shown(class));
         }
     }
     Ok(contents)
@@ -118,13 +121,13 @@ pub fn read_old(source: &Source) -> Result<Contents> {
     let mut find = |key: &str| {
         places.get(key).cloned().ok_or_else(|| source.refuse(format!("the storage `{}` is missing in it", shown(key))))
     };
-    let described = Described { pickle: object, text: source.clone(), source, big_endian: false };
+    let described = PickledTensors { pickle: object, text: source.clone(), source, big_endian: false };
     described.tensors(&mut find, &mut contents)?;
     Ok(contents)
 }
 
 /// The pickle of a checkpoint.
-struct Described<'a> {
+struct PickledTensors<'a> {
     pickle: Pickle,
     /// Its bytes.
     text: Source,
@@ -133,15 +136,15 @@ struct Described<'a> {
     big_endian: bool,
 }
 
-impl Described<'_> {
-    fn read(text: Source, source: &Source, big_endian: bool) -> Result<Described<'_>> {
+impl PickledTensors<'_> {
+    fn read(text: Source, source: &Source, big_endian: bool) -> Result<PickledTensors<'_>> {
         let pickle = pickle::read(&mut text.reader(), None)?;
-        Ok(Described { pickle, text, source, big_endian })
+        Ok(PickledTensors { pickle, text, source, big_endian })
     }
 
-    /// Finds the tensors of an object, NumPy's arrays among them, with what else the pickle tells.
+    /// Finds the tensors of an object, including NumPy arrays, and adds the other content of the pickle.
     fn tensors(&self, storages: &mut dyn FnMut(&str) -> Result<Source>, contents: &mut Contents) -> Result<()> {
-        let Described { pickle, text, source, big_endian } = self;
+        let PickledTensors { pickle, text, source, big_endian } = self;
         let mut recognise = |path: &str, id: Id| {
             let Some(view) = view(pickle, Call::of(pickle, id), CALLS) else { return Ok(None) };
             let name = name(path);
@@ -158,13 +161,13 @@ impl Described<'_> {
     }
 }
 
-/// Modules keep their parts in dicts whose names say nothing.
+/// Modules store their parts in dicts whose names are meaningless.
 fn name(path: &str) -> String {
     let parts: Vec<&str> = path.split('.').filter(|p| !["_modules", "_parameters", "_buffers"].contains(p)).collect();
     parts.join(".")
 }
 
-/// Where the elements of a view lie, checked against its storage.
+/// The location of a view's elements, checked against its storage.
 fn place(view: &View, storage: &Storage, bytes: Source, big_endian: bool) -> Result<Data, String> {
     let Some(width) = view.dtype.width().filter(|w| *w > 0) else {
         return Ok(Data::Elsewhere("their type is not known"));
@@ -200,11 +203,11 @@ struct Storage {
     elements: u64,
 }
 
-/// A tensor as a pickle describes it: a look at a storage.
+/// A tensor in a pickle: a view of a storage.
 struct View {
     storage: Option<Storage>,
     dtype: Dtype,
-    /// In elements, as the strides.
+    /// In elements, like the strides.
     offset: u64,
     shape: Vec<u64>,
     strides: Vec<u64>,
@@ -224,7 +227,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The few calls that make tensors; `left` bounds how deep they may be wrapped.
+/// Interprets the few calls that make tensors; `left` bounds the nesting.
 fn view(pickle: &Pickle, call: Option<Call>, left: usize) -> Option<View> {
     let Call { module, function, args } = call?;
     let arg = |n: usize| args.get(n).copied();
@@ -265,40 +268,4 @@ fn storage(pickle: &Pickle, id: Id) -> Option<Storage> {
     }
     let dtype = dtype_of(pickle.global(*class)?.1);
     Some(Storage { key: pickle.text(*key)?.to_string(), dtype, elements: pickle.int(*elements)? })
-}
-
-/// By the name of a storage class or of a `torch.dtype`.
-pub fn dtype_of(name: &str) -> Dtype {
-    let other = |name: &str, bytes| Dtype::Other { name: name.into(), block: 1, bytes };
-    match name {
-        "FloatStorage" | "float32" | "float" => Dtype::F32,
-        "DoubleStorage" | "float64" | "double" => Dtype::F64,
-        "HalfStorage" | "float16" | "half" => Dtype::F16,
-        "BFloat16Storage" | "bfloat16" => Dtype::Bf16,
-        "LongStorage" | "int64" => Dtype::I64,
-        "IntStorage" | "int32" => Dtype::I32,
-        "ShortStorage" | "int16" => Dtype::I16,
-        "CharStorage" | "int8" => Dtype::I8,
-        "ByteStorage" | "uint8" | "UntypedStorage" => Dtype::U8,
-        "uint16" => Dtype::U16,
-        "uint32" => Dtype::U32,
-        "uint64" => Dtype::U64,
-        "BoolStorage" | "bool" => Dtype::Bool,
-        "ComplexFloatStorage" | "complex64" => Dtype::C64,
-        "ComplexDoubleStorage" | "complex128" => Dtype::C128,
-        "float8_e4m3fn" => Dtype::F8E4M3,
-        "float8_e5m2" => Dtype::F8E5M2,
-        "float8_e4m3fnuz" => Dtype::F8E4M3Fnuz,
-        "float8_e5m2fnuz" => Dtype::F8E5M2Fnuz,
-        "float8_e8m0fnu" => Dtype::F8E8M0,
-        "QInt8Storage" | "qint8" => other("qint8", 1),
-        "QUInt8Storage" | "quint8" => other("quint8", 1),
-        "QInt32Storage" | "qint32" => other("qint32", 4),
-        _ => other(&shown(name), 0),
-    }
-}
-
-/// Is this the name of an element type?
-pub fn is_type(name: &str) -> bool {
-    !matches!(dtype_of(name), Dtype::Other { bytes: 0, .. })
 }

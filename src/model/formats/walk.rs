@@ -1,16 +1,16 @@
-//! A way through the object that a pickle describes, to find what is in it and under which name.
+//! Walks the object that a pickle describes, to find its parts and their names.
 
 use super::pickle::{Id, Node, Pickle};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
 
-/// How deep in an object arrays are looked for. Real models stay below 20.
+/// The maximum depth of the search for arrays. Real models stay below 20.
 const DEPTH: usize = 60;
-/// The sum of the lengths of all paths in an object, and what a part of it counts besides its path.
+/// The maximum sum of the lengths of all paths, with a fixed cost per part.
 const PATHS: usize = 64 << 20;
 const PART: usize = 32;
-/// For what lies deeper.
+/// The note on parts that are nested deeper.
 pub const TOO_DEEP: &str = "objects that are nested more than 60 deep are not looked at";
 
 /// What to do with a part of an object.
@@ -21,19 +21,19 @@ pub enum Visit {
     Skip,
 }
 
-/// Goes through an object and its attributes, and calls `visit` with each part and its path. A part that several places
-/// hold is entered once, so that neither cycles nor doublings matter; the length of all paths together is bounded.
+/// Walks an object and its attributes, and calls `visit` with each part and its path. A shared part is entered once, so
+/// that neither cycles nor doublings matter; the length of all paths together is bounded.
 pub struct Walk<'a> {
     pickle: &'a Pickle,
     seen: Vec<bool>,
     left: usize,
-    /// Nothing was left out because it lies too deep.
+    /// False if a part was skipped because of its depth.
     complete: bool,
     visit: &'a mut dyn FnMut(&str, Id) -> Visit,
 }
 
 impl Walk<'_> {
-    /// Tells whether all parts were visited; those that are nested deeper than [`DEPTH`] are not.
+    /// Returns whether all parts were visited; those that are nested deeper than [`DEPTH`] are not.
     pub fn over(pickle: &Pickle, visit: &mut dyn FnMut(&str, Id) -> Visit, source: &Source) -> Result<bool> {
         let seen = vec![false; pickle.nodes.len()];
         let mut walk = Walk { pickle, seen, left: PATHS, complete: true, visit };
@@ -45,7 +45,7 @@ impl Walk<'_> {
 
     fn go(&mut self, id: Id, path: &str, depth: usize) -> Option<()> {
         let pickle = self.pickle;
-        let inner = matches!(pickle.node(id), Node::Tuple(_) | Node::List(_) | Node::Dict(_) | Node::Made(_));
+        let inner = matches!(pickle.node(id), Node::Tuple(_) | Node::List(_) | Node::Dict(_) | Node::CallResult(_));
         if !inner || depth > DEPTH {
             self.complete &= !inner;
             return Some(());
@@ -61,7 +61,7 @@ impl Walk<'_> {
         match pickle.node(id) {
             Node::Tuple(items) | Node::List(items) => self.items(items, path, depth),
             Node::Dict(pairs) => self.pairs(pairs, path, depth),
-            Node::Made(made) => {
+            Node::CallResult(made) => {
                 if let Some(pairs) = old_pairs(pickle, id) {
                     self.pairs(&pairs, path, depth)?;
                     return made.state.map_or(Some(()), |state| self.go(state, path, depth + 1));

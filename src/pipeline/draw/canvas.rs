@@ -1,34 +1,21 @@
-//! From places to characters.
+//! Paints placed boxes and lines as characters.
 
 use super::layers::Layered;
 use super::route::Channel;
+use super::width::{box_width, columns};
 
-/// With which characters is drawn.
+/// The characters to draw with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
     Unicode,
     Ascii,
 }
 
-/// Which sides of a cell a line leads to.
+/// The sides of a cell that a line leads to.
 const UP: u8 = 1;
 const DOWN: u8 = 2;
 const LEFT: u8 = 4;
 const RIGHT: u8 = 8;
-
-/// The width of a box with this label and so many lines that enter it; odd.
-pub fn box_width(label: &str, ports: usize) -> usize {
-    (columns(label) + 4).max(2 * ports + 3) | 1
-}
-
-/// How many columns a text takes: two for characters of East Asia and emoji, roughly as terminals count.
-fn columns(text: &str) -> usize {
-    let wide = |c: char| {
-        matches!(c as u32, 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff
-            | 0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd)
-    };
-    text.chars().map(|c| if wide(c) { 2 } else { 1 }).sum()
-}
 
 #[derive(Clone, Copy)]
 enum Cell {
@@ -56,7 +43,7 @@ impl Canvas {
 
     fn vertical(&mut self, column: usize, rows: std::ops::Range<usize>) {
         for row in rows {
-            // A line that goes down crosses others without touching them.
+            // A line that goes down crosses others without a junction.
             if let Some(Cell::Line(now)) = self.rows.get_mut(row).and_then(|r| r.get_mut(column)) {
                 *now = UP | DOWN;
             }
@@ -129,7 +116,7 @@ fn line_char(sides: u8, charset: Charset) -> char {
     }
 }
 
-/// A box by itself.
+/// A single box.
 pub fn lone(label: &str, charset: Charset) -> Vec<String> {
     let width = box_width(label, 0);
     let mut canvas = Canvas::new(3, width);
@@ -137,11 +124,12 @@ pub fn lone(label: &str, charset: Charset) -> Vec<String> {
     canvas.lines(charset)
 }
 
+/// Paints the layers and the lines between them, one string per row.
 pub fn paint(layered: &Layered, channels: &[Channel], charset: Charset) -> Vec<String> {
     let right = layered.nodes.iter().map(|n| n.x + n.width).max().unwrap_or(0);
     let columns = channels.iter().flat_map(|c| &c.nets).flat_map(|n| n.from.iter().chain(&n.to));
     let width = columns.map(|c| c + 1).max().unwrap_or(0).max(right);
-    // the first row of each layer; a channel without a track still has a row, for the lines to be seen
+    // the first row of each layer; a channel without a track still has a row, so that its lines are visible
     let height = |channel: &Channel| channel.tracks.max(1);
     let mut tops = vec![0];
     for channel in channels {
@@ -159,7 +147,7 @@ pub fn paint(layered: &Layered, channels: &[Channel], charset: Charset) -> Vec<S
     for (layer, channel) in channels.iter().enumerate() {
         let (top, bottom) = (tops[layer] + 3, tops[layer + 1]);
         let nets = || channel.nets.iter();
-        // tracks first, so that what crosses them comes on top
+        // tracks first, so that the lines that cross them are painted over them
         for net in nets() {
             let Some(track) = net.track else { continue };
             let columns = || net.from.iter().chain(&net.to).copied();

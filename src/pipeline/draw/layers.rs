@@ -1,17 +1,17 @@
-//! Which box stands in which layer, and in which order.
+//! Assigns each box to a layer, and orders the boxes of a layer.
 
 use super::Picture;
-use super::canvas::box_width;
+use super::width::box_width;
 
-/// A box, or the bend of an edge that passes through a layer.
+/// A box, or the bend of an edge that crosses a layer.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// `None` for a bend.
     pub label: Option<String>,
     pub layer: usize,
-    /// In columns; odd, so that there is a middle.
+    /// In columns; odd, so that there is a middle column.
     pub width: usize,
-    /// The nodes of the layer above from which edges come, and those of the layer below to which they go.
+    /// Nodes of the layer above with edges to this one; `below`: nodes of the layer below that this one leads to.
     pub above: Vec<usize>,
     pub below: Vec<usize>,
     /// The leftmost column.
@@ -19,11 +19,13 @@ pub struct Node {
 }
 
 impl Node {
+    /// The middle column.
     pub fn center(&self) -> usize {
         self.x + self.width / 2
     }
 }
 
+/// Nodes in layers, with edges only between neighbouring layers.
 #[derive(Clone, Debug, Default)]
 pub struct Layered {
     pub nodes: Vec<Node>,
@@ -31,8 +33,8 @@ pub struct Layered {
     pub layers: Vec<Vec<usize>>,
 }
 
-/// Layers by longest paths; a box that nothing leads to moves down to what it leads to. Edges of one box that pass a
-/// layer share a bend there.
+/// Layers by longest paths; a box without incoming edges moves down towards its successors. Edges of one box that cross
+/// a layer share a bend there.
 pub fn layered(picture: &Picture) -> Layered {
     let count = picture.labels.len();
     let (mut above, mut below) = (vec![Vec::new(); count], vec![Vec::new(); count]);
@@ -68,7 +70,7 @@ pub fn layered(picture: &Picture) -> Layered {
         for target in targets {
             while out.nodes[at].layer + 1 < layer[target] {
                 let next = out.nodes[at].layer + 1;
-                // a bend is its box's own: it is the only bend below, if there is one
+                // a bend belongs to one box: it is the only bend below, if there is one
                 let bend = out.nodes[at].below.iter().copied().find(|b| out.nodes[*b].label.is_none());
                 at = bend.unwrap_or_else(|| {
                     let bend = out.add(None, next);
@@ -125,8 +127,8 @@ impl Layered {
     }
 }
 
-/// Orders the layers by the barycenters of neighbours, downwards and upwards in turns; the order with the fewest
-/// crossings is taken, the earliest of equals.
+/// Orders the layers by the barycenters of neighbours, alternately downwards and upwards. Keeps the order with the
+/// fewest crossings, and the first of equals.
 pub fn order(layered: &mut Layered) {
     let mut best = (layered.crossings(), layered.layers.clone());
     for round in 0..12 {

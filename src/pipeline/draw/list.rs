@@ -1,9 +1,9 @@
-//! A graph as an indented list, for what is too large to be drawn.
+//! A graph as an indented list, for graphs that are too large to draw.
 
 use super::Picture;
 use super::canvas::Charset;
 
-/// Each box below one that leads to it; where it comes again, what follows it is not repeated.
+/// Lists each box below the boxes that lead to it; at a repeated box, its successors are not repeated.
 pub fn list(picture: &Picture, charset: Charset) -> Vec<String> {
     let count = picture.labels.len();
     let (mut below, mut is_start) = (vec![Vec::new(); count], vec![true; count]);

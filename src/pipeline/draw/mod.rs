@@ -1,4 +1,4 @@
-//! Drawing a graph with characters: boxes in layers, edges downwards between them. Pure.
+//! Draws a graph with characters: boxes in layers, edges downwards between them. Pure.
 //!
 //! ```text
 //! ┌─────────┐
@@ -12,8 +12,7 @@
 //!
 //! After Sugiyama, Tagawa and Toda (1981): longest-path layering, edges across several layers cut by bends, order by
 //! barycenters, then places along each layer by isotonic regression towards the neighbours (`place.rs`), and the edges
-//! of each channel on tracks as in channel routing (`route.rs`). Each part of the graph that hangs together is drawn by
-//! itself.
+//! of each channel on tracks as in channel routing (`route.rs`). Each connected component is drawn separately.
 
 mod canvas;
 mod layers;
@@ -22,26 +21,27 @@ mod place;
 mod route;
 #[cfg(test)]
 mod tests;
+mod width;
 
 use petgraph::unionfind::UnionFind;
 
 pub use canvas::Charset;
 pub use list::list;
 
-/// What is drawn: boxes with labels, and edges from one to another by position. There is no cycle.
+/// An acyclic graph to draw: boxes with labels, and edges as pairs of indexes.
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
     pub labels: Vec<String>,
     pub edges: Vec<(usize, usize)>,
 }
 
-/// Beyond this a drawing says less than a list.
+/// A larger graph is listed instead of drawn.
 const MOST_BOXES: usize = 150;
 const MOST_COLUMNS: usize = 500;
 /// Boxes without edges share a row up to this width.
 const ROW: usize = 80;
 
-/// The drawing, one line an item; the indented list (see [`list`]) of what is too large for one.
+/// The drawing, one string per line; for a large graph, the indented list (see [`list`]).
 pub fn draw(picture: &Picture, charset: Charset) -> Vec<String> {
     if picture.labels.len() > MOST_BOXES {
         return list(picture, charset);
@@ -50,7 +50,7 @@ pub fn draw(picture: &Picture, charset: Charset) -> Vec<String> {
     let (mut row, mut row_width) = (Vec::new(), 0);
     for part in parts(picture) {
         if part.edges.is_empty() {
-            let width = canvas::box_width(&part.labels[0], 0) + 2;
+            let width = width::box_width(&part.labels[0], 0) + 2;
             if row_width + width > ROW && !row.is_empty() {
                 blocks.push(beside(std::mem::take(&mut row)));
                 row_width = 0;

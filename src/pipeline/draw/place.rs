@@ -1,24 +1,24 @@
-//! Where the nodes of each layer stand: as near to the middle of their neighbours as order and gaps allow.
+//! Places the nodes of each layer: as near to the middle of their neighbours as order and gaps allow.
 
 use super::layers::Layered;
 
-/// Columns between two boxes; a bend needs less.
+/// Columns between two boxes; a bend needs fewer.
 const GAP: usize = 2;
 
-/// Sets `x` of all nodes. `pushed` says by how many columns more a node keeps away from its left neighbour.
+/// Sets `x` of all nodes. `pushed` is the number of additional columns between a node and its left neighbour.
 pub fn place(layered: &mut Layered, pushed: &[usize]) {
     layered.nodes.iter_mut().for_each(|node| node.x = 0);
     for layer in 0..layered.layers.len() {
-        settle(layered, layer, pushed, |_, _| None);
+        move_towards(layered, layer, pushed, |_, _| None);
     }
     let count = layered.layers.len();
     for round in 0..10 {
         let down = round % 2 == 0;
         for step in 0..count {
             let layer = if down { step } else { count - 1 - step };
-            settle(layered, layer, pushed, |layered, n| {
+            move_towards(layered, layer, pushed, |layered, n| {
                 let node = &layered.nodes[n];
-                // seeing both sides evens things out; the last rounds make lines straight
+                // using both sides balances the layout; the last rounds make lines straight
                 let near: Vec<usize> = match (round == 6 || round == 7, down) {
                     (true, _) => node.above.iter().chain(&node.below).copied().collect(),
                     (_, true) => node.above.clone(),
@@ -35,13 +35,13 @@ pub fn place(layered: &mut Layered, pushed: &[usize]) {
     }
 }
 
-/// Moves the nodes of a layer to where `wish` wants their centers (`None`: where they are), keeping order and gaps: the
-/// places with the least sum of squared distances, by pooling adjacent violators.
-fn settle(layered: &mut Layered, layer: usize, pushed: &[usize], wish: impl Fn(&Layered, usize) -> Option<f64>) {
-    // Room on the left, so that nothing has to move below 0.
+/// Moves the nodes of a layer towards the centers that `wish` returns (`None`: unchanged), keeping order and gaps.
+/// Finds the places with the least sum of squared distances, by pooling adjacent violators.
+fn move_towards(layered: &mut Layered, layer: usize, pushed: &[usize], wish: impl Fn(&Layered, usize) -> Option<f64>) {
+    // Room on the left, so that no position is below 0.
     const MARGIN: f64 = 4096.0;
     let order = layered.layers[layer].clone();
-    // offset[i]: where the center of the i-th is if all stand as close as they may
+    // offset[i]: the center of the i-th node if all are as close as possible
     let mut offsets: Vec<f64> = Vec::with_capacity(order.len());
     for (i, n) in order.iter().enumerate() {
         let half = layered.nodes[*n].width / 2;
@@ -59,7 +59,7 @@ fn settle(layered: &mut Layered, layer: usize, pushed: &[usize], wish: impl Fn(&
     for (i, n) in order.iter().enumerate() {
         let node = &layered.nodes[*n];
         let at = if node.x == 0 { offsets[i] + MARGIN } else { node.center() as f64 };
-        // a straight line past a layer is worth more than a box in the middle
+        // a straight line through a layer is worth more than a centered box
         let weight = if node.label.is_none() { 4.0 } else { 1.0 };
         let wanted = wish(layered, *n).unwrap_or(at) - offsets[i];
         pools.push((wanted * weight, weight, 1));

@@ -1,32 +1,32 @@
-//! The edges between two layers, on tracks.
+//! Routes the edges between two layers on tracks.
 //!
-//! An edge leaves its box in the middle below and enters the next one from above. The edges of one channel are grouped
-//! into nets whose lines may touch without a doubt about who is joined with whom: all edges of a node that has several
-//! here, and all edges into one node from nodes that have no other. Everything else crosses without touching.
+//! An edge leaves its box at the bottom middle and enters the next one from above. The edges of one channel are grouped
+//! into nets whose lines may touch without ambiguity: all edges of a node that has several here, and all edges into one
+//! node from nodes that have only this one. All other lines cross without touching.
 
 use super::layers::Layered;
 use super::place::place;
 
-/// Lines of one net: from the columns above to those below, all joined by one track.
+/// The lines of one net: from the columns above to those below, all joined by one track.
 #[derive(Clone, Debug)]
 pub struct Net {
     pub from: Vec<usize>,
     pub to: Vec<usize>,
-    /// Counts from the top of the channel; `None` for a straight line.
+    /// Counted from the top of the channel; `None` for a straight line.
     pub track: Option<usize>,
 }
 
-/// What lies between a layer and the next one.
+/// The space between a layer and the next one.
 #[derive(Clone, Debug, Default)]
 pub struct Channel {
     pub nets: Vec<Net>,
     pub tracks: usize,
 }
 
-/// How often nodes are moved a little because lines would run over each other.
+/// How often nodes are moved to separate lines that would overlap.
 const TRIES: usize = 200;
 
-/// Places the nodes and leads the edges; `None` if no way was found.
+/// Places the nodes and routes the edges; `None` if no routing was found.
 pub fn routed(layered: &mut Layered) -> Option<Vec<Channel>> {
     let mut pushed = vec![0; layered.nodes.len()];
     for _ in 0..TRIES {
@@ -55,7 +55,7 @@ pub fn routed(layered: &mut Layered) -> Option<Vec<Channel>> {
 fn nets(layered: &Layered, layer: usize) -> (Vec<Net>, Vec<usize>) {
     let nodes = &layered.nodes;
     let (mut nets, mut targets): (Vec<Net>, Vec<usize>) = (Vec::new(), Vec::new());
-    // one net a node with several edges, in the order of the layer
+    // one net per node with several edges, in the order of the layer
     let mut net_of: Vec<Option<usize>> = vec![None; nodes.len()];
     for n in layered.layers[layer].iter().copied().filter(|n| nodes[*n].below.len() > 1) {
         net_of[n] = Some(nets.len());
@@ -67,7 +67,7 @@ fn nets(layered: &Layered, layer: usize) -> (Vec<Net>, Vec<usize>) {
         if node.above.is_empty() {
             continue;
         }
-        // what enters here: nets of others, and all the single edges as one
+        // what enters here: nets of other nodes, and all the single edges as one
         let mut entering: Vec<(usize, Option<usize>)> =
             node.above.iter().filter_map(|a| Some((nodes[*a].center(), Some(net_of[*a]?)))).collect();
         let singles: Vec<usize> =
@@ -76,7 +76,7 @@ fn nets(layered: &Layered, layer: usize) -> (Vec<Net>, Vec<usize>) {
             entering.push((singles.iter().sum::<usize>() / singles.len(), None));
         }
         entering.sort();
-        // In the middle of the box, or beside it where more lines come down straight then.
+        // In the middle of the box, or beside it if more lines can come down straight then.
         let middle = (node.center() + 1).saturating_sub(entering.len());
         let last = 2 * (entering.len() - 1);
         let straight = |first: usize| entering.iter().enumerate().filter(|(at, e)| e.0 == first + 2 * at).count();
@@ -98,10 +98,10 @@ fn nets(layered: &Layered, layer: usize) -> (Vec<Net>, Vec<usize>) {
     (nets, targets)
 }
 
-/// Gives every net that is not a straight line a track; an error is a net that cannot have one.
+/// Assigns a track to every net that is not a straight line. Errors: the index of a net that cannot have one.
 fn tracks(mut nets: Vec<Net>) -> Result<Channel, usize> {
     let is_straight = |net: &Net| net.from == net.to;
-    // Where one net comes down in a column in which another goes on, the first must turn off above.
+    // If one net comes down in the column in which another leaves, the first must turn off above.
     let above = |a: &Net, b: &Net| a.from.iter().any(|x| b.to.contains(x));
     let span = |net: &Net| {
         let columns = || net.from.iter().chain(&net.to).copied();

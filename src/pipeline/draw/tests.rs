@@ -116,7 +116,7 @@ a
     assert_eq!(draw(&picture, Charset::Ascii)[..3], ["s0", "  s199", "s1"]);
 }
 
-/// What a drawing says, read back from its characters: who is joined with whom by lines that lead down.
+/// Reads the edges back from the characters of a drawing: the pairs of boxes that lines join downwards.
 fn read_back(lines: &[String], labels: &[String]) -> Vec<(usize, usize)> {
     let rows: Vec<Vec<char>> = lines.iter().map(|l| l.chars().collect()).collect();
     let at = |row: usize, column: usize| rows.get(row).and_then(|r| r.get(column)).copied().unwrap_or(' ');

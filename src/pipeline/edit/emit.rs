@@ -1,15 +1,15 @@
-//! Values as YAML text that fits into a file of a given style.
+//! Writes values as YAML text in the style of a given file.
 //!
-//! What comes out is checked by the one who asked (see `splice.rs`): it is parsed again and compared.
+//! The caller (see `splice.rs`) parses the output again and compares it.
 
 use crate::value::{Value, yaml};
 
-/// How a file is written.
+/// The style of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
-    /// By how much the keys of a map within a map stand further right.
+    /// The indentation of a map within a map.
     pub step: usize,
-    /// By how much the `-` of a list stands further right than the list's key.
+    /// The indentation of the `-` of a list, relative to the list's key.
     pub list: usize,
     pub newline: &'static str,
 }
@@ -20,7 +20,7 @@ pub fn entry(key: &str, value: &Value, indent: usize, style: Style) -> String {
     format!("{}:{head}{tail}", scalar(key, false))
 }
 
-/// What stands behind the `:` of a key that is indented by `indent`: the rest of its line, and the lines below.
+/// The text behind the `:` of a key with the indentation `indent`: the rest of its line, and the lines below.
 pub fn after_colon(value: &Value, indent: usize, style: Style) -> (String, String) {
     let lines = |lines: Vec<String>, at: usize| {
         let pad = " ".repeat(at);
@@ -44,7 +44,7 @@ pub fn after_colon(value: &Value, indent: usize, style: Style) -> (String, Strin
     }
 }
 
-/// `- value` at the indentation `indent`.
+/// `- value` with the indentation `indent`.
 pub fn item(value: &Value, indent: usize, style: Style) -> String {
     match value {
         Value::Map(entries) if !entries.is_empty() => {
@@ -74,7 +74,7 @@ pub fn flow(value: &Value) -> String {
     }
 }
 
-/// Several lines as a literal block, where one can hold them: its sign, and its lines.
+/// Several lines as a literal block, if a block can hold them: its indicator, and its lines.
 fn literal(text: &str, indent: usize) -> Option<(&'static str, String)> {
     let body = text.strip_suffix('\n').unwrap_or(text);
     let fits = body.contains('\n')
@@ -86,7 +86,7 @@ fn literal(text: &str, indent: usize) -> Option<(&'static str, String)> {
     fits.then(|| (if body.len() < text.len() { "|" } else { "|-" }, body.split('\n').map(line).collect()))
 }
 
-/// Plain where everybody reads the same string, else in quotes.
+/// Plain if every YAML reader reads the same string, else in quotes.
 fn scalar(text: &str, in_flow: bool) -> String {
     if is_plain(text, in_flow) {
         return text.to_string();
@@ -113,13 +113,13 @@ fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
-/// Readers of YAML 1.1 (PyYAML) count these as booleans.
+/// Readers of YAML 1.1 (PyYAML) read these as booleans.
 const OLD_BOOLEANS: &[&str] = &["yes", "no", "on", "off"];
 
 fn is_plain(text: &str, in_flow: bool) -> bool {
     let begins_well = text.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '$' | '~' | '('));
-    // Numbers, dates and times of day of any version of YAML begin with a digit, a sign or a dot and have no letters
-    // that are a word; our own parser decides about ours.
+    // Numbers, dates and times in any version of YAML begin with a digit, a sign or a dot and contain no letters that
+    // form a word; our own parser decides about our types.
     let like_a_number = text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, '.' | '_' | ':' | '-' | '+' | 'x' | 'o'));
     if !begins_well

@@ -1,5 +1,5 @@
-//! Edits of the user's `pipeline.yaml`: splices of its text at the marks of the parser, so that comments, order and
-//! spelling of everything else survive. Pure: text in, text out.
+//! Edits the user's `pipeline.yaml`: splices its text at the parser's marks, so that comments, order and spelling of
+//! everything else are kept. Pure: text in, text out.
 
 mod emit;
 mod spans;
@@ -11,16 +11,16 @@ use crate::error::{Error, Result};
 use crate::pipeline::stage::Import;
 use crate::value::Value;
 use crate::value::node::Node;
-use splice::{Doc, Where};
+use splice::{Doc, KeyPosition};
 
-/// A stage that is to be written.
+/// A stage to write.
 #[derive(Clone, Debug, Default)]
 pub struct NewStage {
     pub name: String,
     pub cmd: String,
     pub wdir: Option<String>,
     pub deps: Vec<String>,
-    /// Files with their keys, each file once; no file is `params.yaml`, no keys are all.
+    /// Files with their keys, each file once. A missing file means `params.yaml`, no keys mean all.
     pub params: Vec<(Option<String>, Vec<String>)>,
     pub env: Vec<String>,
     pub outs: Vec<NewOut>,
@@ -85,20 +85,20 @@ fn map<'k>(entries: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
     Value::Map(entries.into_iter().map(|(k, v)| (k.to_string(), v)).collect())
 }
 
-/// Nothing, for no items.
+/// `None` for an empty list, so that the key is left out.
 fn list(items: Vec<Value>) -> Value {
     if items.is_empty() { Value::Null } else { Value::List(items) }
 }
 
-/// The text with a stage more. One that is there is replaced with `force`, key by key, so that what does not change
-/// keeps its comments; `desc` (where no other is given) and `meta`, which no option can say, stay.
+/// The text with an additional stage. An existing stage is replaced with `force`, key by key, so that unchanged keys
+/// keep their comments; `desc` (if no other is given) and `meta`, for which there is no option, are kept.
 pub fn put_stage(file: &str, text: &str, stage: &NewStage, force: bool) -> Result<String> {
     let mut doc = Doc::parse(file, text)?;
     let name = stage.name.as_str();
     let entries = stage.entries();
     let here = ["stages", name];
     let Some(old) = doc.at(&here).cloned() else {
-        doc.set(&here[..1], name, &Value::Map(entries), Where::Last)?;
+        doc.set(&here[..1], name, &Value::Map(entries), KeyPosition::Last)?;
         return Ok(doc.into_text());
     };
     if !force {
@@ -109,12 +109,12 @@ pub fn put_stage(file: &str, text: &str, stage: &NewStage, force: bool) -> Resul
     }
     let is_stage = old.get("cmd").is_some();
     if !is_stage {
-        doc.set(&here[..1], name, &Value::Map(entries), Where::Last)?;
+        doc.set(&here[..1], name, &Value::Map(entries), KeyPosition::Last)?;
         return Ok(doc.into_text());
     }
     for (key, value) in &entries {
         if !old.get(key).is_some_and(|e| e.value.to_value().same(value)) {
-            doc.set(&here, key, value, Where::Last)?;
+            doc.set(&here, key, value, KeyPosition::Last)?;
         }
     }
     for key in old.as_map().unwrap_or_default().iter().map(|e| e.key.as_str()) {
@@ -135,7 +135,7 @@ pub fn remove_stage(file: &str, text: &str, name: &str) -> Result<String> {
     Ok(doc.into_text())
 }
 
-/// The text with an entry of `data` more.
+/// The text with an additional entry of `data`.
 pub fn add_data(file: &str, text: &str, path: &str, desc: Option<&str>, import: Option<&Import>) -> Result<String> {
     let mut doc = Doc::parse(file, text)?;
     let desc = desc.map(|d| ("desc", Value::Str(d.into())));
@@ -147,7 +147,7 @@ pub fn add_data(file: &str, text: &str, path: &str, desc: Option<&str>, import: 
     Ok(doc.into_text())
 }
 
-/// The text with another revision and commit of the import at this position of `data`.
+/// The text with another revision and commit of the import at this index of `data`.
 pub fn set_import(file: &str, text: &str, n: usize, import: &Import) -> Result<String> {
     let mut doc = Doc::parse(file, text)?;
     let item = doc.at(&["data"]).and_then(Node::as_list).and_then(|items| items.get(n));
@@ -163,21 +163,21 @@ pub fn set_import(file: &str, text: &str, n: usize, import: &Import) -> Result<S
     Ok(doc.into_text())
 }
 
-/// The text without the entry of `data` at this position.
+/// The text without the entry of `data` at this index.
 pub fn remove_data(file: &str, text: &str, n: usize) -> Result<String> {
     let mut doc = Doc::parse(file, text)?;
     doc.remove_item("data", n)?;
     Ok(doc.into_text())
 }
 
-/// The text with `frozen: true` in a stage or group, or without it; `None` if that is so already.
+/// The text with or without `frozen: true` in a stage or group; `None` if it is that way already.
 pub fn set_frozen(file: &str, text: &str, stage: &str, frozen: bool) -> Result<Option<String>> {
     let mut doc = Doc::parse(file, text)?;
     let mut path = vec!["stages", stage];
     let Some(body) = doc.at(&path) else {
         return Err(Error::missing(format!("{file} has no stage {stage}")));
     };
-    // The keys of a `foreach` stand under its `do`.
+    // The keys of a `foreach` stage are under its `do`.
     let inner = body.get("do").filter(|_| body.get("foreach").is_some()).map(|e| &e.value);
     if inner.is_some() {
         path.push("do");
@@ -185,7 +185,7 @@ pub fn set_frozen(file: &str, text: &str, stage: &str, frozen: bool) -> Result<O
     let now = inner.unwrap_or(body).get("frozen").map(|e| &e.value);
     match (now.map(Node::to_value), frozen) {
         (Some(Value::Bool(true)), true) | (None | Some(Value::Bool(false)), false) => return Ok(None),
-        (_, true) => doc.set(&path, "frozen", &Value::Bool(true), Where::First)?,
+        (_, true) => doc.set(&path, "frozen", &Value::Bool(true), KeyPosition::First)?,
         (Some(_), false) => doc.remove(&path, "frozen")?,
     }
     Ok(Some(doc.into_text()))

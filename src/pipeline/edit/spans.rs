@@ -1,38 +1,41 @@
-//! Where the parts of a YAML text begin and end. The parser's marks say where a node begins; the end of a block it tells
-//! only by what comes next, so that is found here.
+//! Finds where the parts of a YAML text begin and end. The parser's marks give the beginning of a node; the end of a
+//! block is only known by what follows, so it is found here.
 
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
+/// Whether the node is null or missing.
 pub fn is_null(node: &Node) -> bool {
     matches!(node.tree, Tree::Scalar(Value::Null))
 }
 
-/// Is it written in braces or brackets?
+/// Whether the node is written in braces or brackets.
 pub fn is_flow(text: &str, node: &Node) -> bool {
     text[node.start.offset as usize..].starts_with(['{', '['])
 }
 
-/// The entries that stand in the map itself; those of a merge key come from elsewhere.
+/// The entries of the map itself, without those that a merge key adds.
 pub fn own(map: &Node) -> impl Iterator<Item = &Entry> {
     let entries = map.as_map().unwrap_or_default().iter();
     entries.filter(|e| e.start.offset >= map.start.offset && e.start.offset < map.end.offset)
 }
 
+/// The indentation of the entry's key.
 pub fn indent_of(text: &str, entry: &Entry) -> usize {
     let at = entry.start.offset as usize;
     at - line_start(text, at)
 }
 
-/// Behind the `:` of an entry.
+/// The offset behind the `:` of an entry.
 pub fn colon(text: &str, entry: &Entry) -> usize {
     let at = entry.end.offset as usize;
     text[at..].find(':').map_or(at, |n| at + n + 1)
 }
 
+/// The offset behind the entry's value.
 pub fn entry_end(text: &str, entry: &Entry) -> usize {
     let colon = colon(text, entry);
-    // The place of a value that is not written is anywhere.
+    // A missing value has no reliable position.
     if is_null(&entry.value)
         && text[entry.value.start.offset as usize..entry.value.end.offset as usize].trim().is_empty()
     {
@@ -41,8 +44,8 @@ pub fn entry_end(text: &str, entry: &Entry) -> usize {
     content_end(text, &entry.value).max(colon)
 }
 
-/// Behind the last character that belongs to a node. The parser's own end of a block is where the next thing begins,
-/// behind comments that belong to that.
+/// The offset behind the last character of a node. The parser's own end of a block is the beginning of the next node,
+/// behind that node's comments.
 pub fn content_end(text: &str, node: &Node) -> usize {
     let (start, end) = (node.start.offset as usize, node.end.offset as usize);
     let written = text.get(start..end).unwrap_or_default();
@@ -59,7 +62,7 @@ pub fn content_end(text: &str, node: &Node) -> usize {
     }
 }
 
-/// Behind the bracket that closes a flow map or list.
+/// The offset behind the bracket that closes a flow map or list.
 pub fn flow_end(text: &str, node: &Node) -> usize {
     let last = match &node.tree {
         Tree::List(items) => items.last().map(|item| content_end(text, item)),
@@ -78,14 +81,14 @@ pub fn flow_end(text: &str, node: &Node) -> usize {
     from
 }
 
-/// Where the `-` of an item of a block list stands, if it is the first thing of its line.
+/// The offset of the `-` of an item of a block list, if it is first on its line.
 pub fn dash(text: &str, item: &Node) -> Option<usize> {
     let before = text[..item.start.offset as usize].trim_end();
     let at = before.len().checked_sub(1).filter(|_| before.ends_with('-'))?;
     text[line_start(text, at)..at].trim().is_empty().then_some(at)
 }
 
-/// By how much the first list below `node` stands further right than its key.
+/// The indentation of the first list below `node`, relative to its key.
 pub fn first_list(text: &str, node: &Node) -> Option<usize> {
     node.as_map()?.iter().find_map(|entry| match &entry.value.tree {
         Tree::List(items) if !is_flow(text, &entry.value) => {
@@ -97,22 +100,24 @@ pub fn first_list(text: &str, node: &Node) -> Option<usize> {
     })
 }
 
+/// The offset of the beginning of the line that contains `at`.
 pub fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |n| n + 1)
 }
 
-/// Behind the line end of the line in which `at` stands.
+/// The offset behind the line end of the line that contains `at`.
 pub fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |n| at + n + 1)
 }
 
-/// Before it.
+/// The offset of that line end.
 pub fn line_break(text: &str, at: usize) -> usize {
     let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
     if text[at..end].ends_with('\r') { end - 1 } else { end }
 }
 
-/// Behind the comments from the line at `at` on that stand further right than `indent`: they belong to what is above.
+/// The offset behind those comments, from the line at `at` on, that are indented further than `indent`: they belong to
+/// the part above.
 pub fn after_comments(text: &str, at: usize, indent: usize) -> usize {
     let mut end = at;
     let mut next = at;
@@ -128,7 +133,7 @@ pub fn after_comments(text: &str, at: usize, indent: usize) -> usize {
     end
 }
 
-/// Is the line above the one at `at`, and above its comments, blank?
+/// Whether the line above the one at `at`, and above its comments, is blank.
 pub fn blank_above(text: &str, at: usize) -> bool {
     let above = text[..line_start(text, at)].lines().rev();
     above.map(str::trim).find(|l| !l.starts_with('#')).is_some_and(str::is_empty)

@@ -1,8 +1,8 @@
-//! A YAML text whose parts can be set and taken away while everything else keeps its bytes.
+//! Edits a YAML text: sets and removes parts, and keeps the bytes of everything else.
 //!
-//! Each edit is a splice of the text at the marks of the parser. Afterwards the new text is parsed and compared with the
-//! document as it should be; what anchors, merge keys or unusual layouts would make of a splice is refused by that
-//! comparison, not by a list of cases.
+//! Each edit is a splice of the text at the parser's marks. Afterwards the new text is parsed and compared with the
+//! expected document; this comparison, and not a list of cases, refuses splices that anchors, merge keys or unusual
+//! layouts would break.
 
 use super::emit::{self, Style};
 use super::spans::{
@@ -13,28 +13,31 @@ use crate::error::{Error, Result};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Value, yaml};
 
+/// A YAML text with its parsed form.
 pub struct Doc<'f> {
     /// The file's name, for messages.
     file: &'f str,
     text: String,
-    /// `None` if there is nothing in the text.
+    /// `None` for an empty text.
     root: Option<Node>,
 }
 
-/// Where a new key goes in a block map.
+/// Where to insert a new key in a block map.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Where {
+pub enum KeyPosition {
     First,
     Last,
 }
 
 impl<'f> Doc<'f> {
+    /// Parses a text. Errors: it is not valid YAML.
     pub fn parse(file: &'f str, text: &str) -> Result<Doc<'f>> {
         let root = yaml::parse(text).map_err(|fault| fault.error(file, text))?;
         let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
         Ok(Doc { file, text: text.to_string(), root })
     }
 
+    /// The edited text.
     pub fn into_text(self) -> String {
         self.text
     }
@@ -44,12 +47,12 @@ impl<'f> Doc<'f> {
         path.iter().try_fold(self.root.as_ref()?, |node, key| Some(&node.get(key)?.value))
     }
 
-    /// Sets a key of the map at `path`, which is made if it is missing or empty.
-    pub fn set(&mut self, path: &[&str], key: &str, value: &Value, place: Where) -> Result<()> {
+    /// Sets a key of the map at `path`, which is created if it is missing or empty.
+    pub fn set(&mut self, path: &[&str], key: &str, value: &Value, place: KeyPosition) -> Result<()> {
         let map = self.at(path).filter(|node| !is_null(node));
         let is_empty = map.is_none_or(|node| node.as_map().is_some_and(<[Entry]>::is_empty));
         if let (true, Some((last, up))) = (is_empty, path.split_last()) {
-            return self.set(up, last, &Value::Map(vec![(key.into(), value.clone())]), Where::Last);
+            return self.set(up, last, &Value::Map(vec![(key.into(), value.clone())]), KeyPosition::Last);
         }
         let style = self.style();
         let text = match map {
@@ -75,7 +78,7 @@ impl<'f> Doc<'f> {
         self.accept(text, &wanted)
     }
 
-    /// Takes a key out of the map at `path`; the map goes when it would be empty.
+    /// Removes a key from the map at `path`; removes the map if it would be empty.
     pub fn remove(&mut self, path: &[&str], key: &str) -> Result<()> {
         let map = self.at(path).ok_or_else(|| self.cannot())?;
         let entry = map.get(key).ok_or_else(|| self.cannot())?;
@@ -100,12 +103,14 @@ impl<'f> Doc<'f> {
     /// Adds an item at the end of the list at the top-level key `key`.
     pub fn push(&mut self, key: &str, item: &Value) -> Result<()> {
         let list = match self.at(&[key]) {
-            None => return self.set(&[], key, &Value::List(vec![item.clone()]), Where::Last),
-            Some(node) if is_null(node) => return self.set(&[], key, &Value::List(vec![item.clone()]), Where::Last),
+            None => return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last),
+            Some(node) if is_null(node) => {
+                return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last);
+            }
             Some(node) => node,
         };
         let Some(last) = list.as_list().and_then(<[Node]>::last) else {
-            return self.set(&[], key, &Value::List(vec![item.clone()]), Where::Last);
+            return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last);
         };
         let style = self.style();
         let end = content_end(&self.text, last);
@@ -131,7 +136,7 @@ impl<'f> Doc<'f> {
         self.accept(text, &wanted)
     }
 
-    /// Takes an item out of the list at the top-level key `key`; the list goes when it would be empty.
+    /// Removes an item from the list at the top-level key `key`; removes the list if it would be empty.
     pub fn remove_item(&mut self, key: &str, n: usize) -> Result<()> {
         let list = self.at(&[key]).ok_or_else(|| self.cannot())?;
         let items = list.as_list().unwrap_or_default();
@@ -154,7 +159,7 @@ impl<'f> Doc<'f> {
         self.accept(text, &wanted)
     }
 
-    /// Replaces a scalar inside of an item of the list at the top-level key `key`.
+    /// Replaces a scalar inside an item of the list at the top-level key `key`.
     pub fn replace_in_item(&mut self, key: &str, n: usize, path: &[&str], value: &Value) -> Result<()> {
         let item = self.at(&[key]).and_then(Node::as_list).and_then(|items| items.get(n));
         let node = path.iter().try_fold(item.ok_or_else(|| self.cannot())?, |node, key| Some(&node.get(key)?.value));
@@ -212,7 +217,7 @@ impl<'f> Doc<'f> {
         .hint("change it in an editor; the file stays as it is")
     }
 
-    /// How the file is written, by its first stage and its first list.
+    /// The style of the file, taken from its first stage and its first list.
     fn style(&self) -> Style {
         let newline = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
         let mut style = Style { step: 2, list: 0, newline };
@@ -241,7 +246,7 @@ impl<'f> Doc<'f> {
         }
         let (head, tail) = emit::after_colon(value, indent_of(text, entry), style);
         let tail = with_newlines(&tail, style);
-        // A comment stays: behind the key, or behind what is replaced.
+        // Keeps a comment, behind the key or behind the replaced value.
         let key_line = &text[colon..line_break(text, colon)];
         let comment = if line_break(text, colon) < end {
             key_line.trim_end()
@@ -252,12 +257,12 @@ impl<'f> Doc<'f> {
         format!("{}{head}{comment}{tail}{}", &text[..colon], &text[line_break(text, end)..])
     }
 
-    fn inserted_in_flow(&self, map: &Node, key: &str, value: &Value, place: Where) -> String {
+    fn inserted_in_flow(&self, map: &Node, key: &str, value: &Value, place: KeyPosition) -> String {
         let one = Value::Map(vec![(key.into(), value.clone())]);
         let entry = emit::flow(&one);
         let entry = &entry[1..entry.len() - 1];
         match map.as_map().and_then(<[Entry]>::last) {
-            Some(last) if place == Where::Last => {
+            Some(last) if place == KeyPosition::Last => {
                 let at = entry_end(&self.text, last);
                 format!("{}, {entry}{}", &self.text[..at], &self.text[at..])
             }
@@ -275,7 +280,7 @@ impl<'f> Doc<'f> {
         map: &Node,
         key: &str,
         value: &Value,
-        place: Where,
+        place: KeyPosition,
         style: Style,
     ) -> Option<String> {
         let text = &self.text;
@@ -283,13 +288,13 @@ impl<'f> Doc<'f> {
         let (first, last) = (own.first()?, own.last()?);
         let indent = indent_of(text, first);
         let line = emit::entry(key, value, indent, style);
-        if place == Where::First {
+        if place == KeyPosition::First {
             let at = first.start.offset as usize;
             let line = with_newlines(&line, style);
             return Some(format!("{}{line}{}{}{}", &text[..at], style.newline, " ".repeat(indent), &text[at..]));
         }
         let at = after_comments(text, line_end(text, entry_end(text, last)), indent);
-        // Where stages stand apart, the new one does, too.
+        // If stages are separated by blank lines, the new one is, too.
         let apart = own.len() > 1 && path.len() < 2 && blank_above(text, last.start.offset as usize);
         Some(self.with_line_at(at, indent, &line, style, apart))
     }
@@ -307,8 +312,8 @@ fn with_newlines(text: &str, style: Style) -> String {
     if style.newline == "\n" { text.to_string() } else { text.replace('\n', style.newline) }
 }
 
-/// The text without the lines from `start` to `end`, and without their comments; of two blank lines that would meet,
-/// one goes.
+/// The text without the lines from `start` to `end`, and without their comments; removes one of two blank lines that
+/// would be adjacent.
 fn without_lines(text: &str, start: usize, end: usize, indent: usize) -> String {
     let (from, to) = (line_start(text, start), after_comments(text, line_end(text, end), indent));
     let (before, after) = (&text[..from], &text[to..]);

@@ -1,4 +1,4 @@
-//! The shape of what stands beside the stages: plots, artifacts and data.
+//! The schema of the top-level keys besides stages: plots, artifacts and data.
 
 use super::Checker;
 use crate::value::Value;
@@ -48,13 +48,13 @@ impl Checker<'_> {
                 if key.key == "require" { self.require(key, &at) } else { self.flag(key, &at) }
             }
             if entry.value.as_map().is_some() && entry.value.get("path").is_none() {
-                self.say(entry.start, format!("{at} has no `path`"));
+                self.report(entry.start, format!("{at} has no `path`"));
             }
         }
         entries
     }
 
-    /// What the tags of an artifact must have.
+    /// The requirements on the tags of an artifact.
     fn require(&mut self, entry: &Entry, at: &str) {
         let at = format!("{at}, `require`");
         for item in self.list(&entry.value, &at, "a list, `[signed]`") {
@@ -88,7 +88,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Facts, so nothing in it is a template.
+    /// The origin of imported data; templates are not resolved in it.
     fn import(&mut self, entry: &Entry, at: &str) {
         let at = format!("{at}, `import`");
         let keys = self.map(&entry.value, &at);
@@ -98,16 +98,19 @@ impl Checker<'_> {
             let is_commit = |text: &str| [40, 64].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
             match key.value.as_str() {
                 None => self.wrong(&key.value, &at, "a string"),
-                Some("") => self.say(key.value.start, format!("{at} is empty")),
+                Some("") => self.report(key.value.start, format!("{at} is empty")),
                 Some(text) if key.key == "commit" && !is_commit(text) => {
-                    self.say(key.value.start, format!("{at} must be a whole commit id, 40 or 64 hexadecimal digits"));
+                    self.report(
+                        key.value.start,
+                        format!("{at} must be a whole commit id, 40 or 64 hexadecimal digits"),
+                    );
                 }
                 Some(_) => {}
             }
         }
         for needed in ["url", "path", "commit"] {
             if entry.value.as_map().is_some() && entry.value.get(needed).is_none() {
-                self.say(entry.start, format!("{at} has no `{needed}`"));
+                self.report(entry.start, format!("{at} has no `{needed}`"));
             }
         }
     }
@@ -121,7 +124,7 @@ impl Checker<'_> {
                 if key.key == "import" { self.import(key, at) } else { self.flag(key, at) }
             }
             if item.as_map().is_some() && item.get("path").is_none() {
-                self.say(item.start, format!("an entry of {at} has no `path`"));
+                self.report(item.start, format!("an entry of {at} has no `path`"));
             }
         }
         items

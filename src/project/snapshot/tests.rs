@@ -8,7 +8,7 @@ use crate::event::Silent;
 use crate::git::testing::{commit_all, repository, write};
 use crate::lock::{self, Lock};
 use crate::project::Surroundings;
-use crate::store::{NoRules, Place as Spot};
+use crate::store::{NoRules, TrackedPath};
 
 fn open(top: &Path) -> Project {
     let around = Surroundings {
@@ -21,7 +21,7 @@ fn open(top: &Path) -> Project {
         home: None,
         user: |_| "t".into(),
         settings: Vec::new(),
-        stop: crate::event::Stop::never(),
+        stop: crate::event::StopSignal::never(),
     };
     Project::open(around).unwrap()
 }
@@ -32,7 +32,7 @@ fn p(path: &str) -> RepoPath {
 
 const PIPELINE: &str = "data: [{path: raw}]\nstages:\n  s:\n    cmd: x ${lr}\n    outs: [out]\n    metrics: [m.json, kept.json: {cache: false}]\n";
 
-/// A repository whose outs are in the store, pinned by the lock, and nowhere else.
+/// A repository whose outs are only in the store, pinned by the lock.
 fn sample() -> (tempfile::TempDir, Project) {
     let (dir, top) = repository();
     write(&top, &[("pipeline.yaml", PIPELINE), ("params.yaml", "lr: 0.1"), ("kept.json", "{\"k\": 1}")]);
@@ -42,9 +42,9 @@ fn sample() -> (tempfile::TempDir, Project) {
     std::os::unix::fs::symlink("../deep/a", top.join("out/deep/up")).unwrap();
     let project = open(&top);
     let names = ["m.json", "out", "raw", "kept.json"];
-    let places: Vec<Spot> = names.iter().map(|n| Spot::Inside(p(n))).collect();
+    let places: Vec<TrackedPath> = names.iter().map(|n| TrackedPath::Inside(p(n))).collect();
     let pins: Vec<Pin> =
-        project.index().look(&places, &NoRules, &Silent).into_iter().map(|r| r.unwrap().unwrap()).collect();
+        project.index().scan(&places, &NoRules, &Silent).into_iter().map(|r| r.unwrap().unwrap()).collect();
     let mut batch = project.store().batch();
     for (place, pin) in places.iter().zip(&pins).take(3) {
         batch.add(project.index(), place, pin).unwrap();
@@ -98,7 +98,7 @@ fn files_come_from_git_or_from_the_store() {
         assert_eq!(text(&then, path).unwrap().as_deref(), want, "{path}");
     }
     assert_eq!(text(&now, "kept.json").unwrap().as_deref(), Some("{\"k\": 2}"));
-    // What is merely not here is as it is pinned; `raw` is no output.
+    // A missing output has its pinned content; `raw` is not an output.
     assert_eq!(text(&now, "m.json").unwrap().as_deref(), Some("{\"acc\": 0.5}"));
     assert_eq!(text(&now, "raw").unwrap(), None);
     assert_eq!(text(&then, "out/deep").unwrap_err(), "out/deep is a folder");

@@ -1,6 +1,6 @@
 //! Which files are pictures.
 
-/// A kind of picture that browsers show.
+/// An image format that browsers show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageKind {
     Png,

@@ -1,7 +1,7 @@
-//! Plots that people look at: from the definitions in `pipeline.yaml` to one page of HTML.
+//! Plots: from the definitions in `pipeline.yaml` to one page of HTML.
 //!
 //! ```text
-//! define      pipeline files        → Definition      what is wanted                            (pure)
+//! define      pipeline files        → Definition      the requested plots                       (pure)
 //! gather      Definition × Source   → Report          columns of files, at each revision
 //! draw        Chart                 → SVG text        scales, ticks, thinning to the pixels      (pure)
 //! page        Report                → one HTML file   all of it inside: no network, no font, no library
@@ -9,13 +9,14 @@
 //! ```
 //!
 //! The charts are drawn here, and not by a library in the page, for three reasons. A page must still open in ten years
-//! and without a network. It must be readable with scripts switched off (mail, a code review); the script only answers
-//! the mouse. And a million rows must not travel: a line is thinned to what its pixels can show before it is written.
-//! Templates in Vega-Lite, which DVC takes as well, can be anything: those are drawn in the page, by Vega-Lite (`vega/`).
+//! and without a network. It must be readable with scripts disabled (mail, a code review); the script only adds
+//! tooltips. And a page must not contain a million rows: a line is thinned to what its pixels can show before it is
+//! written. Templates in Vega-Lite, which DVC supports as well, are arbitrary: Vega-Lite draws them in the page
+//! (`vega/`).
 //!
 //! Everything in a page may come from a hostile repository: titles, cells, names of files. All text goes through
-//! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the page forbids itself (by its content
-//! security policy) every script but its own, whose hash it names, and every address.
+//! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the content security policy of the page
+//! forbids every address and every script but its own, whose hash it names.
 //!
 //! The same data gives the same bytes: no times, no random jitter, sorted where the source has no order.
 
@@ -39,37 +40,39 @@ mod vega;
 
 use crate::error::Error;
 
-pub use define::{Defined, Definition, define, of_file};
+pub use define::{DefinedPlots, Definition, define, of_file};
 pub use gather::gather;
 pub use image::ImageKind;
 pub use listing::{json, markdown, rows};
 pub use page::{GENERATOR, page};
 pub use select::{Overrides, merge, select};
-pub use source::{Entry, Source, Worktree};
+pub use source::{PathContent, PlotSource, Worktree};
 pub use spark::spark;
 pub use template::Template;
-pub use vega::Drawing;
+pub use vega::VegaSpec;
 
-/// All plots that were asked for, with their data.
+/// All requested plots, with their data.
 #[derive(Debug, Default)]
-pub struct Report {
-    /// What was compared, in the order in which it is shown: `HEAD~1`, `workspace`.
+pub struct PlotReport {
+    /// The compared revisions, in display order: `HEAD~1`, `workspace`.
     pub revisions: Vec<String>,
     pub plots: Vec<Plot>,
-    /// What could not be shown, in the order of the plots. The rest is shown nevertheless.
+    /// Errors, in the order of the plots. The other plots are shown nevertheless.
     pub errors: Vec<Error>,
-    /// What is worth saying and no failure: a file that one of several revisions lacks, a template that is not known.
+    /// Notes that are not errors: a file that one of several revisions lacks, an unknown template.
     pub notes: Vec<String>,
 }
 
+/// A plot with its data.
 #[derive(Debug)]
 pub struct Plot {
-    /// As it is named on the command line.
+    /// Its name on the command line.
     pub id: String,
     pub title: String,
     pub content: Content,
 }
 
+/// The content of a plot.
 #[derive(Debug)]
 pub enum Content {
     Chart(Chart),
@@ -77,11 +80,12 @@ pub enum Content {
     Images(Vec<Image>),
 }
 
+/// A chart with its series.
 #[derive(Debug)]
 pub struct Chart {
     pub template: Template,
-    /// What the project's own template makes of it. It is then drawn in the page, and nothing of it here.
-    pub own: Option<Drawing>,
+    /// The result of the project's own template. It is drawn in the page, instead of here.
+    pub own: Option<VegaSpec>,
     pub x_label: String,
     pub y_label: String,
     /// Never empty; by revision, then in the order of the definition.
@@ -91,13 +95,13 @@ pub struct Chart {
 /// One line, one set of points or bars, or one confusion matrix.
 #[derive(Debug)]
 pub struct Series {
-    /// Index into [`Report::revisions`].
+    /// Index into [`PlotReport::revisions`].
     pub revision: usize,
-    /// Which of the definition's columns it is: it has the same place, and so the same dash, at each revision.
+    /// The index of the definition's column: it has the same position, and so the same dash, at each revision.
     pub part: usize,
-    /// What tells it from the others of a revision: `loss`, or `models/a/loss.csv: loss`.
+    /// Its distinction from the others of a revision: `loss`, or `models/a/loss.csv: loss`.
     pub name: String,
-    /// The file that the y values are from, as named from the current folder.
+    /// The file of the y values, relative to the current folder.
     pub file: String,
     pub x: Column,
     /// As long as `x`.
@@ -108,18 +112,19 @@ pub struct Series {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
     Numbers(Vec<f64>),
-    /// Each row's index into the words, which stand in the order of their first row.
+    /// Each row's index into the words, which are in the order of their first row.
     Words {
         rows: Vec<u32>,
         words: Vec<String>,
     },
 }
 
+/// A picture of one revision.
 #[derive(Debug)]
 pub struct Image {
-    /// Index into [`Report::revisions`].
+    /// Index into [`PlotReport::revisions`].
     pub revision: usize,
-    /// As named from the current folder.
+    /// Relative to the current folder.
     pub file: String,
     pub kind: ImageKind,
     pub bytes: Vec<u8>,
@@ -146,8 +151,8 @@ impl Column {
     }
 }
 
-impl Report {
-    /// What a series is called in a legend: what tells it from the others there.
+impl PlotReport {
+    /// The label of a series in a legend: its distinction from the others there.
     pub fn label(&self, series: &Series, chart: &Chart) -> String {
         let many_revisions = self.revisions.len() > 1;
         let many_parts = chart.series.iter().any(|other| other.part != series.part);

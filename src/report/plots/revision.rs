@@ -1,30 +1,30 @@
-//! The files of a commit, without checking it out: from Git, and what Git does not have from the store, as pinned.
+//! The files of a commit, without checking it out: from Git, otherwise from the store, as pinned.
 
 use std::collections::BTreeSet;
 
-use super::source::{Entry, Source, Worktree};
+use super::source::{PathContent, PlotSource, Worktree};
 use crate::error::Result;
 use crate::git::EntryKind;
 use crate::path::RepoPath;
 use crate::project::Snapshot;
-use crate::store::{DEEPEST, Pin, tree};
+use crate::store::{DEEPEST, Pin, trees};
 
-impl Source for Snapshot<'_> {
+impl PlotSource for Snapshot<'_> {
     fn label(&self) -> &str {
         &self.name
     }
 
-    fn read(&self, path: &RepoPath) -> Result<Entry> {
+    fn read(&self, path: &RepoPath) -> Result<PathContent> {
         let Some(commit) = self.git() else {
             return Worktree::of(self.project).read(path);
         };
         let found = commit.find(path)?;
         if !matches!(found, None | Some((EntryKind::Folder, _))) {
-            return Ok(commit.read(path)?.map_or(Entry::Missing, Entry::File));
+            return Ok(commit.read(path)?.map_or(PathContent::Missing, PathContent::File));
         }
         let pin = self.pin(path)?;
         if pin.is_some_and(|pin| !pin.is_dir()) {
-            return Ok(self.read_file(path)?.map_or(Entry::Missing, Entry::File));
+            return Ok(self.read_file(path)?.map_or(PathContent::Missing, PathContent::File));
         }
         let mut files = BTreeSet::new();
         if found.is_some() {
@@ -43,11 +43,11 @@ impl Source for Snapshot<'_> {
         let is_there = found.is_some() || !files.is_empty();
         let mut files: Vec<RepoPath> = files.into_iter().collect();
         files.sort();
-        Ok(if is_there { Entry::Folder(files) } else { Entry::Missing })
+        Ok(if is_there { PathContent::Folder(files) } else { PathContent::Missing })
     }
 }
 
-/// All files below a folder that Git has.
+/// All files of Git below a folder.
 fn in_git(snapshot: &Snapshot<'_>, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
     let Some(commit) = snapshot.git() else { return Ok(()) };
     let Some(entries) = commit.list(folder)? else { return Ok(()) };
@@ -67,11 +67,11 @@ fn in_git(snapshot: &Snapshot<'_>, folder: &RepoPath, files: &mut BTreeSet<RepoP
 /// All files of a pinned folder.
 fn in_store(snapshot: &Snapshot<'_>, pin: &Pin, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
     let level = folder.parts().count().saturating_sub(DEEPEST);
-    let tree = snapshot.project.store().read_tree(&pin.id, level).map_err(|e| snapshot.absent(folder, e))?;
+    let tree = snapshot.project.store().read_tree(&pin.id, level).map_err(|e| snapshot.missing_object(folder, e))?;
     for entry in &tree.entries {
         let Some(path) = std::str::from_utf8(&entry.name).ok().and_then(|name| folder.join(name)) else { continue };
         match entry.kind {
-            tree::EntryKind::Tree => in_store(snapshot, &entry.pin(), &path, files)?,
+            trees::EntryKind::Tree => in_store(snapshot, &entry.pin(), &path, files)?,
             _ => {
                 files.insert(path);
             }

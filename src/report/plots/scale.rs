@@ -1,4 +1,4 @@
-//! From values to places on the page, and where ticks stand.
+//! Maps values to positions on the page, and places ticks.
 
 /// A straight scale from values to pixels.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct Scale {
     pub ticks: Vec<(f64, String)>,
 }
 
-/// Beyond this differences overflow.
+/// Beyond this, differences overflow.
 const LARGEST: f64 = 1e300;
 
 /// The smallest and the largest finite value.
@@ -31,7 +31,7 @@ impl Scale {
     /// From the pixel `from` to the pixel `to`, with about `count` ticks. With `round` it begins and ends at a tick.
     pub fn new(extent: (f64, f64), from: f64, to: f64, count: usize, round: bool) -> Scale {
         let (mut low, mut high) = (extent.0.clamp(-LARGEST, LARGEST), extent.1.clamp(-LARGEST, LARGEST));
-        // One value alone stands in the middle. Less than this apart, floats cannot tell ticks from each other.
+        // A single value is centred. With a smaller range, floats cannot distinguish ticks.
         if high - low <= low.abs().max(high.abs()) * 1e-12 {
             let about = if low == 0.0 { 1.0 } else { low.abs() * 0.1 };
             (low, high) = (low - about, high + about);
@@ -46,8 +46,7 @@ impl Scale {
         Scale { low, high, from, to, ticks: values.into_iter().zip(labels).collect() }
     }
 
-    /// For words: each has a place of its own, at 0, 1, …. As many are labelled as there is room for, `width` pixels
-    /// each.
+    /// For words at the positions 0, 1, …. As many are labelled as there is room for, `width` pixels each.
     pub fn words(words: &[String], from: f64, to: f64, width: f64) -> Scale {
         let count = words.len().max(1);
         let fit = ((to - from).abs() / width).floor().max(1.0) as usize;
@@ -56,11 +55,12 @@ impl Scale {
         Scale { low: -0.5, high: count as f64 - 0.5, from, to, ticks }
     }
 
+    /// The pixel of a value.
     pub fn at(&self, value: f64) -> f64 {
         self.from + (value.clamp(-LARGEST, LARGEST) - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
-    /// How many pixels one unit takes.
+    /// The pixels per unit.
     pub fn unit(&self) -> f64 {
         ((self.to - self.from) / (self.high - self.low)).abs()
     }
@@ -101,7 +101,7 @@ fn labels(values: &[f64], step: f64) -> Vec<String> {
     values.iter().map(label).collect()
 }
 
-/// A value for people: six digits of it.
+/// A value for people, with six digits.
 pub fn number(value: f64) -> String {
     if !value.is_finite() {
         return value.to_string();
@@ -119,7 +119,7 @@ pub fn number(value: f64) -> String {
     if text == "-0" { "0".into() } else { text.to_string() }
 }
 
-/// Without zeros at the end of its decimals.
+/// Without trailing zeros.
 fn trim(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }

@@ -1,4 +1,4 @@
-//! Which plots a command is about, and what the command line changes in them. Pure.
+//! Selects the plots of a command, and applies the overrides of the command line. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::define::{Data, Definition, Field, Pair, of_file};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
-/// What the command line says; it counts for each plot that is shown.
+/// Overrides of the command line, for each plot that is shown.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     pub x: Option<String>,
@@ -14,12 +14,13 @@ pub struct Overrides {
     pub x_label: Option<String>,
     pub y_label: Option<String>,
     pub title: Option<String>,
-    /// A template by its name, and the folder that a path counts from.
+    /// A template by its name, and the folder that its path is relative to.
     pub template: Option<(String, RepoPath)>,
     pub no_header: bool,
 }
 
 impl Overrides {
+    /// Applies the overrides to a plot.
     pub fn apply(&self, plot: &mut Definition) {
         match &mut plot.data {
             Data::Path { x, y, .. } => {
@@ -64,7 +65,7 @@ impl Overrides {
 }
 
 impl Definition {
-    /// Every file or folder that it is drawn from.
+    /// Every file or folder that it reads.
     pub fn paths(&self) -> Vec<&RepoPath> {
         match &self.data {
             Data::Path { path, .. } => vec![path],
@@ -72,8 +73,8 @@ impl Definition {
         }
     }
 
-    /// Is it meant by a word of the command line, which as a path would be `path`?
-    fn is_meant(&self, word: &str, path: Option<&RepoPath>) -> bool {
+    /// Returns true if a word of the command line, with the path `path`, selects it.
+    fn is_selected(&self, word: &str, path: Option<&RepoPath>) -> bool {
         let is_inside = |path: &RepoPath| match &self.data {
             Data::Path { path: own, .. } => own.is_in(path),
             Data::Columns(_) => false,
@@ -82,7 +83,7 @@ impl Definition {
     }
 }
 
-/// The definitions that `targets` name: plots, stages, folders of plots, or any file for which `exists` holds.
+/// The definitions that `targets` name: plots, stages, folders of plots, or any file for which `exists` returns true.
 pub fn select(
     all: &[Definition],
     targets: &[String],
@@ -92,7 +93,7 @@ pub fn select(
     let mut chosen: Vec<Definition> = Vec::new();
     for target in targets {
         let path = cwd.join(target);
-        let meant: Vec<&Definition> = all.iter().filter(|plot| plot.is_meant(target, path.as_ref())).collect();
+        let meant: Vec<&Definition> = all.iter().filter(|plot| plot.is_selected(target, path.as_ref())).collect();
         if !meant.is_empty() {
             let new: Vec<Definition> = meant.into_iter().filter(|plot| !chosen.contains(plot)).cloned().collect();
             chosen.extend(new);
@@ -119,11 +120,11 @@ fn unknown(all: &[Definition], target: &str) -> Error {
     }
 }
 
-/// One list from those of several revisions. The last one that has a plot says how it looks.
+/// Merges the lists of several revisions. The last one with a plot defines its style.
 pub fn merge(lists: Vec<Vec<Definition>>) -> Vec<Definition> {
     let mut merged: Vec<Definition> = Vec::new();
     for list in lists.into_iter().rev() {
-        // One revision may well have several plots of one file.
+        // One revision may have several plots of one file.
         let known: BTreeSet<String> = merged.iter().map(|plot| plot.id.clone()).collect();
         merged.extend(list.into_iter().filter(|plot| !known.contains(&plot.id)));
     }

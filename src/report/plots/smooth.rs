@@ -1,9 +1,9 @@
-//! LOESS: at each place a straight line is fitted to the nearest points, the nearer ones counting more (Cleveland 1979,
-//! tricube weights, without the robust iterations).
+//! LOESS: at each position a straight line is fitted to the nearest points, with larger weights for nearer ones
+//! (Cleveland 1979, tricube weights, without the robust iterations).
 
-/// At most this many points are smoothed; more are averaged to as many first, which the eye cannot tell.
+/// The maximum number of points to smooth; more are averaged to this number first, which is not visible.
 const POINTS: usize = 400;
-/// The share of the points that each fit looks at.
+/// The share of the points in each fit.
 const SPAN: f64 = 0.2;
 
 /// The smoothed line through points that go from left to right.
@@ -16,7 +16,7 @@ pub fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     }
     let mut start = 0;
     let fit = |at: &(f64, f64)| {
-        // The nearest `width` points are neighbours, and move right as we do.
+        // The nearest `width` points are adjacent, and move right with the position.
         while start + width < n && points[start + width].0 - at.0 < at.0 - points[start].0 {
             start += 1;
         }
@@ -31,7 +31,7 @@ fn line_at(x: f64, points: &[(f64, f64)]) -> Option<f64> {
     if reach == 0.0 {
         return Some(points.iter().map(|p| p.1).sum::<f64>() / points.len() as f64);
     }
-    // A little further than the furthest, so that it counts, too.
+    // Slightly beyond the furthest point, so that it has a weight, too.
     let weigh = |p: &(f64, f64)| (1.0 - ((p.0 - x).abs() / (reach * 1.001)).powi(3)).powi(3);
     let total: f64 = points.iter().map(weigh).sum();
     let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(|p| weigh(p) * of(p)).sum::<f64>() / total;

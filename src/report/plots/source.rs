@@ -1,7 +1,7 @@
-//! Where the files of a plot are read from: the workspace, or a commit.
+//! Sources of plot files: the workspace, or a commit.
 //!
-//! A page is made to be published, and a file that is no table may be shown as a picture is, byte for byte. What may be
-//! read in the workspace is said in [`crate::document`].
+//! A page is made to be published, and a file that is not a table may be embedded as a picture, byte for byte.
+//! [`crate::document`] defines what may be read in the workspace.
 
 use std::fs;
 use std::path::Path;
@@ -13,21 +13,22 @@ use crate::project::Project;
 
 /// What is at a path.
 #[derive(Debug)]
-pub enum Entry {
+pub enum PathContent {
     Missing,
     File(Vec<u8>),
     /// All files below it, at any depth, sorted.
     Folder(Vec<RepoPath>),
 }
 
-pub trait Source {
+/// A revision whose files can be read.
+pub trait PlotSource {
     /// `workspace`, or the revision as it was typed.
     fn label(&self) -> &str;
 
-    fn read(&self, path: &RepoPath) -> Result<Entry>;
+    fn read(&self, path: &RepoPath) -> Result<PathContent>;
 }
 
-/// The files as they are now.
+/// The current files.
 pub struct Worktree<'p> {
     top: &'p Path,
     bounds: &'p Bounds,
@@ -39,25 +40,25 @@ impl Worktree<'_> {
     }
 }
 
-impl Source for Worktree<'_> {
+impl PlotSource for Worktree<'_> {
     fn label(&self) -> &str {
         "workspace"
     }
 
-    fn read(&self, path: &RepoPath) -> Result<Entry> {
+    fn read(&self, path: &RepoPath) -> Result<PathContent> {
         let there = path.on_disk(self.top);
-        let Some(real) = self.bounds.find(&there)? else { return Ok(Entry::Missing) };
+        let Some(real) = self.bounds.find(&there)? else { return Ok(PathContent::Missing) };
         if real.is_dir() {
             let mut files = Vec::new();
             below(&there, path, &mut files)?;
             files.sort();
-            return Ok(Entry::Folder(files));
+            return Ok(PathContent::Folder(files));
         }
-        Ok(self.bounds.read(&there)?.map_or(Entry::Missing, Entry::File))
+        Ok(self.bounds.read(&there)?.map_or(PathContent::Missing, PathContent::File))
     }
 }
 
-/// Links to folders are not followed: they may lead in circles.
+/// Links to folders are not followed: they may form cycles.
 fn below(folder: &Path, path: &RepoPath, files: &mut Vec<RepoPath>) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|e| Error::io("list", folder, e))?;
     for entry in entries {
@@ -96,9 +97,9 @@ mod tests {
         let bounds = Bounds::new(&top, [&top.join("git")], Some(&top.join("git/store")));
         let tree = Worktree { top: &top, bounds: &bounds };
         let shown = |path: &str| match tree.read(&RepoPath::root().join(path).unwrap()) {
-            Ok(Entry::Missing) => "missing".into(),
-            Ok(Entry::File(bytes)) => String::from_utf8(bytes).unwrap(),
-            Ok(Entry::Folder(files)) => format!("{files:?}"),
+            Ok(PathContent::Missing) => "missing".into(),
+            Ok(PathContent::File(bytes)) => String::from_utf8(bytes).unwrap(),
+            Ok(PathContent::Folder(files)) => format!("{files:?}"),
             Err(error) => error.message.replace(top.to_str().unwrap(), "TOP"),
         };
         for (path, want) in [
@@ -106,7 +107,7 @@ mod tests {
             ("d/b", "x"),
             ("d/c", "missing"),
             ("d/b/c", "missing"),
-            ("d/sub/socket", "d/sub/socket is not read: it is no regular file"),
+            ("d/sub/socket", "d/sub/socket is not read: it is not a regular file"),
             ("d/zero", "d/zero is not read: it leads to /dev/zero, outside of the repository"),
             (
                 "d/secret",

@@ -1,4 +1,4 @@
-//! A series as a few blocks of a terminal's line.
+//! A series as a sparkline of block characters.
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 

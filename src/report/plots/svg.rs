@@ -1,4 +1,4 @@
-//! Text of SVG and HTML, in which nothing from outside is taken for markup.
+//! Text of SVG and HTML, with all outside content escaped.
 
 use std::fmt::Write;
 
@@ -19,13 +19,14 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// JSON for a `<script type="application/json">`: a parser of HTML sees no tag, no comment and no entity in it.
+/// JSON for a `<script type="application/json">`, without characters that an HTML parser could read as a tag, a comment
+/// or an entity.
 pub fn json_inside_html(value: &serde_json::Value) -> String {
     let text = value.to_string();
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            // They occur in strings alone, where an escape means the same.
+            // They occur only in strings, where an escape means the same.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 let _ = write!(out, "\\u{:04x}", c as u32);
             }
@@ -42,14 +43,14 @@ pub fn px(length: f64) -> String {
     format!("{}", if rounded == 0.0 { 0.0 } else { rounded })
 }
 
-/// A picture that grows.
+/// An SVG under construction.
 pub struct Svg {
     text: String,
     open: Vec<&'static str>,
 }
 
 impl Svg {
-    /// `label` is what a screen reader says it is, `description` what it says is to be seen in it.
+    /// `label` and `description` are for screen readers.
     pub fn new(width: f64, height: f64, label: &str, description: &str) -> Svg {
         let mut svg = Svg { text: String::new(), open: Vec::new() };
         let view = format!("0 0 {} {}", px(width), px(height));

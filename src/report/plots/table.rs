@@ -1,9 +1,10 @@
 //! Columns of a file: CSV, TSV, JSON, YAML.
 //!
-//! CSV and TSV are read a column at a time, straight from their bytes: a million rows cost eight bytes each, not a
-//! million rows of text. In JSON and YAML a table is a list of maps; it may stand at any depth, and a column is looked
-//! for in each list of the file: the first that has it in its first row counts (as in DVC, whose live logs put a list
-//! under a name), else the first that has it in any row. A row without it is a gap. A cell that is empty, or says nan, NA, none or null, is a gap.
+//! CSV and TSV are read column by column, straight from their bytes: a million rows cost eight bytes each, instead of a
+//! million rows of text. In JSON and YAML a table is a list of maps at any depth, and a column is looked up in each
+//! list of the file: the first list that has it in its first row is used (as in DVC, whose live logs put a list under a
+//! name), otherwise the first that has it in any row. A row without it is a gap. A cell that is empty, or says nan, NA,
+//! none or null, is a gap.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,10 +12,10 @@ use super::Column;
 use crate::error::{Error, Result};
 use crate::value::{self, NODES, Value};
 
-/// Each column is looked for in every row.
+/// Each column is looked up in every row.
 const MOST_COLUMNS: usize = 10_000;
 
-/// A file that columns are taken from.
+/// A parsed file with columns.
 pub struct Table<'a> {
     /// For messages.
     name: &'a str,
@@ -33,7 +34,7 @@ struct List {
     rows: Vec<Value>,
     /// The keys of all rows, in the order in which they appear.
     names: Vec<String>,
-    /// So many of them are those of the first row.
+    /// The number of names that are from the first row.
     first: usize,
 }
 
@@ -63,18 +64,18 @@ fn entries(row: &Value) -> Option<&Vec<(String, Value)>> {
     }
 }
 
-/// What kind of values is wanted.
+/// The required kind of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Anything but numbers is a mistake.
+pub enum ColumnKind {
+    /// Anything but numbers is an error.
     Numbers,
-    /// Each value is a word, numbers too.
+    /// Each value is a word, including numbers.
     Words,
     /// Numbers if all are, else words.
     Either,
 }
 
-/// Is it a file of columns, by its name?
+/// Returns true for a file of columns, by its name.
 pub fn is_table(name: &str) -> bool {
     kind(name).is_some()
 }
@@ -95,7 +96,7 @@ fn kind(name: &str) -> Option<Kind> {
 }
 
 impl<'a> Table<'a> {
-    /// `name` is for messages, and its extension says what the bytes are.
+    /// `name` is for messages, and its extension determines the format.
     pub fn open(name: &'a str, bytes: &'a [u8], has_header: bool) -> Result<Table<'a>> {
         let rows = match kind(name) {
             Some(Kind::Separated(by)) => {
@@ -120,7 +121,9 @@ impl<'a> Table<'a> {
                 Rows::Lists(lists)
             }
             None => {
-                let error = Error::usage(format!("{name} can be no plot: its name says neither data nor picture"));
+                let error = Error::usage(format!(
+                    "{name} cannot be plotted: its name is neither that of data nor of a picture"
+                ));
                 return Err(
                     error.hint("data is .csv, .tsv, .json or .yaml; a picture is .png, .jpg, .gif, .webp or .svg")
                 );
@@ -129,7 +132,7 @@ impl<'a> Table<'a> {
         Ok(Table { name, rows })
     }
 
-    /// The column that is drawn where none is named: the last one.
+    /// The default column: the last one.
     pub fn last(&self) -> Result<String> {
         match &self.rows {
             Rows::Text { header, .. } => header.last().cloned(),
@@ -138,6 +141,7 @@ impl<'a> Table<'a> {
         .ok_or_else(|| self.no_rows())
     }
 
+    /// The first column.
     pub fn first(&self) -> Result<String> {
         match &self.rows {
             Rows::Text { header, .. } => header.first().cloned(),
@@ -164,11 +168,12 @@ impl<'a> Table<'a> {
 
     /// All columns that can be read, numbers where they are.
     pub fn all(&self) -> Vec<(String, Column)> {
-        let one = |name: String| self.column(&name, Want::Either).ok().map(|column| (name, column));
+        let one = |name: String| self.column(&name, ColumnKind::Either).ok().map(|column| (name, column));
         self.columns().into_iter().filter_map(one).collect()
     }
 
-    pub fn column(&self, column: &str, want: Want) -> Result<Column> {
+    /// Reads a column. Errors: it is missing, or has a value of another kind.
+    pub fn column(&self, column: &str, want: ColumnKind) -> Result<Column> {
         match &self.rows {
             Rows::Text { bytes, by, header, has_header } => {
                 let at = header.iter().position(|name| name == column).ok_or_else(|| self.no_column(column))?;
@@ -187,10 +192,10 @@ impl<'a> Table<'a> {
                 for (n, row) in rows.iter().enumerate() {
                     let text = cell(row).unwrap_or_default();
                     if !cells.push(text.as_bytes()) {
-                        if want == Want::Numbers {
+                        if want == ColumnKind::Numbers {
                             return Err(self.no_number(column, &text, &format!("row {}", n + 1)));
                         }
-                        cells = Cells::new(Want::Words);
+                        cells = Cells::new(ColumnKind::Words);
                         for row in rows {
                             cells.push(cell(row).unwrap_or_default().as_bytes());
                         }
@@ -202,18 +207,18 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn separated(&self, bytes: &[u8], by: u8, header: bool, at: usize, name: &str, want: Want) -> Result<Column> {
+    fn separated(&self, bytes: &[u8], by: u8, header: bool, at: usize, name: &str, want: ColumnKind) -> Result<Column> {
         let mut reader = reader(bytes, by, header);
         let mut record = csv::ByteRecord::new();
         let mut cells = Cells::new(want);
         while reader.read_byte_record(&mut record).map_err(|e| broken(self.name, bytes, &e))? {
             let cell = record.get(at).unwrap_or_default();
             if !cells.push(cell) {
-                if want == Want::Numbers {
+                if want == ColumnKind::Numbers {
                     let line = record.position().map_or(0, |at| line(bytes, at));
                     return Err(self.no_number(name, &String::from_utf8_lossy(cell), &format!("line {line}")));
                 }
-                return self.separated(bytes, by, header, at, name, Want::Words);
+                return self.separated(bytes, by, header, at, name, ColumnKind::Words);
             }
         }
         Ok(cells.finish())
@@ -236,7 +241,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// For a message: short, and without what would move a terminal's cursor.
+/// For a message: shortened, and without control characters of a terminal.
 fn cut(text: &str, width: usize) -> String {
     let end = if text.chars().nth(width).is_some() { "…" } else { "" };
     text.chars().take(width).map(|c| if c.is_control() { ' ' } else { c }).chain(end.chars()).collect()
@@ -246,7 +251,7 @@ fn reader(bytes: &[u8], by: u8, header: bool) -> csv::Reader<&[u8]> {
     csv::ReaderBuilder::new().delimiter(by).has_headers(header).trim(csv::Trim::All).from_reader(bytes)
 }
 
-/// A record's position is where the one before it ended: blank lines between them are passed over here.
+/// A record's position is the end of the previous one: blank lines between them are skipped here.
 fn line(bytes: &[u8], at: &csv::Position) -> u64 {
     let rest = bytes.get(at.byte() as usize..).unwrap_or_default();
     let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|b| **b == b'\n').count();
@@ -274,21 +279,21 @@ fn collect(value: Value, lists: &mut Vec<List>) {
     }
 }
 
-/// A column while it is read.
+/// A column under construction.
 enum Cells {
     Numbers(Vec<f64>),
     Words { rows: Vec<u32>, words: Vec<String>, known: HashMap<Vec<u8>, u32> },
 }
 
 impl Cells {
-    fn new(want: Want) -> Cells {
+    fn new(want: ColumnKind) -> Cells {
         match want {
-            Want::Words => Cells::Words { rows: Vec::new(), words: Vec::new(), known: HashMap::new() },
+            ColumnKind::Words => Cells::Words { rows: Vec::new(), words: Vec::new(), known: HashMap::new() },
             _ => Cells::Numbers(Vec::new()),
         }
     }
 
-    /// False if it is no number and should be one.
+    /// Returns false for text in a column of numbers.
     fn push(&mut self, cell: &[u8]) -> bool {
         match self {
             Cells::Numbers(numbers) => match number(cell) {
@@ -324,7 +329,7 @@ fn number(cell: &[u8]) -> Option<f64> {
     if matches!(text, "" | "NA" | "None" | "none" | "null") {
         return Some(f64::NAN);
     }
-    // Digits beyond what a float holds are no infinity.
+    // Digits beyond the range of a float are not an infinity.
     let is_kept = |f: &f64| !f.is_infinite() || !text.contains(|c: char| c.is_ascii_digit());
     // `.nan` and `.inf` are how YAML writes them.
     text.parse()
@@ -333,7 +338,7 @@ fn number(cell: &[u8]) -> Option<f64> {
         .or_else(|| text.strip_prefix('.').filter(|rest| rest.starts_with(['n', 'i']))?.parse().ok())
 }
 
-/// Adds a way out to the error of a file with too many values to be held at once.
+/// Adds a hint to the error of a file with too many values.
 fn smaller(error: Error) -> Error {
     if error.full_message().contains(&format!("more than {NODES} nodes")) {
         return error.hint("write it as CSV, which has no such limit, or log fewer steps");
@@ -345,7 +350,7 @@ fn smaller(error: Error) -> Error {
 mod tests {
     use super::*;
 
-    fn column(name: &str, text: &str, column: &str, want: Want) -> String {
+    fn column(name: &str, text: &str, column: &str, want: ColumnKind) -> String {
         let table = Table::open(name, text.as_bytes(), true);
         match table.and_then(|table| table.column(column, want)) {
             Ok(Column::Numbers(numbers)) => format!("{numbers:?}"),
@@ -356,7 +361,7 @@ mod tests {
 
     #[test]
     fn columns() {
-        use Want::*;
+        use ColumnKind::*;
         for (name, text, col, want, result) in [
             ("a.csv", "step, loss\n1, 0.5\n2,\n3,nan\n4,-inf\n", "loss", Numbers, "[0.5, NaN, NaN, -inf]"),
             ("a.csv", "\u{feff}a,b\n1,2\n", "a", Numbers, "[1.0]"),
@@ -394,9 +399,9 @@ mod tests {
             ("a.csv", "\u{1b}[2J\n1\n", "a", "a.csv has no column `a`\n  hint: its columns are:  [2J"),
             ("a.json", "{\"a\": ", "a", "a.json:1:6: no valid JSON"),
             ("a.json", "[1, 2]", "a", "a.json has no column `a`\n  hint: it has no rows"),
-            ("a.txt", "", "a", "a.txt can be no plot"),
+            ("a.txt", "", "a", "a.txt cannot be plotted"),
         ] {
-            let said = column(name, text, col, Want::Numbers);
+            let said = column(name, text, col, ColumnKind::Numbers);
             assert!(said.starts_with(want), "{name} {text:?}: {said}");
         }
     }
@@ -404,7 +409,7 @@ mod tests {
     #[test]
     fn without_a_header_columns_are_numbered() {
         let table = Table::open("a.csv", b"1,2\n3,4\n", false).unwrap();
-        assert_eq!(table.column("0", Want::Numbers).unwrap(), Column::Numbers(vec![1.0, 3.0]));
+        assert_eq!(table.column("0", ColumnKind::Numbers).unwrap(), Column::Numbers(vec![1.0, 3.0]));
         assert_eq!(table.last().unwrap(), "1");
     }
 

@@ -1,5 +1,6 @@
 //! The ways to draw a plot, by DVC's names.
 
+/// A built-in template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Template {
     #[default]
@@ -44,6 +45,7 @@ impl Template {
         }
     }
 
+    /// A one-line description.
     pub fn about(self) -> &'static str {
         match self {
             Template::Linear => "a line through the points",
@@ -69,7 +71,7 @@ impl Template {
         matches!(self, Template::Confusion | Template::ConfusionNormalized)
     }
 
-    /// Do bars lie on their side, with the categories on the y axis?
+    /// Returns true for horizontal bars, with the categories on the y axis.
     pub fn is_horizontal(self) -> bool {
         matches!(self, Template::BarHorizontal | Template::BarHorizontalSorted)
     }

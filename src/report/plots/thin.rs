@@ -1,7 +1,7 @@
-//! A line of a million rows, thinned to what its pixels can show.
+//! Thins a line of a million rows to what its pixels can show.
 //!
-//! Of all rows that fall into one column of pixels the first, the lowest, the highest and the last are kept: a line
-//! through these covers the same pixels as the line through all of them, so that no peak is lost.
+//! Of all rows in one column of pixels the first, the lowest, the highest and the last are kept: a line through these
+//! covers the same pixels as the line through all of them, so that no peak is lost.
 
 /// Rows by x; those without an x are left out. Rows of equal x keep their order.
 pub fn order(x: &[f64]) -> Vec<u32> {
@@ -13,8 +13,8 @@ pub fn order(x: &[f64]) -> Vec<u32> {
     rows
 }
 
-/// The rows to draw, as runs without a gap in them. `rows` go from left to right, `column` says into which column of
-/// pixels a row falls. A gap narrower than a column is none.
+/// The rows to draw, as runs without gaps. `rows` are sorted from left to right, `column` returns the column of pixels
+/// of a row. A gap within one column is ignored.
 pub fn thin(rows: &[u32], y: &[f64], column: impl Fn(u32) -> i64) -> Vec<Vec<u32>> {
     let mut runs: Vec<Vec<u32>> = Vec::new();
     let mut run: Vec<u32> = Vec::new();
@@ -49,7 +49,7 @@ pub fn thin(rows: &[u32], y: &[f64], column: impl Fn(u32) -> i64) -> Vec<Vec<u32
     runs
 }
 
-/// The rows of one column of pixels that count.
+/// The rows to keep of one column of pixels.
 struct Bucket {
     column: i64,
     first: u32,
@@ -72,8 +72,8 @@ impl Bucket {
 
     /// In the order of the rows, each once.
     fn drain(self, run: &mut Vec<u32>) {
-        // Where x is equal, the order of rows is that of their numbers, as sorting was stable; else a column is narrower
-        // than a pixel, and which of low and high comes first cannot be seen.
+        // Rows with equal x are in the order of their numbers, as sorting was stable; otherwise a column is narrower
+        // than a pixel, and the order of low and high is not visible.
         let mut between = [self.low, self.high];
         between.sort_unstable();
         let start = run.len();

@@ -1,4 +1,4 @@
-//! What a stage read and what it made, as pins: inputs are looked at again, outputs for the first time.
+//! Pins a stage's inputs and outputs: inputs are read again after the run, outputs for the first time.
 
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -7,19 +7,19 @@ use super::{Context, Task};
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Lock, StageLock};
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{Place, Stage};
+use crate::pipeline::stage::{InputLocation, Stage};
+use crate::plan::facts::{read_out_pins, read_pins, spot};
+use crate::plan::reasons;
 use crate::project::Project;
-use crate::run::fresh;
-use crate::run::logs::RunLog;
-use crate::run::look::{look, look_at_outs, spot};
 use crate::shell::word;
-use crate::store::{ObjectId, Pin, Place as Spot};
+use crate::store::{ObjectId, Pin, TrackedPath};
+use crate::workspace::logs::RunLog;
 
 impl Context<'_> {
-    /// The names of the inputs that are not what they were when the stage began.
+    /// The names of the inputs that changed since the stage began.
     pub(super) fn changed_inputs(&self, task: &Task) -> Option<String> {
-        let asks: Vec<Spot> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
-        let now = look(self.project, self.definitions, &asks, self.sink);
+        let asks: Vec<TrackedPath> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
+        let now = read_pins(self.project, self.definitions, &asks, self.sink);
         let mut changed: Vec<String> = Vec::new();
         for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
             let same = match (before, now) {
@@ -28,9 +28,9 @@ impl Context<'_> {
             };
             if !same {
                 changed.push(match &dep.place {
-                    Place::Repo(path) => path.to_string(),
-                    Place::Outside(path) => path.clone(),
-                    Place::Url(url) => url.to_string(),
+                    InputLocation::Repo(path) => path.to_string(),
+                    InputLocation::Outside(path) => path.clone(),
+                    InputLocation::Url(url) => url.to_string(),
                 });
             }
         }
@@ -54,17 +54,17 @@ impl Context<'_> {
         if changed.is_empty() { None } else { Some(changed.join(", ")) }
     }
 
-    /// Looks at inputs again, and at outputs for the first time.
+    /// Reads inputs again, and outputs for the first time.
     pub(super) fn pin(&self, task: &Task, log: &RunLog) -> Result<(StageLock, Vec<Option<Pin>>)> {
         let stage = task.stage;
         for out in &stage.outs {
             self.project.writable(&out.path)?;
         }
-        let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
+        let asks: Vec<TrackedPath> = stage.outs.iter().map(|o| TrackedPath::from(&o.path)).collect();
         let pins =
-            look_at_outs(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
+            read_out_pins(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
         if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
-            let wrote = "its commands ended well, but wrote no such file or folder";
+            let wrote = "its commands succeeded, but wrote no such file or folder";
             return Err(Error::new(
                 Kind::Stage,
                 format!("stage {} did not make its output {}", task.address, out.path),
@@ -72,7 +72,7 @@ impl Context<'_> {
             .because(wrote)
             .hint(format!("see what it did: lockstep logs {}", word(&task.address))));
         }
-        let mut entry = fresh::entry(stage, &self.project.shell(), &task.facts, &pins);
+        let mut entry = reasons::entry(stage, &self.project.shell(), &task.facts, &pins);
         record_metrics(self.project, stage, &mut entry);
         if let Some(refusal) = self.refusal(&task.address, || self.changed_inputs(task)) {
             let lock = Lock { stages: [(stage.name.clone(), entry)].into(), ..Lock::default() };
@@ -82,17 +82,17 @@ impl Context<'_> {
         Ok((entry, pins))
     }
 
-    /// Why what a stage made is not recorded, though its commands ended well.
+    /// The error if a result must not be recorded although its commands succeeded.
     fn refusal(&self, address: &str, changed: impl Fn() -> Option<String>) -> Option<Error> {
-        // Whoever catches a signal, to save what there is, may well end with success.
+        // A command that catches a signal to save its state may exit with success.
         let typed = word(address);
         let signal = self.signal.load(Ordering::SeqCst) & 0x7f;
         if signal != 0 {
             let error = Error::new(Kind::Signal(signal), format!("stage {address} was asked to stop, and did"));
             return Some(
                 error
-                    .because("what it made may be half done, so nothing was recorded")
-                    .hint(format!("if what it made is whole, record it: lockstep commit --kept --force {typed}")),
+                    .because("its outputs may be incomplete, so nothing was recorded")
+                    .hint(format!("if its outputs are complete, record them: lockstep commit --kept --force {typed}")),
             );
         }
         let changed = changed()?;
@@ -106,7 +106,7 @@ impl Context<'_> {
     }
 }
 
-/// Scalars of small metrics files go into the lock.
+/// Copies scalars of small metrics files into the lock entry.
 pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
     for out in stage.outs.iter().filter(|o| o.metric) {
         let Some(locked) = entry.outs.get_mut(&out.spelled) else { continue };
@@ -114,7 +114,7 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
             continue;
         }
         let bytes = project.bounds().read(&out.path.on_disk(project.top())).ok().flatten().unwrap_or_default();
-        // What was written since it was pinned is not what was pinned.
+        // A file that was written after it was pinned does not match the pin.
         if ObjectId::of(&bytes) != locked.pin.id {
             continue;
         }

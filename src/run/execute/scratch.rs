@@ -5,14 +5,14 @@ use std::fs;
 use super::{Context, Task};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::run::aside::move_to;
-use crate::run::fresh;
-use crate::run::logs::RunLog;
+use crate::plan::reasons;
 use crate::store::ObjectId;
+use crate::workspace::backup::move_to;
+use crate::workspace::logs::RunLog;
 
 impl Context<'_> {
-    /// Where the scratch folders' key is noted: they are emptied when another key runs. Named after the file and the
-    /// stage, not after the stage's address, which another stage has in another current folder.
+    /// The file that notes the key of the scratch folders: they are emptied when another key runs. Its name comes from
+    /// the pipeline file and the stage's name, because the stage's address depends on the current folder.
     fn scratch_note(&self, task: &Task) -> std::path::PathBuf {
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let name = ObjectId::of(format!("{file}\0{}", task.stage.name).as_bytes()).hex();
@@ -23,7 +23,7 @@ impl Context<'_> {
         if task.stage.scratch.is_empty() {
             return Ok(());
         }
-        let key = fresh::entry(task.stage, &self.project.shell(), &task.facts, &[]).key.hex();
+        let key = reasons::entry(task.stage, &self.project.shell(), &task.facts, &[]).key.hex();
         let note = self.scratch_note(task);
         let noted = fs::read_to_string(&note).ok();
         if noted.as_deref() != Some(&key) {
@@ -42,7 +42,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// A scratch folder that no run of this stage has made may hold anything: it is kept, not emptied.
+    /// Moves the content of a scratch folder that no run of this stage made to the log folder instead of deleting it.
     fn keep_foreign_scratch(&self, task: &Task, log: &RunLog) -> Result<()> {
         for scratch in &task.stage.scratch {
             let dir = self.project.writable(&scratch.path)?;
@@ -65,7 +65,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Only folders that a note tells to be the stage's own are emptied.
+    /// Empties only folders that a note marks as the stage's own.
     pub(super) fn empty_scratch(&self, task: &Task) {
         if task.stage.scratch.is_empty() || !self.scratch_note(task).exists() {
             return;

@@ -1,4 +1,4 @@
-//! Objects that become files of their own: a group is written, then synced in parallel, then named.
+//! Stores objects as single files: a group is written, then synced in parallel, then renamed.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -9,23 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Batch, Item, Source, Temp, changed};
+use super::{Batch, Item, Source, TempFile, changed};
 use crate::error::{Error, Result};
-use crate::event::{Doing, Event, Sink};
-use crate::store::copy::{self, Copied};
-use crate::store::objects::{is_sealed, seal};
-use crate::store::stat::Seen;
+use crate::event::{Activity, Event, Sink};
+use crate::store::copy::{self, CopiedFile};
+use crate::store::fs::seal::{is_sealed, seal};
+use crate::store::fs::stat::Seen;
 
-/// So many files are open at once between being written and being durable.
+/// The largest number of files that are open at once between writing and syncing.
 const GROUP: usize = 256;
-/// Fewer files than this, of fewer bytes, are written by one thread: to wake the others takes longer.
+/// One thread writes fewer files than this, of fewer bytes: waking the other threads takes longer.
 const FEW: usize = 32;
 const LITTLE: u64 = 256 << 10;
-/// Threads that wait for the disk: it merges the syncs that wait together.
+/// The number of threads that wait for the disk: it merges syncs that wait together.
 const SYNCERS: usize = 24;
 
 impl Batch<'_> {
-    /// Stores these; the folders that hold them go to `shards`, to be synced.
+    /// Stores these objects. Adds the folders that hold them to `shards`; the caller syncs those.
     pub(super) fn store_loose(&self, items: &[Item], shards: &Mutex<BTreeSet<PathBuf>>, sink: &dyn Sink) -> Result<()> {
         items.chunks(GROUP).try_for_each(|group| self.store_group(group, shards, sink))
     }
@@ -46,10 +46,10 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// A finished temporary file: whole, verified, 0444 and sealed, but not yet durable.
-    fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(Temp, File)> {
-        let temp = Temp(self.store.temp()?);
-        let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Storing, bytes });
+    /// Writes a complete temporary file: verified, 0444 and sealed, but not yet durable.
+    fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(TempFile, File)> {
+        let temp = TempFile(self.store.temp()?);
+        let done = |bytes| sink.event(Event::WorkDone { doing: Activity::Storing, bytes });
         let fail = |e| self.store.refused("write", &temp.0, e);
         let file = match &item.source {
             Source::Bytes(bytes) => {
@@ -60,7 +60,7 @@ impl Batch<'_> {
             }
             Source::File(path) => {
                 let copied = copy::to_new(path, &temp.0, item.size, self.no_reflink(), &done)?;
-                let Copied { file, id, size } = copied.map_err(fail)?;
+                let CopiedFile { file, id, size } = copied.map_err(fail)?;
                 if id != item.id || size != item.size {
                     return Err(changed(path));
                 }
@@ -72,12 +72,12 @@ impl Batch<'_> {
         Ok((temp, file))
     }
 
-    /// Gives a durable file its name; returns the folder that must be synced.
-    fn place(&self, item: &Item, temp: Temp, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<PathBuf> {
+    /// Renames a durable file to its id; returns the folder that must be synced.
+    fn place(&self, item: &Item, temp: TempFile, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<PathBuf> {
         let path = self.store.path(&item.id);
         let shard = path.parent().unwrap_or(self.store.dir()).to_path_buf();
-        match Seen::of_link(&path) {
-            // Another batch was faster, or a look-alike is there that cannot be good.
+        match Seen::lstat(&path) {
+            // Another batch was faster, or a file of the same name is present that cannot be good.
             Ok(seen) if seen.stat.size == item.size && is_sealed(&seen, &item.id) => return Ok(shard),
             Ok(seen) if seen.stat.size != item.size => drop(self.store.quarantine(&item.id)?),
             _ => {}
@@ -88,7 +88,7 @@ impl Batch<'_> {
                 return Err(e);
             }
             self.store.make_dir(&shard)?;
-            // A new folder is durable when those above it are; they are synced with the shards.
+            // A new folder is durable when its parent folders are; they are synced with the shards.
             let mut shards = shards.lock().unwrap_or_else(|e| e.into_inner());
             shards.extend([self.store.dir().to_path_buf(), self.store.dir().join("objects")]);
             rename()
@@ -105,7 +105,7 @@ impl Batch<'_> {
     }
 }
 
-/// Work that waits for the disk, on more threads than cores; a thread is worth it for two pieces of work.
+/// Runs work that waits for the disk, on more threads than cores: one thread for two pieces of work.
 fn waiting<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);

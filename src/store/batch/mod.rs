@@ -1,10 +1,10 @@
-//! Storing: one batch brings any number of files and folders into the store.
+//! Storing: one batch adds any number of files and folders to the store.
 //!
-//! Files first, copied to `tmp/`, hashed on the way, made durable and renamed under an id; then the trees, deepest first;
-//! so whatever has a name is whole, and a tree that is there had all it names when it was written. Large objects become
-//! files of their own (`loose`); small ones, if they are many, go into packs (`packed`), which come later, since the
-//! trees in them name the large ones. A batch that fails leaves what it finished, which is harmless, and no temporary
-//! file.
+//! Files come first: copied to `tmp/`, hashed on the way, made durable and renamed to their ids. Trees follow, deepest
+//! first. So every object under an id is complete, and every tree had all its children when it was written. Large
+//! objects become files of their own (`loose`). Small objects, if there are many, go into packs (`packed`), which are
+//! written last, since the trees in them refer to the large ones. A failed batch leaves the objects that it finished,
+//! which is harmless, and no temporary file.
 
 mod loose;
 mod packed;
@@ -21,31 +21,35 @@ use rayon::prelude::*;
 
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Silent, Sink};
+use crate::event::{Activity, Event, Silent, Sink};
 use crate::path::links::FolderLinks;
 use crate::store::copy::NoReflink;
-use crate::store::find::BIG;
+use crate::store::fs::link::LinkType;
+use crate::store::fs::paths::TrackedPath;
+use crate::store::fs::seal::{seal, shows_seal};
+use crate::store::fs::stat::Seen;
 use crate::store::hash;
-use crate::store::hold::Hold;
+use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::{Content, StatIndex};
-use crate::store::link::LinkType;
-use crate::store::objects::{Generation, ObjectKind, Store, seal, shows_seal};
+use crate::store::objects::lookup::BIG;
+use crate::store::objects::store_lock::StoreLock;
+use crate::store::objects::{Generation, Store};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, Row};
-use crate::store::place::Place;
-use crate::store::stat::Seen;
-use crate::store::tree_rules::check_link;
+use crate::store::trees::rules::check_link;
 
-/// A batch with fewer small objects than this stays loose.
+/// A batch with fewer small objects than this stores them loose.
 const WORTH_A_PACK: usize = 16;
-/// Fewer objects than this are looked for by one thread.
+/// One thread looks up fewer objects than this.
 const FEW: usize = 128;
-/// From so many objects on it may pay to list those that are there, instead of asking for each.
+/// From this number of objects on, listing the present ones may be cheaper than looking up each.
 const MANY: usize = 1024;
-/// Smaller objects are packed where files can only be copied: a copy from a pack costs no more than one from a file.
+/// Objects below this size are packed where files can only be copied: copying from a pack costs no more than copying a
+/// file.
 const PACKED: u64 = 128 << 10;
-/// Where files can be shared with the workspace, larger ones stay files, so that they can be.
+/// Objects below this size are packed where the store can share files with the workspace: larger ones stay files, so
+/// that they can be shared.
 const PACKED_BESIDE_LINKS: u64 = 16 << 10;
 
 pub struct Batch<'s> {
@@ -54,16 +58,16 @@ pub struct Batch<'s> {
     /// Deepest first.
     trees: Vec<Item>,
     ids: HashSet<ObjectId>,
-    /// Folders of objects that were here already: who wrote them may not have come to sync them.
+    /// Folders of objects that were present already: the process that wrote them may not have synced them.
     present: BTreeSet<PathBuf>,
-    /// The file system of what is stored, if it comes from files.
+    /// The device of the stored files, if they come from files.
     device: Option<u64>,
-    /// The generation in which presence was looked at.
+    /// The generation in which presence was checked.
     began: Option<Generation>,
-    /// By the settings.
+    /// Do the settings allow reflinks?
     may_reflink: bool,
-    /// From the first look at what is there on: nothing of it goes meanwhile.
-    hold: Option<Hold>,
+    /// Held from the first presence check on, so that gc deletes none of the objects found.
+    lock: Option<StoreLock>,
 }
 
 struct Item {
@@ -78,17 +82,17 @@ enum Source {
     Bytes(Vec<u8>),
 }
 
-/// A file in `tmp/` that goes when its owner goes.
-struct Temp(PathBuf);
+/// A file in `tmp/` that is deleted when the value is dropped.
+struct TempFile(PathBuf);
 
-impl Temp {
-    /// It was renamed: nothing is left to remove.
+impl TempFile {
+    /// The file was renamed, so there is nothing to delete.
     fn forget(mut self) {
         self.0.clear();
     }
 }
 
-impl Drop for Temp {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.0.as_os_str().is_empty() {
             let _ = fs::remove_file(&self.0);
@@ -108,12 +112,12 @@ impl Store {
             device: None,
             began: self.generation(),
             may_reflink,
-            hold: None,
+            lock: None,
         }
     }
 
-    /// Is all of it here, whole and verified? One stat an object that is sealed, else a read; in packs, one stat a pack.
-    /// To be asked before the only other copy goes.
+    /// Is every object of the pin present and verified? Costs one stat for each sealed object and for each pack, a read
+    /// for others. Callers ask before they delete the only other copy.
     pub fn holds(&self, pin: &Pin) -> bool {
         self.refresh_packs_unless_big(pin);
         self.holds_good(pin, 0)
@@ -127,8 +131,8 @@ impl Store {
             .is_ok_and(|tree| tree.entries.iter().all(|e| self.holds_good(&e.pin(), level + 1)))
     }
 
-    /// Is the object here, and as it was when it was verified? One whose seal is broken is read, as is a pack. Back
-    /// comes the folder that holds it. `all` are the ids of the loose objects, if they are known.
+    /// Is the object present and unchanged since it was verified? An object or a pack with a broken seal is read.
+    /// Returns the folder that holds it. `all` are the ids of all loose objects, if known.
     fn good(&self, id: &ObjectId, size: u64, kind: ObjectKind, all: Option<&HashSet<ObjectId>>) -> Option<PathBuf> {
         let may_be = all.is_none_or(|all| all.contains(id));
         let loose = || (may_be && self.has_good_loose(id, size, kind)).then(|| self.shard(id));
@@ -140,8 +144,8 @@ impl Store {
         if size >= BIG { loose().or_else(in_pack) } else { in_pack().or_else(loose) }
     }
 
-    /// The ids of all loose objects, if they are fewer than this, so that listing them costs less than asking for each.
-    /// Ids are spread evenly: one folder tells how full the others are.
+    /// The ids of all loose objects, if there are fewer than `most`, so that listing them costs less than looking up
+    /// each. Ids are spread evenly: one folder tells how full the others are.
     fn few_loose(&self, most: usize) -> Option<HashSet<ObjectId>> {
         let names = |shard: &Path| -> Vec<String> {
             let entries = fs::read_dir(shard).into_iter().flatten().flatten();
@@ -162,14 +166,14 @@ impl Store {
 
     fn has_good_loose(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
         let path = self.path(id);
-        let Ok(seen) = Seen::of_link(&path) else { return false };
+        let Ok(seen) = Seen::lstat(&path) else { return false };
         if seen.stat.size != size || !seen.is_file() {
             return false;
         }
         if shows_seal(&seen.stat, id) {
             return true;
         }
-        let good = document::open(&path).is_ok_and(|f| hash::of_object(&f, kind, size).is_ok_and(|got| got == *id));
+        let good = document::open(&path).is_ok_and(|f| hash::hash_object(&f, kind, size).is_ok_and(|got| got == *id));
         if let (true, Ok(file)) = (good, document::open(&path)) {
             seal(&file, id);
         }
@@ -178,14 +182,14 @@ impl Store {
 }
 
 impl Batch<'_> {
-    /// Plans to store what a place holds, which the index looked at and found to be `pin`. What the store has already
-    /// is skipped.
+    /// Plans to store the content of a path, which the index scanned with the result `pin`. Skips objects that the
+    /// store has.
     ///
-    /// Errors: a symlink brings in what lies outside of the repository.
-    pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
-        index.must_lie_inside(place, Some(pin), &mut FolderLinks::below(index.top()))?;
+    /// Errors: a symlink brings in content from outside the repository.
+    pub fn add(&mut self, index: &StatIndex, place: &TrackedPath, pin: &Pin) -> Result<()> {
+        index.check_inside(place, Some(pin), &mut FolderLinks::below(index.top()))?;
         let path = place.on_disk(index.top());
-        self.device = self.device.or_else(|| Some(Seen::of(index.top()).ok()?.device));
+        self.device = self.device.or_else(|| Some(Seen::stat(index.top()).ok()?.device));
         if !pin.is_dir() {
             self.plan(vec![Item { id: pin.id, size: pin.size, kind: ObjectKind::Content, source: Source::File(path) }]);
             return Ok(());
@@ -219,7 +223,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Plans to store bytes that came from elsewhere.
+    /// Plans to store bytes that come from another source.
     pub fn add_bytes(&mut self, kind: ObjectKind, bytes: Vec<u8>) -> ObjectId {
         let id = kind.id_of(&bytes);
         self.plan(vec![Item { id, size: bytes.len() as u64, kind, source: Source::Bytes(bytes) }]);
@@ -229,20 +233,21 @@ impl Batch<'_> {
     fn plan(&mut self, items: Vec<Item>) {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
-        if self.hold.is_none() && !new.is_empty() {
-            // Where that fails, the commit fails. A caller that may have to wait holds the store already, and says so.
-            self.hold = store.hold(&Silent).ok().flatten();
+        if self.lock.is_none() && !new.is_empty() {
+            // If this fails, the commit fails. A caller that may have to wait holds the store lock already, and reports
+            // the wait.
+            self.lock = store.lock_shared(&Silent).ok().flatten();
         }
         if new.iter().any(|item| item.size < BIG) {
             store.refresh_packs();
         }
         let loose = if new.len() >= MANY { store.few_loose(new.len()) } else { None };
         let look = |item: Item| match store.good(&item.id, item.size, item.kind, loose.as_ref()) {
-            // What cannot be made young again is stored anew: somebody else may be about to take it away.
-            Some(folder) if store.keep_young(&item.id, item.size) => Either::Left(folder),
+            // An object that cannot be freshened is stored again: another process may be about to delete it.
+            Some(folder) if store.freshen(&item.id, item.size) => Either::Left(folder),
             _ => Either::Right(item),
         };
-        // A few are not worth waking the other threads.
+        // For a few objects, waking the other threads takes longer.
         let looked: Vec<Either<PathBuf, Item>> = if new.len() < FEW {
             new.into_iter().map(look).collect()
         } else {
@@ -257,14 +262,14 @@ impl Batch<'_> {
         }
     }
 
-    /// What a pack has of things that must be stored, and is damaged, goes, so that it is not found before what will be
-    /// stored. The generation afterwards.
-    fn bury(&self, generation: Generation) -> Result<Generation> {
+    /// Tombstones damaged packed copies of the objects about to be stored, so that lookups find the new copy. Returns
+    /// the generation afterwards.
+    fn tombstone_damaged(&self, generation: Generation) -> Result<Generation> {
         let mut buried = false;
         loop {
             let mut bad: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
             for item in self.items.iter().chain(&self.trees) {
-                // Another process may have brought a good one meanwhile.
+                // Another process may have added a good copy.
                 if let Some((pack, row)) = self.store.packed(&item.id)
                     && pack.bad().is_ok_and(|bad| bad.contains(&item.id))
                 {
@@ -275,13 +280,13 @@ impl Batch<'_> {
                 return if buried { self.store.begin() } else { Ok(generation) };
             }
             for (pack, rows) in bad.values() {
-                self.store.bury(pack, rows)?;
+                self.store.tombstone(pack, rows)?;
             }
             buried = true;
         }
     }
 
-    /// Bytes that the commit will write.
+    /// The number of bytes that the commit will write.
     pub fn bytes(&self) -> u64 {
         self.items.iter().map(|item| item.size).sum()
     }
@@ -290,7 +295,7 @@ impl Batch<'_> {
         self.items.is_empty() && self.trees.is_empty()
     }
 
-    /// Objects below this size go into packs, and all trees with them; `None` if there are too few for a pack.
+    /// Objects below this size go into packs, as do all trees; `None` if there are too few for a pack.
     fn largest_packed(&self) -> Option<u64> {
         let is_worth = |most: u64| {
             let contents = self.items.iter().filter(|item| item.size < most);
@@ -303,9 +308,9 @@ impl Batch<'_> {
         is_worth(most).then_some(most)
     }
 
-    /// Can objects be shared with the workspace, by the settings and by what its file system can do?
+    /// Can the store share objects with the workspace, by the settings and the abilities of the file system?
     fn can_link(&self) -> bool {
-        let device = Seen::of(self.store.dir()).ok().map(|seen| seen.device);
+        let device = Seen::stat(self.store.dir()).ok().map(|seen| seen.device);
         let beside = self.device.is_none() || device == self.device;
         self.store.links().iter().any(|link| match link {
             LinkType::Symlink => true,
@@ -318,31 +323,32 @@ impl Batch<'_> {
     /// Asks the file system of the store.
     fn can_reflink(&self) -> bool {
         let probe = || -> Option<()> {
-            let (from, to) = (Temp(self.store.temp().ok()?), Temp(self.store.temp().ok()?));
+            let (from, to) = (TempFile(self.store.temp().ok()?), TempFile(self.store.temp().ok()?));
             fs::write(&from.0, "a clone?").ok()?;
             reflink_copy::reflink(&from.0, &to.0).ok()
         };
         *self.store.can_reflink.get_or_init(|| probe().is_some())
     }
 
-    /// What is known of reflinks into the store; `None` where none can be had.
+    /// The record of file systems that cannot reflink into the store; `None` if reflinks are off.
     fn no_reflink(&self) -> Option<&NoReflink> {
         let may = self.may_reflink && self.store.can_reflink.get() != Some(&false);
         may.then_some(&self.store.no_reflink)
     }
 
-    /// Stores it all; when this returns, all of it is durable. The generation is the one in which it is complete.
+    /// Stores all planned objects; they are durable when this returns. Returns the generation in which they are
+    /// complete.
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
-        if self.hold.is_none() {
-            self.hold = self.store.hold(sink)?;
+        if self.lock.is_none() {
+            self.lock = self.store.lock_shared(sink)?;
         }
         if self.began.is_some_and(|began| began != generation) {
             let error = Error::new(Kind::Busy, "objects went from the store while others were stored");
             return Err(error.hint("run the command again"));
         }
-        let generation = self.bury(generation)?;
-        sink.event(Event::WorkPlanned { doing: Doing::Storing, bytes: self.bytes() });
+        let generation = self.tombstone_damaged(generation)?;
+        sink.event(Event::WorkPlanned { doing: Activity::Storing, bytes: self.bytes() });
         let shards = Mutex::new(std::mem::take(&mut self.present));
         let most = self.largest_packed();
         let (items, trees) = (std::mem::take(&mut self.items), std::mem::take(&mut self.trees));

@@ -1,8 +1,8 @@
-//! Small objects: many go into one pack, without a file of their own on the way.
+//! Small objects: many go into one pack, without files of their own in between.
 //!
-//! All cores read and verify files, a window at a time; meanwhile the window before is appended to the pack, and a
-//! thread has the disk take what was written. The order is that of the plan, so equal batches make equal packs, and what
-//! lay together in a folder lies together in the pack.
+//! All cores read and verify files, one window at a time. In parallel, the previous window is appended to the pack, and
+//! a thread syncs the written part. Objects keep the order of the plan, so equal batches make equal packs, and files of
+//! one folder are adjacent in the pack.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -14,34 +14,34 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use rayon::prelude::*;
 use rustix::fs::OFlags;
 
-use super::{Batch, Item, Source, Temp, changed};
+use super::{Batch, Item, Source, TempFile, changed};
 use crate::error::{Error, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::store::copy::create_private;
 use crate::store::hash;
 use crate::store::objects::Store;
 use crate::store::pack::format::{MOST_OBJECTS, PackId, PackWriter, TARGET};
 
-/// A window is this many bytes or objects: enough for all cores, little memory.
+/// The size of a window in bytes and in objects: enough for all cores, with little memory.
 const WINDOW_BYTES: u64 = 8 << 20;
 const WINDOW_OBJECTS: usize = 4096;
-/// What one core reads at a time.
+/// The number of files that one core reads at a time.
 const PIECE: usize = 64;
-/// After so many bytes the disk is asked to take them.
+/// The disk is asked to sync after this number of bytes.
 const WRITE_OUT: u64 = 16 << 20;
 
 /// A pack that is being written.
-struct Open {
-    temp: Temp,
+struct OpenPack {
+    temp: TempFile,
     file: Arc<File>,
-    writer: PackWriter<BufWriter<Shared>>,
-    /// How much the disk was asked to take.
+    writer: PackWriter<BufWriter<SharedFile>>,
+    /// The number of bytes that the disk was asked to sync.
     asked: u64,
 }
 
-struct Shared(Arc<File>);
+struct SharedFile(Arc<File>);
 
-impl Write for Shared {
+impl Write for SharedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self.0).write(bytes)
     }
@@ -51,29 +51,30 @@ impl Write for Shared {
     }
 }
 
-enum ToDisk {
+enum WriteRequest {
     /// More of a pack was written.
     Some(Arc<File>),
-    /// It is whole: make it durable, and name it.
-    All(Temp, Arc<File>, PackId),
+    /// The pack is complete: make it durable and rename it.
+    All(TempFile, Arc<File>, PackId),
 }
 
 impl Batch<'_> {
-    /// Stores these, in this order: whoever is named by a tree must come before it, or be durable already.
+    /// Stores these objects in this order: an object that a tree refers to must come before the tree, or be durable
+    /// already.
     pub(super) fn store_packed(&self, items: Vec<Item>, sink: &dyn Sink) -> Result<()> {
         let windows = windows(&items);
         std::thread::scope(|scope| {
             let (to_disk, written) = mpsc::channel();
-            let disk = scope.spawn(move || take(self.store, written));
+            let disk = scope.spawn(move || sync_packs(self.store, written));
             let written = self.write_packs(&windows, &to_disk, sink);
             drop(to_disk);
             let taken = disk.join().unwrap_or_else(|_| Err(Error::io("write", self.store.dir(), lost())));
-            // What the disk refused is why the writer stopped.
+            // The error of the disk is the reason why the writer stopped.
             taken.and(written)
         })
     }
 
-    fn write_packs(&self, windows: &[&[Item]], to_disk: &Sender<ToDisk>, sink: &dyn Sink) -> Result<()> {
+    fn write_packs(&self, windows: &[&[Item]], to_disk: &Sender<WriteRequest>, sink: &dyn Sink) -> Result<()> {
         let mut open = None;
         let mut read = windows.first().map_or(Ok(Vec::new()), |first| self.read(first, sink))?;
         for (at, window) in windows.iter().enumerate() {
@@ -88,12 +89,12 @@ impl Batch<'_> {
         open.map_or(Ok(()), |open| self.close(open, to_disk))
     }
 
-    /// The bytes of the files of a window, piece by piece, verified.
+    /// The bytes of the files of a window, in order, verified.
     fn read(&self, window: &[Item], sink: &dyn Sink) -> Result<Vec<Vec<u8>>> {
         let piece = |items: &[Item]| {
             let total: u64 = items.iter().map(|item| item.size).sum();
             let mut bytes = Vec::with_capacity(total as usize + 1);
-            let mut folder = Folder::default();
+            let mut folder = OpenedFolder::default();
             for item in items {
                 if let Source::File(path) = &item.source {
                     let start = bytes.len();
@@ -105,7 +106,7 @@ impl Batch<'_> {
                     }
                 }
             }
-            sink.event(Event::WorkDone { doing: Doing::Storing, bytes: total });
+            sink.event(Event::WorkDone { doing: Activity::Storing, bytes: total });
             Ok(bytes)
         };
         window.par_chunks(PIECE).map(piece).collect()
@@ -113,10 +114,10 @@ impl Batch<'_> {
 
     fn append(
         &self,
-        open: &mut Option<Open>,
+        open: &mut Option<OpenPack>,
         window: &[Item],
         read: &[Vec<u8>],
-        to_disk: &Sender<ToDisk>,
+        to_disk: &Sender<WriteRequest>,
     ) -> Result<()> {
         for (items, read) in window.chunks(PIECE).zip(read) {
             let mut rest = &read[..];
@@ -130,7 +131,7 @@ impl Batch<'_> {
                     }
                 };
                 let is_full =
-                    |open: &Open| open.writer.written() + item.size > TARGET || open.writer.len() >= MOST_OBJECTS;
+                    |open: &OpenPack| open.writer.written() + item.size > TARGET || open.writer.len() >= MOST_OBJECTS;
                 if open.as_ref().is_some_and(is_full)
                     && let Some(full) = open.take()
                 {
@@ -148,39 +149,39 @@ impl Batch<'_> {
             && pack.writer.written() - pack.asked >= WRITE_OUT
         {
             pack.asked = pack.writer.written();
-            let _ = to_disk.send(ToDisk::Some(Arc::clone(&pack.file)));
+            let _ = to_disk.send(WriteRequest::Some(Arc::clone(&pack.file)));
         }
         Ok(())
     }
 
-    fn open(&self) -> Result<Open> {
-        let temp = Temp(self.store.temp()?);
+    fn open(&self) -> Result<OpenPack> {
+        let temp = TempFile(self.store.temp()?);
         let fail = |e| self.store.refused("write", &temp.0, e);
         let file = create_private(&temp.0).map_err(fail)?;
         let file = Arc::new(file);
-        let buffered = BufWriter::with_capacity(256 << 10, Shared(Arc::clone(&file)));
+        let buffered = BufWriter::with_capacity(256 << 10, SharedFile(Arc::clone(&file)));
         let writer = PackWriter::new(buffered).map_err(fail)?;
-        Ok(Open { temp, file, writer, asked: 0 })
+        Ok(OpenPack { temp, file, writer, asked: 0 })
     }
 
-    fn close(&self, open: Open, to_disk: &Sender<ToDisk>) -> Result<()> {
-        let Open { temp, file, writer, .. } = open;
+    fn close(&self, open: OpenPack, to_disk: &Sender<WriteRequest>) -> Result<()> {
+        let OpenPack { temp, file, writer, .. } = open;
         let (_, id) = writer.finish().map_err(|e| self.store.refused("write", &temp.0, e))?;
-        // The disk stops listening when it failed, and will say so.
-        let _ = to_disk.send(ToDisk::All(temp, file, id));
+        // The receiver ends after a failure and returns its error.
+        let _ = to_disk.send(WriteRequest::All(temp, file, id));
         Ok(())
     }
 }
 
-/// The disk's side: packs become durable and get their names in the order in which they were written.
-fn take(store: &Store, written: Receiver<ToDisk>) -> Result<()> {
+/// The disk thread: syncs packs and renames them in the order in which they were written.
+fn sync_packs(store: &Store, written: Receiver<WriteRequest>) -> Result<()> {
     while let Ok(one) = written.recv() {
         match one {
-            // The system tells of a failed write-out once: if it is told here, nobody else hears of it.
-            ToDisk::Some(file) => {
+            // The system reports a failed write-out only once, so the error must be kept here.
+            WriteRequest::Some(file) => {
                 file.sync_data().map_err(|e| store.refused("write", store.packs().dir(), e))?;
             }
-            ToDisk::All(temp, file, id) => store.name_pack(&temp.0, &file, &id)?,
+            WriteRequest::All(temp, file, id) => store.name_pack(&temp.0, &file, &id)?,
         }
     }
     Ok(())
@@ -202,11 +203,11 @@ fn windows(items: &[Item]) -> Vec<&[Item]> {
     windows
 }
 
-/// The folder of the last file, held open: its neighbours are found without a walk from the root.
+/// The folder of the last file, held open: files beside it are opened without a walk from the root.
 #[derive(Default)]
-struct Folder<'a>(Option<(&'a Path, OwnedFd)>);
+struct OpenedFolder<'a>(Option<(&'a Path, OwnedFd)>);
 
-impl<'a> Folder<'a> {
+impl<'a> OpenedFolder<'a> {
     fn open(&mut self, path: &'a Path) -> io::Result<File> {
         let (flags, mode) = hash::read_flags();
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -222,12 +223,12 @@ impl<'a> Folder<'a> {
     }
 }
 
-/// Appends what a file holds if that is `size` bytes; less or one more otherwise, which no id will fit.
+/// Appends the content of a file if that is `size` bytes; otherwise fewer bytes or one more, which match no id.
 fn append(mut file: File, size: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let start = bytes.len();
     bytes.resize(start + size as usize + 1, 0);
     let mut read = 0;
-    // One read does it: a byte more than expected was asked for, so the end was seen.
+    // One read is enough: it asks for one byte more than expected, so it has seen the end.
     while read < size as usize || size == 0 {
         match io::Read::read(&mut file, &mut bytes[start + read..]) {
             Ok(0) => break,

@@ -1,4 +1,4 @@
-//! What a batch packs, what stays a file, and what is left when it fails.
+//! Tests: which objects a batch packs, which stay files, and what a failed batch leaves.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -46,7 +46,7 @@ fn many_small_files_cost_one() {
         s.write("d/large", vec![7; 2 << 20]);
         s.write("d/middling", vec![8; 100 << 10]);
         let pin = s.put("d");
-        // What could be linked must be a file to be linked to.
+        // An object that can be linked must be a file.
         let shared = match links {
             LinkType::Hardlink | LinkType::Symlink => true,
             LinkType::Reflink => reflink_copy::reflink(s.top.join("d/large"), s.dir.path().join("clone")).is_ok(),
@@ -54,9 +54,9 @@ fn many_small_files_cost_one() {
         };
         assert_eq!((packs(&s.store).len(), loose(&s.store), s.temps()), (1, 1 + usize::from(shared), 0), "{links:?}");
         assert!(s.store.contains(&pin) && s.store.holds(&pin));
-        assert_eq!(s.store.all_of(&pin).unwrap().len(), 100 + 5 + 5);
+        assert_eq!(s.store.list_objects(&pin).unwrap().len(), 100 + 5 + 5);
         comes_back(&s, &pin);
-        // One more file is no reason for a pack.
+        // One more file is not worth a pack.
         s.write("d/0/more", "more");
         let pin = s.put("d");
         assert_eq!((packs(&s.store).len(), loose(&s.store)), (1, 4 + usize::from(shared)));
@@ -88,11 +88,11 @@ fn a_pack_is_finished_when_it_is_large_enough() {
 }
 
 #[test]
-fn equal_batches_make_equal_packs_whoever_writes_them() {
+fn equal_batches_make_equal_packs() {
     let s = Sandbox::new();
     many(&s, 300, 500);
     let pin = s.pin("d");
-    // Who begins when another is done finds what is there, and makes a pack of the rest.
+    // A batch that begins after another finished finds its objects, and packs only the rest.
     let all_added = std::sync::Barrier::new(6);
     std::thread::scope(|scope| {
         for _ in 0..6 {
@@ -154,7 +154,7 @@ fn a_full_disk_leaves_no_half_pack() {
     assert_eq!(left, (0, 0, false));
 }
 
-/// One flipped byte anywhere: what comes out is right, or an error; storing again heals.
+/// One flipped byte anywhere: a read returns the right bytes or an error; storing again repairs.
 #[test]
 fn a_flipped_byte_never_gives_wrong_bytes() {
     let s = Sandbox::new();
@@ -200,7 +200,7 @@ fn a_flipped_byte_never_gives_wrong_bytes() {
             Ok(_) => assert!(store.holds(&pin), "{path:?} at {at}"),
             Err(e) => assert!(e.message.contains("has format") && path.ends_with("generation"), "{e}"),
         }
-        // As it was, for the next one.
+        // Restore the state for the next round.
         fs::remove_dir_all(s.store.dir()).unwrap();
         for (path, bytes) in &victims {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -230,7 +230,7 @@ fn what_is_loose_already_is_not_packed() {
     many(&s, 1200, 100);
     let pin = s.put("d");
     let packed: Vec<_> = s.store.all_packs().iter().map(|pack| pack.index.len()).collect();
-    // Eight files are there; all five trees changed.
+    // Eight files are present; all five trees changed.
     assert_eq!((packed.as_slice(), loose(&s.store)), (&[1200 - 8 + 5][..], before));
     comes_back(&s, &pin);
 }

@@ -1,4 +1,4 @@
-//! Doing what was planned. Whoever calls this holds the store alone.
+//! Executes a plan. The caller holds the exclusive lock of the store.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -12,43 +12,44 @@ use crate::document;
 use crate::error::{Error, Result};
 use crate::store::copy::create_private;
 use crate::store::id::ObjectId;
-use crate::store::objects::{ObjectKind, Store};
+use crate::store::id::ObjectKind;
+use crate::store::objects::Store;
 use crate::store::pack::Pack;
-use crate::store::pack::dead;
 use crate::store::pack::format::{PackId, PackWriter, TARGET};
+use crate::store::pack::tombstones;
 
-/// What came of it.
+/// The result of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Freed {
+pub struct GcResult {
     pub runs: usize,
-    /// Files that went.
+    /// The number of deleted files.
     pub files: usize,
-    /// Their bytes, less those of what was written.
+    /// Their bytes, less those of new packs.
     pub bytes: u64,
-    /// Packs that were written.
+    /// The number of packs written.
     pub packs: usize,
 }
 
-/// `needed` is what the plan was made with; `runs` are the results that go.
+/// `needed` is the set with which the plan was made; `runs` are the results to delete.
 pub fn apply(
     store: &Store,
     census: &Census,
     needed: &HashSet<ObjectId>,
     plan: &Plan,
     runs: &[FoundRun],
-) -> Result<Freed> {
-    let mut freed = Freed::default();
+) -> Result<GcResult> {
+    let mut freed = GcResult::default();
     if plan.is_empty() && runs.is_empty() {
         return Ok(freed);
     }
     store.renew_generation()?;
     for run in runs {
         freed.runs += usize::from(remove(store, &run.path, run.size, &mut freed)?);
-        // The folder of the key, if this was the last.
+        // The folder of the key, if this was its last result.
         let folder = run.path.parent().and_then(|folder| store.root().below(folder).ok());
         let _ = folder.map(|folder| store.root().remove_folder(folder));
     }
-    let mut fresh = Fresh { store, open: None, named: Vec::new(), has: HashSet::new(), written: 0 };
+    let mut fresh = PackBuilder { store, open: None, named: Vec::new(), has: HashSet::new(), written: 0 };
     let rewrite: HashSet<PackId> = plan.rewrite.iter().copied().collect();
     let old: Vec<_> = census.packs.iter().filter(|found| rewrite.contains(&found.pack.id)).collect();
     for found in &old {
@@ -57,18 +58,18 @@ pub fn apply(
     for loose in &plan.fold {
         fresh.take_loose(&loose.id)?;
     }
-    let Fresh { named, has, written, .. } = fresh.close()?;
+    let PackBuilder { named, has, written, .. } = fresh.close()?;
     freed.packs = named.len();
     let gone: HashSet<PackId> = plan.packs.iter().copied().collect();
     for found in &census.packs {
         let id = found.pack.id;
-        // What was written may be what was there.
+        // A new pack may equal an old one.
         if !(gone.contains(&id) || rewrite.contains(&id)) || named.contains(&id) {
             continue;
         }
         store.packs().forget(&id);
         remove(store, &found.pack.path, found.size, &mut freed)?;
-        let tombstones = dead::path_of(&found.pack.path);
+        let tombstones = tombstones::path_of(&found.pack.path);
         if tombstones.exists() {
             remove(store, &tombstones, 0, &mut freed)?;
         }
@@ -85,7 +86,7 @@ pub fn apply(
     Ok(freed)
 }
 
-fn remove(store: &Store, path: &Path, size: u64, freed: &mut Freed) -> Result<bool> {
+fn remove(store: &Store, path: &Path, size: u64, freed: &mut GcResult) -> Result<bool> {
     match store.remove_file(path) {
         Ok(()) => {
             freed.files += 1;
@@ -97,34 +98,34 @@ fn remove(store: &Store, path: &Path, size: u64, freed: &mut Freed) -> Result<bo
     }
 }
 
-/// Packs that are being made of what is needed.
-struct Fresh<'s> {
+/// Writes packs of the needed objects.
+struct PackBuilder<'s> {
     store: &'s Store,
-    open: Option<Open>,
+    open: Option<OpenPack>,
     named: Vec<PackId>,
-    /// Objects that are in them.
+    /// Objects in these packs.
     has: HashSet<ObjectId>,
     /// Bytes of finished packs.
     written: u64,
 }
 
-struct Open {
-    path: Temp,
+struct OpenPack {
+    path: TempFile,
     file: Arc<File>,
-    writer: PackWriter<BufWriter<Shared>>,
+    writer: PackWriter<BufWriter<SharedFile>>,
 }
 
-struct Temp(PathBuf);
+struct TempFile(PathBuf);
 
-impl Drop for Temp {
+impl Drop for TempFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
 }
 
-struct Shared(Arc<File>);
+struct SharedFile(Arc<File>);
 
-impl io::Write for Shared {
+impl io::Write for SharedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         io::Write::write(&mut &*self.0, bytes)
     }
@@ -134,11 +135,11 @@ impl io::Write for Shared {
     }
 }
 
-impl Fresh<'_> {
-    /// Takes over what is needed. One object that does not verify is set aside, as on any read of it.
+impl PackBuilder<'_> {
+    /// Copies the needed objects. An object that fails verification moves to quarantine, as on any read.
     fn take_pack(&mut self, pack: &Pack, needed: &HashSet<ObjectId>) -> Result<()> {
         let mut rows: Vec<_> =
-            pack.index.iter().filter(|row| needed.contains(&row.id) && !pack.dead.contains(&row.id)).collect();
+            pack.index.iter().filter(|row| needed.contains(&row.id) && !pack.tombstoned.contains(&row.id)).collect();
         rows.sort_by_key(|row| row.offset);
         let mut bad = Vec::new();
         for row in rows {
@@ -152,10 +153,10 @@ impl Fresh<'_> {
                 bad.push(row);
             }
         }
-        if bad.is_empty() { Ok(()) } else { self.store.bury(pack, &bad).map(drop) }
+        if bad.is_empty() { Ok(()) } else { self.store.tombstone(pack, &bad).map(drop) }
     }
 
-    /// Takes over a loose object; one that does not verify stays where it is.
+    /// Copies a loose object; one that fails verification stays where it is.
     fn take_loose(&mut self, id: &ObjectId) -> Result<()> {
         let path = self.store.path(id);
         let Some(bytes) = document::read(&path, crate::store::LARGEST_READ)? else { return Ok(()) };
@@ -173,12 +174,13 @@ impl Fresh<'_> {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let path = Temp(self.store.temp()?);
+                let path = TempFile(self.store.temp()?);
                 let fail = |e| self.store.refused("write", &path.0, e);
                 let file = create_private(&path.0).map_err(fail)?;
                 let file = Arc::new(file);
-                let writer = PackWriter::new(BufWriter::with_capacity(1 << 20, Shared(file.clone()))).map_err(fail)?;
-                self.open.insert(Open { path, file, writer })
+                let writer =
+                    PackWriter::new(BufWriter::with_capacity(1 << 20, SharedFile(file.clone()))).map_err(fail)?;
+                self.open.insert(OpenPack { path, file, writer })
             }
         };
         open.writer.add(id, kind, bytes).map_err(|e| self.store.refused("write", &open.path.0, e))?;
@@ -187,7 +189,7 @@ impl Fresh<'_> {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let Some(Open { path, file, writer }) = self.open.take() else { return Ok(()) };
+        let Some(OpenPack { path, file, writer }) = self.open.take() else { return Ok(()) };
         let (index, id) = writer.finish().map_err(|e| self.store.refused("write", &path.0, e))?;
         self.written += index.file_length();
         self.store.name_pack(&path.0, &file, &id)?;

@@ -1,18 +1,18 @@
-//! Everything that lies in a store, with sizes and ages; nothing is read but names and indexes of packs.
+//! Lists all files of a store, with sizes and ages; reads only names and pack indexes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::store::fs::root_folder::FolderEntry;
+use crate::store::fs::stat::Seen;
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
+use crate::store::objects::results::{is_stage_key, number_in};
 use crate::store::pack::Pack;
-use crate::store::root_folder::FolderEntry;
-use crate::store::runs::{is_stage_key, number_in};
-use crate::store::stat::Seen;
 
-/// An object in a file of its own.
+/// A loose object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundLoose {
     pub id: ObjectId,
@@ -21,10 +21,11 @@ pub struct FoundLoose {
     pub time: i64,
 }
 
+/// A pack with its age and size.
 #[derive(Clone)]
 pub struct FoundPack {
     pub pack: Arc<Pack>,
-    /// Of the file.
+    /// The size of the file.
     pub size: u64,
     pub time: i64,
 }
@@ -38,7 +39,7 @@ pub struct FoundRun {
     pub time: i64,
 }
 
-/// Something that is no object: being written, or set aside.
+/// A file other than an object: temporary, or in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
     pub path: PathBuf,
@@ -46,6 +47,7 @@ pub struct FoundFile {
     pub time: i64,
 }
 
+/// All files of a store.
 #[derive(Clone, Default)]
 pub struct Census {
     pub loose: Vec<FoundLoose>,
@@ -56,7 +58,7 @@ pub struct Census {
 }
 
 impl Census {
-    /// Of everything.
+    /// The total size.
     pub fn bytes(&self) -> u64 {
         let objects = self.loose.iter().map(|l| l.size).chain(self.packs.iter().map(|p| p.size));
         let others = self.runs.iter().map(|r| r.size);
@@ -65,9 +67,9 @@ impl Census {
     }
 }
 
-/// Errors: a folder or a pack that cannot be read. What goes meanwhile is left out.
+/// Errors: a folder or a pack cannot be read. Files that disappear during the listing are skipped.
 pub fn census(store: &Store) -> Result<Census> {
-    store.must_be_store()?;
+    store.check_is_store()?;
     let mut found = Census::default();
     for shard in entries(store, "objects")? {
         for entry in entries(store, Path::new("objects").join(&shard.name))? {
@@ -106,7 +108,7 @@ pub fn census(store: &Store) -> Result<Census> {
     Ok(found)
 }
 
-/// Is it a name that lockstep gives in `tmp/`? Files under others are not its own to delete.
+/// Is this a name that lockstep creates in `tmp/`? Files with other names must not be deleted.
 pub(super) fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
@@ -114,8 +116,8 @@ pub(super) fn is_temporary(path: &Path) -> bool {
     is_hex(name, 32) || fetched.is_some_and(|id| is_hex(id, 64))
 }
 
-/// What is in a folder of the store, sorted; nothing if there is no such folder, it is a file, or a symlink is on the way:
-/// what lies behind one is not the store's.
+/// The entries of a folder of the store, sorted; none if the folder does not exist, is a file, or is behind a symlink:
+/// content behind a symlink does not belong to the store.
 pub(in crate::store) fn entries(store: &Store, below: impl AsRef<Path>) -> Result<Vec<FolderEntry>> {
     let below = below.as_ref();
     match store.root().entries(below) {
@@ -126,7 +128,7 @@ pub(in crate::store) fn entries(store: &Store, below: impl AsRef<Path>) -> Resul
 }
 
 fn look(path: &Path) -> Option<FoundFile> {
-    let seen = Seen::of_link(path).ok().filter(Seen::is_file)?;
+    let seen = Seen::lstat(path).ok().filter(Seen::is_file)?;
     let time = seen.stat.mtime.div_euclid(1_000_000_000);
     Some(FoundFile { path: path.to_path_buf(), size: seen.stat.size, time })
 }

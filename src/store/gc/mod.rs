@@ -1,15 +1,16 @@
-//! Taking away what nobody needs.
+//! Garbage collection of a store.
 //!
-//! `census` says what is in the store, `plan` decides (pure), `apply` does it. Who needs what is the caller's knowledge.
-//! The order, so that a crash at any point leaves a store in which everything that is needed is whole: the generation is
-//! renewed, so nobody remembers anything as complete; then results of the run cache go, since they refer to objects; then
-//! what is needed of packs that are to go is written, made durable and named; then files are removed.
+//! `census` lists the content of the store, `plan` decides (pure), `apply` executes. The caller knows which objects are
+//! needed. The order keeps all needed objects complete, wherever a crash happens: first the generation is renewed, so
+//! no process remembers an object as complete; then results of the run cache are deleted, since they refer to objects;
+//! then the needed objects of packs to be deleted are written to a new pack, made durable and renamed; then files are
+//! deleted.
 
 mod apply;
 mod census;
 mod plan;
 
-pub use apply::{Freed, apply};
+pub use apply::{GcResult, apply};
 pub(super) use census::entries;
 pub use census::{Census, FoundLoose, FoundPack, FoundRun, census};
 pub use plan::{Plan, Rules, plan};

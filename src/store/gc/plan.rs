@@ -1,4 +1,4 @@
-//! What goes, what stays, what is packed anew. Pure.
+//! Decides what gc deletes, keeps and repacks. Pure.
 
 use std::collections::HashSet;
 
@@ -6,44 +6,45 @@ use super::census::{Census, FoundLoose, is_temporary};
 use crate::store::id::ObjectId;
 use crate::store::pack::format::PackId;
 
-/// A pack of which more than this part is dead is written anew, in percent.
+/// A pack of which more than this percentage is garbage is rewritten.
 const MOSTLY_DEAD: u64 = 50;
-/// Packs below this size are small; so many of them become few.
+/// Packs below this size are small; this many of them are merged.
 const SMALL_PACK: u64 = 8 << 20;
 const MANY_SMALL: usize = 16;
-/// So many small loose objects are worth a pack.
+/// This many small loose objects are worth a pack.
 const WORTH_A_PACK: usize = 32;
 
+/// The limits of a collection.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// What is at least this old (seconds since 1970) may go.
+    /// Objects at least this old (seconds since 1970) may be deleted.
     pub old: i64,
-    /// Temporary files that are at least this old may go: whoever writes to one has died.
+    /// Temporary files at least this old may be deleted: the process that wrote one is dead.
     pub dead: i64,
-    /// Loose objects below this size are put into packs; 0 for none.
+    /// Loose objects below this size are packed; 0 for none.
     pub packed: u64,
 }
 
-/// What will be done.
+/// The planned actions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Loose objects that go.
+    /// Loose objects to delete.
     pub loose: Vec<FoundLoose>,
-    /// Packs that go, since nothing of them is needed.
+    /// Packs to delete, since none of their objects is needed.
     pub packs: Vec<PackId>,
-    /// Packs that go when what is needed of them is in a new one.
+    /// Packs to delete once their needed objects are in a new pack.
     pub rewrite: Vec<PackId>,
-    /// Loose objects that are needed and go into a new pack.
+    /// Needed loose objects to move into a new pack.
     pub fold: Vec<FoundLoose>,
-    /// Files in `tmp/` that go, by their places in the census.
+    /// Files in `tmp/` to delete, by their index in the census.
     pub temporary: Vec<usize>,
-    /// Objects that go, each once.
+    /// Objects that will be deleted, each once.
     pub gone: Vec<(ObjectId, u64)>,
-    /// What will be free afterwards, about: bytes of files.
+    /// The approximate space that is freed, in bytes of files.
     pub bytes: u64,
-    /// Objects that nobody needs and that are too young to go: how many, and their bytes.
+    /// Objects that are not needed but too young to delete: number and bytes.
     pub young: (usize, u64),
-    /// The same of objects that lie in packs which are mostly needed: they go with a later one.
+    /// Objects that are not needed but stay in packs of mostly needed objects, to be deleted later: number and bytes.
     pub spared: (usize, u64),
 }
 
@@ -54,6 +55,7 @@ impl Plan {
     }
 }
 
+/// Plans a collection that keeps the objects in `needed`.
 pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: Rules) -> Plan {
     let mut plan = Plan::default();
     let mut small = Vec::new();
@@ -75,7 +77,7 @@ pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: Rules) -> Plan {
     let mut kept_small = Vec::new();
     for found in &census.packs {
         let pack = &found.pack;
-        let dead = |id: &ObjectId| pack.dead.contains(id) || !needed.contains(id);
+        let dead = |id: &ObjectId| pack.tombstoned.contains(id) || !needed.contains(id);
         let (mut count, mut bytes, mut all) = (0, 0u64, 0u64);
         for row in pack.index.iter() {
             all += row.length;
@@ -98,7 +100,7 @@ pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: Rules) -> Plan {
             plan.spared = (plan.spared.0 + count, plan.spared.1 + bytes);
         }
     }
-    // A single pack that was folded lately is no reason to write it again.
+    // A single pack that was merged recently is not rewritten.
     if kept_small.len() >= MANY_SMALL {
         plan.bytes += kept_small.iter().map(|(_, (_, bytes))| bytes).sum::<u64>();
         plan.rewrite.extend(kept_small.iter().map(|(id, _)| *id));
@@ -155,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::store::gc::census::{FoundFile, FoundPack};
-    use crate::store::objects::ObjectKind;
+    use crate::store::id::ObjectKind;
     use crate::store::pack::Pack;
     use crate::store::pack::format::PackWriter;
 

@@ -1,15 +1,16 @@
-//! Folders as they are found or made, and how they become rows.
+//! New and unchanged folders of a scan, and their conversion to rows.
 
 use super::format::{FileRow, FolderRow, Rows, View};
-use crate::store::tree::{self, EntryKind};
+use crate::store::trees::{self, EntryKind};
 
-/// A folder as found, with what lies below.
-pub enum Found {
-    /// The old rows from this one to the end of its subtree hold.
-    Kept(usize),
+/// A folder of a scan, with its subfolders.
+pub enum FolderNode {
+    /// The old rows from this index to the end of the subtree are unchanged.
+    Unchanged(usize),
     New(Box<Folder>),
 }
 
+/// A folder with new rows.
 pub struct Folder {
     /// Relative to the top.
     pub path: Vec<u8>,
@@ -17,22 +18,22 @@ pub struct Folder {
     /// With names in `names`.
     pub files: Vec<FileRow>,
     pub names: Vec<u8>,
-    pub folders: Vec<Found>,
+    pub folders: Vec<FolderNode>,
 }
 
-impl Found {
+impl FolderNode {
     pub fn row<'a>(&'a self, old: View<'a>) -> (&'a [u8], &'a FolderRow) {
         match self {
-            Found::Kept(at) => (old.path(&old.folders[*at]), &old.folders[*at]),
-            Found::New(folder) => (&folder.path, &folder.row),
+            FolderNode::Unchanged(at) => (old.path(&old.folders[*at]), &old.folders[*at]),
+            FolderNode::New(folder) => (&folder.path, &folder.row),
         }
     }
 }
 
-/// Lays the rows out in preorder; `None` if they are too many.
-pub fn flatten(found: Found, old: View<'_>, rows: &mut Rows) -> Option<()> {
+/// Lays the rows out in preorder; `None` if there are too many.
+pub fn flatten(found: FolderNode, old: View<'_>, rows: &mut Rows) -> Option<()> {
     let folder = match found {
-        Found::Kept(at) => {
+        FolderNode::Unchanged(at) => {
             let base = rows.folders.len();
             for row in &old.folders[at..old.end(at)] {
                 let end = u32::try_from((row.end as usize).saturating_sub(at) + base).ok()?;
@@ -41,7 +42,7 @@ pub fn flatten(found: Found, old: View<'_>, rows: &mut Rows) -> Option<()> {
             }
             return Some(());
         }
-        Found::New(folder) => folder,
+        FolderNode::New(folder) => folder,
     };
     let at = rows.folders.len();
     let own = View { folders: &[], files: &folder.files, names: &folder.names };
@@ -65,7 +66,7 @@ fn push<'n>(rows: &mut Rows, mut row: FolderRow, files: &[FileRow], name: impl F
     Some(())
 }
 
-/// The tree of a folder with these files and, by their paths, these folders: encoding, bytes, files.
+/// The tree of a folder with these files and these subfolders (by path): its encoding, bytes and number of files.
 pub fn encode<'f>(
     view: View<'_>,
     files: &[FileRow],
@@ -80,7 +81,7 @@ pub fn encode<'f>(
         entries.push((name, EntryKind::Tree, &row.id, row.bytes, row.count));
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    let mut writer = tree::Writer::default();
+    let mut writer = trees::Writer::default();
     let (mut bytes, mut count) = (0, 0);
     for (name, kind, id, size, files) in entries {
         writer.entry(name, kind, id, size, files);

@@ -1,4 +1,4 @@
-//! What a batch needs to store a folder that was looked at.
+//! The content of a scanned folder, as a batch needs it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use super::StatIndex;
 use super::build;
 use super::format::FOLLOWED;
-use super::links::{Home, Link};
+use super::links::{LinkBase, LinkContent};
 use super::rows::folder_pin;
 use crate::error::{Error, Result};
+use crate::store::fs::paths::{TrackedPath, join, to_path};
 use crate::store::id::{ObjectId, Pin};
-use crate::store::place::{Place, join, to_path};
-use crate::store::tree::EntryKind;
-use crate::store::tree_rules::check_names;
+use crate::store::trees::EntryKind;
+use crate::store::trees::rules::check_names;
 
 /// A folder as a batch stores it.
 pub struct Content {
@@ -25,8 +25,8 @@ pub struct Content {
 }
 
 impl StatIndex {
-    /// The symlinks at or below a place whose targets were looked at instead of them.
-    pub fn followed(&self, place: &Place) -> Vec<PathBuf> {
+    /// The symlinks at or below a path whose targets were scanned in their place.
+    pub fn followed(&self, place: &TrackedPath) -> Vec<PathBuf> {
         let top = place.on_disk(&self.top);
         let known = self.known(place.key());
         let view = known.view();
@@ -42,8 +42,8 @@ impl StatIndex {
         links
     }
 
-    /// What was found in a folder must be such that it can be laid out again: see `tree_rules`.
-    pub(in crate::store) fn check_storable(&self, place: &Place) -> Result<()> {
+    /// Checks that the scanned folder can be restored later: see `tree_rules`.
+    pub(in crate::store) fn check_storable(&self, place: &TrackedPath) -> Result<()> {
         let known = self.known(place.key());
         let view = known.view();
         for (at, folder) in view.folders.iter().enumerate().filter(|(at, f)| *at == 0 || f.count > 0) {
@@ -63,8 +63,8 @@ impl StatIndex {
         Ok(())
     }
 
-    /// All that a batch needs to store a folder that was looked at.
-    pub(in crate::store) fn content(&self, place: &Place) -> Option<Content> {
+    /// All that a batch needs to store a scanned folder.
+    pub(in crate::store) fn content(&self, place: &TrackedPath) -> Option<Content> {
         let known = self.known(place.key());
         let view = known.view();
         let top = place.on_disk(&self.top);
@@ -83,9 +83,9 @@ impl StatIndex {
                     content.files.push((on_disk, row.id, row.stat.size));
                     continue;
                 }
-                let home = home.get_or_insert_with(|| Home::new(&top)).as_ref();
+                let home = home.get_or_insert_with(|| LinkBase::new(&top)).as_ref();
                 let text = home.map_err(Clone::clone).and_then(|home| match home.resolve(&path)? {
-                    Link::Kept(text) => Ok(text),
+                    LinkContent::Kept(text) => Ok(text),
                     _ => Ok(Vec::new()),
                 });
                 content.links.push((on_disk, row.id, text));

@@ -1,12 +1,12 @@
-//! The index on disk: one file, read at once into aligned memory and used as it is, without parsing or allocation.
+//! The index on disk: one file, read in one call into aligned memory and used as it is, without parsing or allocation.
 //!
 //! ```text
 //! header (64 bytes) | tops | folder rows | file rows | names
 //! ```
-//! A top is one tracked path (a dep, an output, data) with the rows of all that lies below it; ranges in its row say
-//! which. Numbers are those of the machine: a file from a machine of the other kind fails its magic number and counts
-//! as empty. The header holds a BLAKE3 of the rest. Damage means an empty index, never an error: this is a cache. A
-//! file of a newer version is left alone and nothing is remembered until the program is new enough.
+//! A top is one tracked path (a dep, an output, data) with the rows of its content; its row holds their ranges. Numbers
+//! have the byte order of the machine: a file of the other byte order fails its magic number and counts as empty. The
+//! header holds a BLAKE3 of the rest. A damaged file means an empty index, never an error, since this is a cache. A
+//! file of a newer version is not replaced, and nothing is saved until the program is new enough.
 
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -16,15 +16,15 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::document;
+use crate::store::fs::stat::FileStat;
 use crate::store::id::ObjectId;
-use crate::store::stat::FileStat;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"lockidx\n");
 const VERSION: u32 = 2;
 
-/// The row was made in the tick in which the file changed: read it again before trusting it.
+/// The row was made in the tick in which the file changed: read the file again before trusting it.
 pub const RACY: u8 = 1;
-/// Reached through a symlink that leads out of its top: the stat is that of what it points to.
+/// Reached through a symlink that leads out of its top: the stat is that of the target.
 pub const FOLLOWED: u8 = 2;
 
 /// A file, or a symlink that stays a symlink.
@@ -32,33 +32,33 @@ pub const FOLLOWED: u8 = 2;
 #[repr(C)]
 pub struct FileRow {
     pub id: ObjectId,
-    /// Of the link itself for a link.
+    /// For a link, the stat of the link itself.
     pub stat: FileStat,
-    /// In the top's names.
+    /// The offset in the names of the top.
     pub name_at: u32,
     pub name_len: u16,
-    /// An [`EntryKind`](crate::store::tree::EntryKind).
+    /// An [`EntryKind`](crate::store::trees::EntryKind).
     pub kind: u8,
     pub flags: u8,
 }
 
-/// A folder. The rows of a top stand in preorder, the top itself first.
+/// A folder. The rows of a top are in preorder, the top itself first.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct FolderRow {
-    /// Of its tree.
+    /// The id of its tree.
     pub id: ObjectId,
     pub stat: FileStat,
     /// Bytes of all files below.
     pub bytes: u64,
     /// Files below, links included.
     pub count: u64,
-    /// The rules by which its names were listed.
+    /// The id of the rules with which its names were listed.
     pub rules: u64,
-    /// The path relative to the top, in the top's names.
+    /// The offset of the path, relative to the top, in the names of the top.
     pub path_at: u32,
     pub path_len: u32,
-    /// Its own files are `first..first + files` of the top's file rows, sorted by name.
+    /// The files of this folder are `first..first + files` of the file rows of the top, sorted by name.
     pub first: u32,
     pub files: u32,
     /// The row after its last descendant.
@@ -74,44 +74,44 @@ struct TopRow {
     folders: [u64; 2],
     files: [u64; 2],
     names: [u64; 2],
-    marks: Marks,
+    marks: TopMarks,
 }
 
 /// "This id was complete in that generation of the store"; zeroes for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
-pub struct Stored {
+pub struct StoredMark {
     pub id: ObjectId,
     pub generation: [u8; 16],
 }
 
-impl Stored {
-    /// Something was stored there, and is nobody's output any more. No content has this id.
-    pub const RELEASED: Stored = Stored { id: ObjectId([0; 32]), generation: [0xff; 16] };
+impl StoredMark {
+    /// Content was stored at this path, but no stage has it as an output any more. No content has this id.
+    pub const RELEASED: StoredMark = StoredMark { id: ObjectId([0; 32]), generation: [0xff; 16] };
 
-    /// Was something stored there that still counts?
+    /// Is the record of stored content valid?
     pub fn counts(&self) -> bool {
-        *self != Stored::default() && *self != Stored::RELEASED
+        *self != StoredMark::default() && *self != StoredMark::RELEASED
     }
 }
 
-/// What the lock pinned when it last pinned what lay there; zeroes for never.
+/// The pin in the lock when it last matched the content of this path; zeroes for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
-pub struct Base {
+pub struct BaseVersion {
     pub id: ObjectId,
     pub size: u64,
-    /// Of a folder one more than it has files; 0 for a file.
+    /// For a folder, the number of files plus one; 0 for a file.
     pub files: u64,
     pub executable: u64,
 }
 
-/// What is remembered of a top besides its rows, and that no look finds out.
+/// Facts about a top, besides its rows, that no scan can find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
-pub struct Marks {
-    pub stored: Stored,
-    pub base: Base,
+pub struct TopMarks {
+    pub stored: StoredMark,
+    pub base: BaseVersion,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -131,10 +131,10 @@ struct Header {
 
 const HEADER: usize = size_of::<Header>();
 const SUM: usize = 32;
-/// Cores share the read in parts of this size, since most of its cost is fresh memory.
+/// Threads share the read in parts of this size, since most of the cost is page faults of new memory.
 const READ: usize = 1 << 20;
 
-/// The rows of one top, wherever they lie.
+/// The rows of one top, borrowed.
 #[derive(Clone, Copy, Default)]
 pub struct View<'a> {
     /// Empty for a top that is a file.
@@ -152,11 +152,12 @@ impl<'a> View<'a> {
         self.names.get(row.path_at as usize..row.path_at as usize + row.path_len as usize).unwrap_or(b"")
     }
 
+    /// The rows of the files directly in a folder.
     pub fn files_of(&self, row: &FolderRow) -> &'a [FileRow] {
         self.files.get(row.first as usize..row.first as usize + row.files as usize).unwrap_or(&[])
     }
 
-    /// The rows of the folders directly in the folder at `at`, in the order of their names.
+    /// The rows of the direct subfolders of the folder at `at`, in the order of their names.
     pub fn folders_of(self, at: usize) -> impl Iterator<Item = usize> + use<'a> {
         let end = self.end(at);
         let mut next = at + 1;
@@ -167,13 +168,13 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The row after the last descendant of the folder at `at`; always further on.
+    /// The row after the last descendant of the folder at `at`; always greater than `at`.
     pub fn end(&self, at: usize) -> usize {
         self.folders.get(at).map_or(at + 1, |f| (f.end as usize).clamp(at + 1, self.folders.len()))
     }
 }
 
-/// The rows of one top in memory of their own.
+/// The rows of one top, owned.
 #[derive(Clone, Default)]
 pub struct Rows {
     pub folders: Vec<FolderRow>,
@@ -186,7 +187,7 @@ impl Rows {
         View { folders: &self.folders, files: &self.files, names: &self.names }
     }
 
-    /// Where `name` stands now; names of more than 4 GiB in one top cannot be kept.
+    /// Adds `name` and returns its offset; `None` if the names of one top exceed 4 GiB.
     pub fn add_name(&mut self, name: &[u8]) -> Option<u32> {
         let at = u32::try_from(self.names.len()).ok()?;
         self.names.extend_from_slice(name);
@@ -194,9 +195,9 @@ impl Rows {
     }
 }
 
-/// A whole index as it was read.
+/// A whole index as read from the disk.
 #[derive(Default)]
-pub struct Loaded {
+pub struct LoadedIndex {
     /// Eight bytes each, so that every row is aligned.
     memory: Vec<u64>,
     tops: Range<usize>,
@@ -207,9 +208,10 @@ pub struct Loaded {
     pub newer: bool,
 }
 
-impl Loaded {
-    pub fn read(path: &Path, options: u32) -> Loaded {
-        Loaded::try_read(path, options).unwrap_or_default()
+impl LoadedIndex {
+    /// Reads an index; a missing, damaged or newer file gives an empty one.
+    pub fn read(path: &Path, options: u32) -> LoadedIndex {
+        LoadedIndex::try_read(path, options).unwrap_or_default()
     }
 
     /// Bytes of the file.
@@ -217,7 +219,7 @@ impl Loaded {
         self.memory.len() as u64 * 8
     }
 
-    fn try_read(path: &Path, options: u32) -> Option<Loaded> {
+    fn try_read(path: &Path, options: u32) -> Option<LoadedIndex> {
         let file = document::open(path).ok()?;
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
         if length < HEADER + SUM {
@@ -232,7 +234,7 @@ impl Loaded {
             return None;
         }
         if header.version > VERSION {
-            return Some(Loaded { newer: true, ..Loaded::default() });
+            return Some(LoadedIndex { newer: true, ..LoadedIndex::default() });
         }
         if header.version != VERSION || header.options != options || checksum(bytes).0 != bytes[HEADER..HEADER + SUM] {
             return None;
@@ -246,7 +248,7 @@ impl Loaded {
         let folders = range(header.folders, size_of::<FolderRow>())?;
         let files = range(header.files, size_of::<FileRow>())?;
         let names = range(header.names, 1)?;
-        (names.end == length).then_some(Loaded { memory, tops, folders, files, names, newer: false })
+        (names.end == length).then_some(LoadedIndex { memory, tops, folders, files, names, newer: false })
     }
 
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
@@ -269,14 +271,15 @@ impl Loaded {
         part(self.bytes(&self.names), [row.key_at, row.key_len])
     }
 
-    pub fn find(&self, key: &[u8]) -> Option<(View<'_>, Marks)> {
+    /// The top with this key.
+    pub fn find(&self, key: &[u8]) -> Option<(View<'_>, TopMarks)> {
         let tops: &[TopRow] = self.rows(&self.tops);
         let at = tops.binary_search_by(|row| self.key(row).cmp(key)).ok()?;
         Some((self.top(&tops[at]), tops[at].marks))
     }
 
     /// All tops in the order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], View<'_>, Marks)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], View<'_>, TopMarks)> {
         self.rows::<TopRow>(&self.tops).iter().map(|row| (self.key(row), self.top(row), row.marks))
     }
 }
@@ -286,7 +289,7 @@ fn part<T>(all: &[T], [at, count]: [u64; 2]) -> &[T] {
     range().and_then(|r| all.get(r)).unwrap_or(&[])
 }
 
-/// Of everything but its own place.
+/// The checksum of everything except its own field.
 fn checksum(bytes: &[u8]) -> ObjectId {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&bytes[..HEADER]).update_rayon(&bytes[HEADER + SUM..]);
@@ -294,7 +297,7 @@ fn checksum(bytes: &[u8]) -> ObjectId {
 }
 
 /// The bytes of an index that holds `tops`, which are sorted by key.
-pub fn encode(tops: &[(&[u8], View<'_>, Marks)], options: u32) -> Vec<u8> {
+pub fn encode(tops: &[(&[u8], View<'_>, TopMarks)], options: u32) -> Vec<u8> {
     let mut header =
         Header { magic: MAGIC, version: VERSION, options, tops: 0, folders: 0, files: 0, names: 0, spare: [0; 2] };
     let mut rows = Vec::with_capacity(tops.len());

@@ -1,18 +1,19 @@
-//! What a symlink below a top counts as.
+//! Decides what a symlink below a top counts as.
 //!
-//! One that stays inside its own top is content: it survives as a relative link. One that leads out counts as what it
-//! points to. A dangling one is kept as it is. A loop is an error. A link's answer depends on other places of the disk,
-//! so it is asked for at every look; links are rare.
+//! A link that stays inside its top is content: it is stored as a relative link. A link that leads out counts as its
+//! target. A dangling link is kept as it is. A loop is an error. The answer depends on other paths of the disk, so it
+//! is computed at every scan; links are rare.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::store::place::to_path;
-use crate::store::tree_rules::check_link;
+use crate::store::fs::paths::to_path;
+use crate::store::trees::rules::check_link;
 
+/// The content that a symlink counts as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkContent {
     /// Kept as a link with this text.
     Kept(Vec<u8>),
     /// Leads out of the top, to a file or a folder.
@@ -20,28 +21,28 @@ pub enum Link {
     Folder,
 }
 
-/// A top as the links below it see it.
-pub struct Home {
+/// The paths of a top, for resolving the links below it.
+pub struct LinkBase {
     /// As it is spelled.
     path: PathBuf,
     /// Without symlinks.
     real: PathBuf,
 }
 
-impl Home {
-    pub fn new(path: &Path) -> Result<Home> {
+impl LinkBase {
+    pub fn new(path: &Path) -> Result<LinkBase> {
         let real = std::fs::canonicalize(path).map_err(|e| Error::io("open", path, e))?;
-        Ok(Home { path: path.to_path_buf(), real })
+        Ok(LinkBase { path: path.to_path_buf(), real })
     }
 
     /// `link` is relative to the top.
-    pub fn resolve(&self, link: &[u8]) -> Result<Link> {
+    pub fn resolve(&self, link: &[u8]) -> Result<LinkContent> {
         let path = self.path.join(to_path(link));
         let text = std::fs::read_link(&path).map_err(|e| Error::io("read the symlink", &path, e))?;
         let real = match std::fs::canonicalize(&path) {
             Ok(real) => real,
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
+                return Ok(LinkContent::Kept(text.as_os_str().as_bytes().to_vec()));
             }
             Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 return Err(Error::new(Kind::Io, format!("{} is a symlink that leads to itself", path.display()))
@@ -51,26 +52,26 @@ impl Home {
         };
         let folder = to_path(link).parent().unwrap_or(Path::new(""));
         if self.is_real(folder) && stays_inside(folder, &text) {
-            // It names something in the top. If that is itself a link that leads out, that is its own affair.
+            // The link names a path in the top. If that is a link that leads out, it is handled on its own.
             let named = self.real.join(folder).join(&text);
             if real.starts_with(&self.real) || named.parent().is_some_and(|p| self.holds(p)) {
-                return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
+                return Ok(LinkContent::Kept(text.as_os_str().as_bytes().to_vec()));
             }
         }
         let Ok(target) = real.strip_prefix(&self.real) else {
             let kind = std::fs::metadata(&real).map_err(|e| Error::io("look at", &path, e))?;
             return match (kind.is_file(), kind.is_dir()) {
-                (true, _) => Ok(Link::File),
-                (_, true) => Ok(Link::Folder),
+                (true, _) => Ok(LinkContent::File),
+                (_, true) => Ok(LinkContent::Folder),
                 _ => Err(special(&path)),
             };
         };
-        Ok(Link::Kept(relative(folder, target).as_os_str().as_bytes().to_vec()))
+        Ok(LinkContent::Kept(relative(folder, target).as_os_str().as_bytes().to_vec()))
     }
 }
 
-impl Home {
-    /// Is this folder of the top no symlink, nor behind one?
+impl LinkBase {
+    /// Is this folder of the top free of symlinks, itself included?
     fn is_real(&self, folder: &Path) -> bool {
         std::fs::canonicalize(self.path.join(folder)).is_ok_and(|f| f == self.real.join(folder))
     }
@@ -80,7 +81,7 @@ impl Home {
     }
 }
 
-/// Is `text`, read from `folder`, spelled without leaving the top?
+/// Does `text`, relative to `folder`, stay in the top by its spelling?
 fn stays_inside(folder: &Path, text: &Path) -> bool {
     check_link(folder.components().count(), text.as_os_str().as_bytes()).is_ok()
 }
@@ -93,7 +94,7 @@ fn relative(folder: &Path, target: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
 }
 
-/// A fifo, a socket, a device.
+/// The error for a FIFO, a socket or a device.
 pub fn special(path: &Path) -> Error {
     Error::usage(format!("{} is neither a file nor a folder, so its content cannot be pinned", path.display()))
         .hint("remove it, or list it in .lockstepignore")
@@ -112,8 +113,8 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("other")).unwrap();
         std::fs::write(top.join("file"), "x").unwrap();
         std::fs::write(dir.path().join("other/file"), "x").unwrap();
-        let home = Home::new(&top).unwrap();
-        let kept = |text: &str| Some(Link::Kept(text.as_bytes().to_vec()));
+        let home = LinkBase::new(&top).unwrap();
+        let kept = |text: &str| Some(LinkContent::Kept(text.as_bytes().to_vec()));
         let absolute = top.join("file").to_str().unwrap().to_string();
         for (at, text, want) in [
             ("l", "file", kept("file")),
@@ -122,9 +123,9 @@ mod tests {
             ("a/n", absolute.as_str(), kept("../file")),
             ("a/up", "..", kept("..")),
             ("self", ".", kept(".")),
-            ("out", "../other/file", Some(Link::File)),
-            ("outs", "../other", Some(Link::Folder)),
-            ("through", "outs/file", Some(Link::File)),
+            ("out", "../other/file", Some(LinkContent::File)),
+            ("outs", "../other", Some(LinkContent::Folder)),
+            ("through", "outs/file", Some(LinkContent::File)),
             ("twice", "out", kept("out")),
             ("gone", "../nowhere", kept("../nowhere")),
             ("loop", "loop", None),

@@ -1,10 +1,10 @@
-//! The stat index: what every tracked path held when it was last looked at, so that an unchanged file costs one stat.
+//! The stat index: the content of every tracked path at its last scan, so that an unchanged file costs one stat.
 //!
-//! It keeps tracked tops (deps, outs, data; files or folders), each under its path. A look compares the disk with the
-//! rows of a top (`scan`), takes a close look where they differ (`walk`), and remembers the result. What was loaded is
-//! never changed; new rows stand in memory beside it until [`StatIndex::save`] writes both into one new file.
+//! It stores tracked tops (deps, outs, data; files or folders), each under its path. A scan compares the disk with the
+//! rows of a top (`scan`), lists and hashes where they differ (`walk`), and remembers the result. Loaded rows are never
+//! changed; new rows stay in memory beside them until [`StatIndex::save`] writes both into one new file.
 //!
-//! Known weaknesses: writes through a mapping that was dirty before the look show in the stat only when the kernel
+//! Known weaknesses: writes through a mapping that was dirty before the scan show in the stat only when the kernel
 //! writes them back, as for Git; on a file system whose inode numbers change from mount to mount all files are read
 //! again after a mount.
 
@@ -34,33 +34,33 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use self::format::{Base, FileRow, Loaded, Marks, RACY, Rows, Stored, View};
-use self::links::{Home, special};
+use self::format::{BaseVersion, FileRow, LoadedIndex, RACY, Rows, StoredMark, TopMarks, View};
+use self::links::{LinkBase, special};
 use self::read::Reader;
 use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
 use self::walk::Walk;
 use super::id::{ObjectId, Pin};
-use super::place::{self, Place, join};
-use super::stat::{Clock, Seen, Stamp};
-use super::tree::EntryKind;
 use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::Sink;
+use crate::store::fs::paths::{self, TrackedPath, join};
+use crate::store::fs::stat::{Clock, Seen, Stamp};
+use crate::store::trees::EntryKind;
 
-/// Fewer places than this are looked at by one thread.
+/// One thread scans fewer paths than this.
 const FEW: usize = 16;
 
-/// What lies below a dep, an output or data but does not count.
+/// The rules that exclude files below a dep, an output or data.
 pub trait Rules: Sync {
-    /// `path` is relative to the top of the repository, or absolute for what lies outside of it. Asked only of names
-    /// below a place, never of the place itself.
+    /// `path` is relative to the top of the repository, or absolute if it is outside. Asked only for names below a
+    /// scanned path, never for that path itself.
     fn ignored(&self, path: &[u8], is_dir: bool) -> bool;
 
     /// Changes whenever an answer may change.
     fn id(&self) -> u64;
 }
 
-/// Everything counts.
+/// Rules that exclude no file.
 pub struct NoRules;
 
 impl Rules for NoRules {
@@ -73,89 +73,89 @@ impl Rules for NoRules {
     }
 }
 
-/// Something below a folder, as it was last looked at. Paths are relative to that folder.
+/// An entry below a folder at its last scan. Paths are relative to that folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedEntry {
     pub path: Vec<u8>,
     pub kind: EntryKind,
     pub id: ObjectId,
     pub size: u64,
 }
 
-/// An index of this many bytes is written for each byte that the next look need not hash.
+/// Writing an index of this many bytes costs as much as hashing one byte in the next scan.
 const SIZE_TO_WORK: u64 = 4;
 
 pub struct StatIndex {
     file: PathBuf,
     top: PathBuf,
-    /// Does the owner's x count?
+    /// Do executable bits count?
     file_mode: bool,
-    loaded: Loaded,
-    /// What was learnt since, by key; `None` for what is gone.
+    loaded: LoadedIndex,
+    /// Changes since the load, by key; `None` for a deleted entry.
     learnt: RwLock<HashMap<Vec<u8>, Option<Arc<Top>>>>,
-    /// Was something learnt since the last save that no look finds out?
+    /// Is there unsaved knowledge that a scan cannot find out?
     unsaved: AtomicBool,
-    /// The work that the next look repeats if nothing is saved, in bytes hashed.
+    /// The work that the next scan repeats if nothing is saved, in bytes hashed.
     unsaved_work: AtomicU64,
-    /// Where what is stored may lie.
+    /// Where stored content may be.
     bounds: Bounds,
     clock: Clock,
     top_fd: OnceLock<Option<OwnedFd>>,
-    /// Tops that are symlinks themselves, by key, as of the last look.
+    /// Tops that are symlinks themselves, by key, as of the last scan.
     links: RwLock<HashSet<Vec<u8>>>,
 }
 
 #[derive(Clone, Default)]
 struct Top {
     rows: Rows,
-    marks: Marks,
+    marks: TopMarks,
 }
 
-/// The rows of a top, loaded or learnt.
-enum Known<'a> {
-    Loaded(View<'a>, Marks),
+/// The rows of a top, loaded or changed.
+enum TopRows<'a> {
+    LoadedIndex(View<'a>, TopMarks),
     Learnt(Arc<Top>),
     Nothing,
 }
 
-impl Known<'_> {
+impl TopRows<'_> {
     fn view(&self) -> View<'_> {
         match self {
-            Known::Loaded(view, _) => *view,
-            Known::Learnt(top) => top.rows.view(),
-            Known::Nothing => View::default(),
+            TopRows::LoadedIndex(view, _) => *view,
+            TopRows::Learnt(top) => top.rows.view(),
+            TopRows::Nothing => View::default(),
         }
     }
 
-    fn marks(&self) -> Marks {
+    fn marks(&self) -> TopMarks {
         match self {
-            Known::Loaded(_, marks) => *marks,
-            Known::Learnt(top) => top.marks,
-            Known::Nothing => Marks::default(),
+            TopRows::LoadedIndex(_, marks) => *marks,
+            TopRows::Learnt(top) => top.marks,
+            TopRows::Nothing => TopMarks::default(),
         }
     }
 
     fn to_top(&self) -> Top {
         match self {
-            Known::Learnt(top) => (**top).clone(),
+            TopRows::Learnt(top) => (**top).clone(),
             _ => Top { rows: self.view().to_rows(), marks: self.marks() },
         }
     }
 }
 
-/// The key of what lies at `path` below the top with this key.
+/// The key of `path` below the top with this key.
 fn key_below(key: &[u8], path: &[u8]) -> Vec<u8> {
     join(key, path)
 }
 
 impl StatIndex {
-    /// The index in `file`, of the repository at the absolute path `top`. A damaged one is empty.
+    /// Opens the index in `file`, of the repository at the absolute path `top`. A damaged one is empty.
     pub fn open(file: &Path, top: &Path, file_mode: bool) -> StatIndex {
         StatIndex {
             file: file.to_path_buf(),
             top: top.to_path_buf(),
             file_mode,
-            loaded: Loaded::read(file, u32::from(file_mode)),
+            loaded: LoadedIndex::read(file, u32::from(file_mode)),
             learnt: RwLock::default(),
             unsaved: AtomicBool::new(false),
             unsaved_work: AtomicU64::new(0),
@@ -166,7 +166,7 @@ impl StatIndex {
         }
     }
 
-    /// What is stored may lie within `bounds` [default: below the top].
+    /// Restricts stored content to `bounds` [default: below the top].
     pub fn within(self, bounds: Bounds) -> StatIndex {
         StatIndex { bounds, ..self }
     }
@@ -175,23 +175,23 @@ impl StatIndex {
         &self.top
     }
 
-    /// Was the file on disk written by a newer lockstep? Then it is left alone, and nothing is remembered.
+    /// Was the file on disk written by a newer lockstep? Then it is not replaced, and nothing is saved.
     pub fn is_newer(&self) -> bool {
         self.loaded.newer
     }
 
-    /// What each place holds now; `None` for one that does not exist. Hashes what is new or changed.
-    pub fn look(&self, places: &[Place], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
+    /// Scans each path and returns its pin; `None` for a path that does not exist. Hashes new and changed files.
+    pub fn scan(&self, places: &[TrackedPath], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
         let reader = Reader::new(self, sink);
-        let look = |place: &Place| self.look_at(place, rules, &reader);
-        // A few are not worth waking the other threads.
+        let reader = |place: &TrackedPath| self.scan_path(place, rules, &reader);
+        // For a few paths, waking the other threads takes longer.
         if places.len() < FEW {
-            return places.iter().map(look).collect();
+            return places.iter().map(reader).collect();
         }
-        places.par_iter().with_min_len(FEW / 2).map(look).collect()
+        places.par_iter().with_min_len(FEW / 2).map(reader).collect()
     }
 
-    fn look_at(&self, place: &Place, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
+    fn scan_path(&self, place: &TrackedPath, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
         let known = self.known(place.key());
         let seen = match self.stat(place) {
             Ok(seen) => seen,
@@ -202,7 +202,7 @@ impl StatIndex {
             Err(e) => return Err(Error::io("look at", place.on_disk(&self.top), e)),
         };
         if seen.is_dir() {
-            return self.look_at_folder(place, known, rules, reader).map(Some);
+            return self.scan_folder(place, known, rules, reader).map(Some);
         }
         if !seen.is_file() {
             return Err(special(&place.on_disk(&self.top)));
@@ -219,14 +219,20 @@ impl StatIndex {
         Ok(Some(file_pin(&row)))
     }
 
-    fn look_at_folder(&self, place: &Place, known: Known<'_>, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Pin> {
+    fn scan_folder(
+        &self,
+        place: &TrackedPath,
+        known: TopRows<'_>,
+        rules: &dyn Rules,
+        reader: &Reader<'_>,
+    ) -> Result<Pin> {
         let path = place.on_disk(&self.top);
         let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open(&path, open, Mode::empty()).map_err(|e| Error::io("open", &path, e))?;
         let old = known.view();
         let mut dirty = None;
         if let Some(row) = old.folders.first() {
-            let all = scan::dirty(&top, old, rules.id(), &|| Home::new(&path).ok());
+            let all = scan::dirty(&top, old, rules.id(), &|| LinkBase::new(&path).ok());
             if all.none_in(0, old.folders.len()) {
                 return Ok(folder_pin(row));
             }
@@ -239,9 +245,9 @@ impl StatIndex {
         Ok(pin)
     }
 
-    /// A file that the caller renamed away and back: known as before if it is the very file, with nothing but the ctime
-    /// of the renames changed. Somebody may have written to it meanwhile.
-    pub fn trust_returned(&self, place: &Place, pin: &Pin) -> Result<()> {
+    /// Trusts a file that the caller renamed away and back, if only the ctime differs: another process may have written
+    /// to it.
+    pub fn trust_returned(&self, place: &TrackedPath, pin: &Pin) -> Result<()> {
         if pin.is_dir() {
             return self.trust(place, pin);
         }
@@ -260,10 +266,10 @@ impl StatIndex {
         Ok(())
     }
 
-    /// The caller renamed, linked or wrote this path itself and knows what it holds. For a folder this takes the rows
-    /// of the folder with this inode and content over from wherever it was known, so that setting a folder away and
-    /// putting it back hashes nothing; without such rows the next look hashes.
-    pub fn trust(&self, place: &Place, pin: &Pin) -> Result<()> {
+    /// Records the content of a path that the caller renamed, linked or wrote itself. For a folder, takes over the
+    /// known rows of the folder with this inode and content, so that moving a folder away and back hashes nothing;
+    /// without such rows the next scan hashes.
+    pub fn trust(&self, place: &TrackedPath, pin: &Pin) -> Result<()> {
         let seen = self.stat(place).map_err(|e| Error::io("look at", place.on_disk(&self.top), e))?;
         let stamp = self.stamp();
         let racy = if stamp.is_racy_after_rename(&seen.stat, seen.device) { RACY } else { 0 };
@@ -288,12 +294,12 @@ impl StatIndex {
         let row = &mut top.rows.folders[0];
         row.stat = seen.stat;
         row.flags |= u32::from(racy);
-        self.learn(place.key(), top.rows, Marks { base: known.marks().base, ..top.marks });
+        self.learn(place.key(), top.rows, TopMarks { base: known.marks().base, ..top.marks });
         Ok(())
     }
 
-    /// What lies below a folder that was looked at, in the order of the walk; `None` if it was not.
-    pub fn detail(&self, place: &Place) -> Option<Vec<Listed>> {
+    /// The entries below a scanned folder, in the order of the walk; `None` if it was not scanned.
+    pub fn list_entries(&self, place: &TrackedPath) -> Option<Vec<ListedEntry>> {
         let known = self.known(place.key());
         let view = known.view();
         view.folders.first()?;
@@ -302,9 +308,9 @@ impl StatIndex {
             let path = view.path(folder);
             if !path.is_empty() && folder.count > 0 {
                 let (path, kind) = (path.to_vec(), EntryKind::Tree);
-                all.push(Listed { path, kind, id: folder.id, size: folder.bytes });
+                all.push(ListedEntry { path, kind, id: folder.id, size: folder.bytes });
             }
-            all.extend(view.files_of(folder).iter().map(|row| Listed {
+            all.extend(view.files_of(folder).iter().map(|row| ListedEntry {
                 path: join(path, view.name(row)),
                 kind: EntryKind::from_byte(row.kind).unwrap_or(EntryKind::File),
                 id: row.id,
@@ -314,32 +320,32 @@ impl StatIndex {
         Some(all)
     }
 
-    /// Nothing is known of this place any more: what lies there is read again.
-    pub fn forget_place(&self, place: &Place) {
+    /// Forgets a path: the next scan reads it again.
+    pub fn forget_place(&self, place: &TrackedPath) {
         self.forget(place.key());
     }
 
-    /// What is remembered of a place stays known, and none of it is believed: it is read again, and a checkout takes nothing
-    /// of it over.
-    pub fn doubt(&self, place: &Place) {
+    /// Keeps the rows of a path but trusts none: the next scan reads the files again, and a checkout takes none of them
+    /// over.
+    pub fn distrust(&self, place: &TrackedPath) {
         let known = self.known(place.key());
         let mut top = known.to_top();
         top.rows.files.iter_mut().for_each(|row| row.flags |= RACY);
         top.rows.folders.iter_mut().for_each(|row| row.flags |= u32::from(RACY));
-        if !matches!(known, Known::Nothing) {
+        if !matches!(known, TopRows::Nothing) {
             self.learn(place.key(), top.rows, top.marks);
         }
     }
 
-    /// What was remembered of a place when it was last looked at, without looking again.
-    pub fn remembered(&self, place: &Place) -> Option<Pin> {
+    /// The pin of a path at its last scan, without scanning again.
+    pub fn remembered(&self, place: &TrackedPath) -> Option<Pin> {
         let known = self.known(place.key());
         known.view().folders.first().map(folder_pin).or_else(|| single(known.view()).map(file_pin))
     }
 
-    /// Forgets the tops that are no longer on the disk and that `keep` does not name.
+    /// Forgets the tops that no longer exist on the disk and that `keep` does not name.
     pub fn drop_missing(&self, keep: &dyn Fn(&[u8]) -> bool) {
-        let gone = |key: &[u8]| !keep(key) && rustix::fs::lstat(self.top.join(place::to_path(key))).is_err();
+        let gone = |key: &[u8]| !keep(key) && rustix::fs::lstat(self.top.join(paths::to_path(key))).is_err();
         for (key, _, _) in self.loaded.iter().filter(|(key, _, _)| gone(key)) {
             self.drop_top(key);
         }
@@ -347,8 +353,8 @@ impl StatIndex {
         learnt.iter().for_each(|key| self.drop_top(key));
     }
 
-    /// Writes the index, unless the next look finds out what is new with less work than the write takes. Without fsync:
-    /// what a crash leaves fails its checksum, and counts as empty.
+    /// Writes the index, unless repeating the new work costs the next scan less than the write. Without fsync: after a
+    /// crash a torn file fails its checksum and counts as empty.
     pub fn save(&self) -> Result<()> {
         if self.loaded.newer {
             return Ok(());
@@ -359,7 +365,7 @@ impl StatIndex {
             return Ok(());
         }
         self.unsaved_work.store(0, Ordering::Relaxed);
-        // A copy, since the checksum is taken by all threads, of which some may wait to learn something.
+        // A copy, since the checksum uses all threads, and some of them may wait to change the map.
         let learnt = self.read().clone();
         let mut tops: Vec<_> = self.loaded.iter().filter(|(key, _, _)| !learnt.contains_key(*key)).collect();
         let new = learnt.iter().filter_map(|(key, top)| Some((key.as_slice(), top.as_ref()?)));
@@ -368,7 +374,7 @@ impl StatIndex {
         let bytes = format::encode(&tops, u32::from(self.file_mode));
         let write = || {
             std::fs::create_dir_all(self.file.parent().unwrap_or(&self.top))?;
-            let beside = place::sibling(&self.file);
+            let beside = paths::temp_sibling(&self.file);
             std::fs::write(&beside, &bytes).and_then(|()| std::fs::rename(&beside, &self.file)).inspect_err(|_| {
                 let _ = std::fs::remove_file(&beside);
             })
@@ -383,8 +389,8 @@ impl StatIndex {
         self.clock.stamp(self.file.parent().unwrap_or(&self.top))
     }
 
-    fn stat(&self, place: &Place) -> rustix::io::Result<Seen> {
-        let Place::Inside(path) = place else { return Seen::of(&place.on_disk(&self.top)) };
+    fn stat(&self, place: &TrackedPath) -> rustix::io::Result<Seen> {
+        let TrackedPath::Inside(path) = place else { return Seen::stat(&place.on_disk(&self.top)) };
         let name = if path.is_root() { "." } else { path.as_str() };
         let seen = rustix::fs::statat(self.open_top()?, name, AtFlags::SYMLINK_NOFOLLOW).map(Seen::from)?;
         self.note_link(place.key(), seen.is_link());
@@ -405,7 +411,7 @@ impl StatIndex {
         }
     }
 
-    /// Was the top at `key` a symlink when it was last looked at?
+    /// Was the top at `key` a symlink at its last scan?
     fn is_link(&self, key: &[u8]) -> bool {
         self.links.read().unwrap_or_else(|e| e.into_inner()).contains(key)
     }
@@ -436,13 +442,13 @@ impl StatIndex {
         FileRow { id, stat: seen.stat, name_at: 0, name_len: 0, kind: kind as u8, flags: racy }
     }
 
-    fn known(&self, key: &[u8]) -> Known<'_> {
+    fn known(&self, key: &[u8]) -> TopRows<'_> {
         match self.read().get(key) {
-            Some(Some(top)) => return Known::Learnt(top.clone()),
-            Some(None) => return Known::Nothing,
+            Some(Some(top)) => return TopRows::Learnt(top.clone()),
+            Some(None) => return TopRows::Nothing,
             None => {}
         }
-        self.loaded.find(key).map_or(Known::Nothing, |(view, marks)| Known::Loaded(view, marks))
+        self.loaded.find(key).map_or(TopRows::Nothing, |(view, marks)| TopRows::LoadedIndex(view, marks))
     }
 
     fn find_top(&self, fits: impl Fn(View<'_>) -> bool) -> Option<Top> {
@@ -454,48 +460,49 @@ impl StatIndex {
         Some(Top { rows: view.to_rows(), marks })
     }
 
-    /// The rows of a folder as it was last looked at, for a checkout that takes over what has not changed.
-    pub(super) fn rows(&self, place: &Place) -> Rows {
+    /// The rows of a folder at its last scan, for a checkout that takes over unchanged files.
+    pub(super) fn rows(&self, place: &TrackedPath) -> Rows {
         self.known(place.key()).to_top().rows
     }
 
-    /// The rows of a folder that a checkout made, and in which generation of the store it is complete, if that is known.
-    pub(super) fn adopt(&self, place: &Place, rows: Rows, stored: Option<(ObjectId, [u8; 16])>) {
-        let stored = stored.map(|(id, generation)| Stored { id, generation }).unwrap_or_default();
-        self.learn(place.key(), rows, Marks { stored, ..self.known(place.key()).marks() });
+    /// Adopts the rows of a folder that a checkout made, with the generation of the store in which it is complete, if
+    /// known.
+    pub(super) fn adopt(&self, place: &TrackedPath, rows: Rows, stored: Option<(ObjectId, [u8; 16])>) {
+        let stored = stored.map(|(id, generation)| StoredMark { id, generation }).unwrap_or_default();
+        self.learn(place.key(), rows, TopMarks { stored, ..self.known(place.key()).marks() });
     }
 
-    /// Keeps what a look found, which the next look would find as well.
-    fn keep(&self, key: &[u8], rows: Rows, marks: Marks) {
+    /// Keeps the result of a scan, which the next scan would find as well.
+    fn keep(&self, key: &[u8], rows: Rows, marks: TopMarks) {
         self.write().insert(key.to_vec(), Some(Arc::new(Top { rows, marks })));
     }
 
-    /// Keeps what no look finds out.
-    fn learn(&self, key: &[u8], rows: Rows, marks: Marks) {
+    /// Keeps facts that no scan can find out.
+    fn learn(&self, key: &[u8], rows: Rows, marks: TopMarks) {
         self.keep(key, rows, marks);
         self.unsaved.store(true, Ordering::Release);
     }
 
-    /// Counts work of a look, in bytes hashed.
+    /// Counts the work of a scan, in bytes hashed.
     fn count_work(&self, work: u64) {
         self.unsaved_work.fetch_add(work, Ordering::Relaxed);
     }
 
-    /// Nothing is known any more of what lies there; which version the lock pinned last stays.
+    /// Forgets the content of a path; keeps the version that the lock pinned last.
     fn forget(&self, key: &[u8]) {
         let known = self.known(key);
-        let Marks { base, .. } = known.marks();
-        if base == Base::default() {
+        let TopMarks { base, .. } = known.marks();
+        if base == BaseVersion::default() {
             return self.drop_top(key);
         }
-        let (view, marks) = (known.view(), Marks { base, ..Marks::default() });
+        let (view, marks) = (known.view(), TopMarks { base, ..TopMarks::default() });
         if known.marks() != marks || !view.folders.is_empty() || !view.files.is_empty() {
             self.learn(key, Rows::default(), marks);
         }
     }
 
     fn drop_top(&self, key: &[u8]) {
-        if !matches!(self.known(key), Known::Nothing) {
+        if !matches!(self.known(key), TopRows::Nothing) {
             self.write().insert(key.to_vec(), None);
             self.unsaved.store(true, Ordering::Release);
         }

@@ -1,7 +1,7 @@
-//! What an output or data must not hold: content that a symlink brings in from outside of the repository.
+//! Rejects outputs and data with content that a symlink brings in from outside the repository.
 //!
-//! A dep may be hashed through such a link. What is stored is pushed, so a stranger's repository could have any file of
-//! mine sent to the remote that it names. Links into Git's own folder count as leaving, too.
+//! A dep may be hashed through such a link. Stored content is pushed, so an untrusted repository could send any file of
+//! the user to the remote that it names. Links into Git's own folder count as leading out, too.
 
 use std::path::Path;
 
@@ -10,28 +10,28 @@ use super::format::FOLLOWED;
 use crate::error::{Error, Result};
 use crate::path::links::FolderLinks;
 use crate::shell::word;
+use crate::store::fs::paths::{TrackedPath, join, to_path};
+use crate::store::fs::writable::real_path;
 use crate::store::id::Pin;
-use crate::store::place::{Place, join, to_path};
-use crate::store::tree::EntryKind;
-use crate::store::writable::real_path;
+use crate::store::trees::EntryKind;
 
 impl StatIndex {
-    /// Checks that the content of a place lies in the repository. The index looked at the place and found `pin`.
+    /// Checks that the content of a path is inside the repository. The index scanned the path with the result `pin`.
     ///
-    /// Errors (usage): the place, a folder above it, or a link below it leads out.
-    pub fn must_lie_inside(&self, place: &Place, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
-        // A folder of lockstep's own holds what comes from elsewhere until it is stored.
-        if let Place::Inside(path) = place {
+    /// Errors (usage): the path, a folder above it, or a link below it leads out.
+    pub fn check_inside(&self, place: &TrackedPath, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
+        // A folder of lockstep's own holds content from other sources until it is stored.
+        if let TrackedPath::Inside(path) = place {
             let is_parent_outside = links.real_parent(path).is_some_and(|real| self.bounds.outside(real).is_some());
             if is_parent_outside || self.is_link(place.key()) {
-                self.judge(&place.on_disk(&self.top), None)?;
+                self.check_path(&place.on_disk(&self.top), None)?;
             }
         }
-        if pin.is_some_and(Pin::is_dir) { self.links_of(place) } else { Ok(()) }
+        if pin.is_some_and(Pin::is_dir) { self.check_links(place) } else { Ok(()) }
     }
 
-    /// Looks at the links below a folder that was looked at.
-    fn links_of(&self, place: &Place) -> Result<()> {
+    /// Checks the links below a scanned folder.
+    fn check_links(&self, place: &TrackedPath) -> Result<()> {
         let known = self.known(place.key());
         let view = known.view();
         let is_link = |flags: u8| flags & FOLLOWED != 0;
@@ -47,11 +47,11 @@ impl StatIndex {
         }
         let top = &place.on_disk(&self.top);
         let own = std::fs::canonicalize(top).map_err(|e| Error::io("open", top, e))?;
-        links.try_for_each(|link| self.judge(&top.join(to_path(&link)), Some(&own)))
+        links.try_for_each(|link| self.check_path(&top.join(to_path(&link)), Some(&own)))
     }
 
     /// Refuses a path that leads out of the repository and of the top `own`.
-    fn judge(&self, path: &Path, own: Option<&Path>) -> Result<()> {
+    fn check_path(&self, path: &Path, own: Option<&Path>) -> Result<()> {
         let real = real_path(path);
         if own.is_some_and(|own| real.starts_with(own)) {
             return Ok(());
@@ -94,9 +94,9 @@ mod tests {
     use crate::path::RepoPath;
     use crate::store::NoRules;
 
-    fn check(index: &StatIndex, place: &Place) -> Result<()> {
-        let pin = index.look(std::slice::from_ref(place), &NoRules, &Silent).pop().unwrap()?;
-        index.must_lie_inside(place, pin.as_ref(), &mut FolderLinks::below(index.top()))
+    fn check(index: &StatIndex, place: &TrackedPath) -> Result<()> {
+        let pin = index.scan(std::slice::from_ref(place), &NoRules, &Silent).pop().unwrap()?;
+        index.check_inside(place, pin.as_ref(), &mut FolderLinks::below(index.top()))
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         let (git, objects) = ([top.join(".git")], top.join(".git/objects"));
         let bounds = Bounds::new(&top, &git, Some(&objects));
         let index = StatIndex::open(&root.join("index"), &top, true).within(bounds);
-        let data = Place::Inside(RepoPath::root().join("data").unwrap());
+        let data = TrackedPath::Inside(RepoPath::root().join("data").unwrap());
         for (text, want) in [
             ("../src/f", None),
             ("../src", None),
@@ -138,7 +138,7 @@ mod tests {
             std::fs::create_dir_all(folder.join("z")).unwrap();
             std::fs::write(folder.join("y"), "y").unwrap();
             symlink(text, folder.join("link")).unwrap();
-            let look = || index.look(std::slice::from_ref(&data), &NoRules, &Silent).pop().unwrap();
+            let look = || index.scan(std::slice::from_ref(&data), &NoRules, &Silent).pop().unwrap();
             if look().is_err() {
                 continue;
             }
@@ -154,7 +154,7 @@ mod tests {
                     (got, want) => panic!("{text}: {got:?}, not {want:?}"),
                 }
             }
-            // The place itself as the link.
+            // The path itself is the link.
             std::fs::remove_dir_all(&folder).unwrap();
             symlink(Path::new("src").join(text), top.join("data")).unwrap();
             if let (Ok(Some(_)), Some(_)) = (look(), want) {

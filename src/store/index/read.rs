@@ -1,4 +1,4 @@
-//! Reading a file for the index: its id, the stat that goes with it, and whether that may be trusted next time.
+//! Reads a file for the index: its id, the stat that belongs to it, and whether the next scan may trust that stat.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -7,29 +7,31 @@ use std::time::Duration;
 use super::StatIndex;
 use super::format::RACY;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::lfs;
-use crate::store::hash::{self, Trouble};
+use crate::store::fs::stat::{Seen, Stamp};
+use crate::store::hash::{self, HashError};
 use crate::store::id::ObjectId;
-use crate::store::stat::{Seen, Stamp};
 
-/// A fresh file of this size is worth a wait of a tick, so that it need not be read again at the next look.
+/// For a fresh file of this size it pays to wait a tick, so that the next scan need not read it again.
 const WORTH_A_WAIT: u64 = 1 << 20;
 
-/// To open a file takes as long as to hash this many bytes.
+/// Opening a file takes as long as hashing this many bytes.
 const OPENING: u64 = 8 << 10;
-/// So does a look at a name of a folder.
+/// Looking at one name of a folder takes as long as hashing this many bytes.
 const LISTING: u64 = 512;
 
+/// Reads files for one scan.
 pub struct Reader<'a> {
     index: &'a StatIndex,
     sink: &'a dyn Sink,
-    /// Taken before anything was looked at.
+    /// Taken before any file was scanned.
     start: Stamp,
     pub file_mode: bool,
 }
 
-pub struct Read {
+/// The result of reading a file.
+pub struct FileRead {
     pub id: ObjectId,
     pub seen: Seen,
     /// [`RACY`] or 0.
@@ -45,24 +47,27 @@ impl<'a> Reader<'a> {
         self.start
     }
 
-    /// The file `name` in the folder `fd`, last seen as `seen`; `path` is for messages, `key` is how the index calls it.
-    pub fn read(&self, fd: &OwnedFd, name: &[u8], path: &Path, key: &[u8], seen: &Seen) -> Result<Read> {
+    /// Reads the file `name` in the folder `fd`, last seen as `seen`; `path` is for messages, `key` is its key in the
+    /// index.
+    pub fn read(&self, fd: &OwnedFd, name: &[u8], path: &Path, key: &[u8], seen: &Seen) -> Result<FileRead> {
         if let Some(id) = self.index.recall(key, seen) {
-            return Ok(Read { id, seen: *seen, racy: 0 });
+            return Ok(FileRead { id, seen: *seen, racy: 0 });
         }
         let stamp = if seen.stat.size >= WORTH_A_WAIT { self.settled(seen) } else { self.start };
-        self.sink.event(Event::WorkPlanned { doing: Doing::Hashing, bytes: seen.stat.size });
-        let done = |bytes| self.sink.event(Event::WorkDone { doing: Doing::Hashing, bytes });
+        self.sink.event(Event::WorkPlanned { doing: Activity::Hashing, bytes: seen.stat.size });
+        let done = |bytes| self.sink.event(Event::WorkDone { doing: Activity::Hashing, bytes });
         let (flags, mode) = hash::read_flags();
         match hash::file(|| rustix::fs::openat(fd, name, flags, mode), seen, &done) {
             Ok((id, seen)) => {
                 self.index.count_work(OPENING + seen.stat.size);
-                Ok(Read { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } })
+                Ok(FileRead { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } })
             }
-            Err(Trouble::Io(e)) => Err(Error::io("read", path, e)),
-            Err(Trouble::Pointer) => Err(lfs::refuse(path.display()).hint(lfs::HINT)),
-            Err(Trouble::Changed) => Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))
-                .hint("something still writes to it; run the command again when that has ended")),
+            Err(HashError::Io(e)) => Err(Error::io("read", path, e)),
+            Err(HashError::Pointer) => Err(lfs::refuse(path.display()).hint(lfs::HINT)),
+            Err(HashError::Changed) => {
+                Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))
+                    .hint("something still writes to it; run the command again when that has ended"))
+            }
         }
     }
 
@@ -71,7 +76,7 @@ impl<'a> Reader<'a> {
         self.index.count_work(names as u64 * LISTING);
     }
 
-    /// Waits a few ticks for a fresh file to age; a stamp from before it is read.
+    /// Waits a few ticks for a fresh file to age; returns a stamp from before it is read.
     fn settled(&self, seen: &Seen) -> Stamp {
         let mut stamp = self.start;
         for _ in 0..8 {

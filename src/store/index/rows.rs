@@ -1,15 +1,17 @@
-//! Questions to the rows of one top.
+//! Lookups in the rows of one top.
 
 use super::format::{FileRow, FolderRow, Rows, View};
+use crate::store::fs::stat::FileStat;
 use crate::store::id::Pin;
-use crate::store::stat::FileStat;
-use crate::store::tree::EntryKind;
+use crate::store::trees::EntryKind;
 
+/// The pin of a file's row.
 pub fn file_pin(row: &FileRow) -> Pin {
     let executable = row.kind == EntryKind::Executable as u8;
     Pin { id: row.id, size: row.stat.size, files: None, executable }
 }
 
+/// The pin of a folder's row.
 pub fn folder_pin(row: &FolderRow) -> Pin {
     Pin { id: row.id, size: row.bytes, files: Some(row.count), executable: false }
 }
@@ -33,7 +35,7 @@ pub fn find_file<'a>(view: View<'a>, path: &[u8]) -> Option<&'a FileRow> {
     files.binary_search_by(|row| view.name(row).cmp(name)).ok().map(|i| &files[i])
 }
 
-/// A rename changes the ctime of a folder, nothing else.
+/// Are both the same, apart from the ctime, which a rename changes?
 pub fn same_but_renamed(old: &FileStat, new: &FileStat) -> bool {
     (old.inode, old.mtime) == (new.inode, new.mtime)
 }

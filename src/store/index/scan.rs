@@ -1,9 +1,9 @@
-//! The hot path: is everything below a top as the index remembers it?
+//! The hot path: is all content of a top as in the index?
 //!
-//! Each known folder is opened relative to its top and its stat compared. If that is unchanged, so is the set of names
-//! in it: nothing is listed, no rule is asked, and each known file costs one `statat` of a single name. Folders are
-//! independent of each other (if one was replaced by a symlink, its parent's stat tells), so all cores share them.
-//! Nothing is allocated for what is clean; the answer is the set of folders that must be looked at closely.
+//! Each known folder is opened relative to its top and its stat compared. If the stat is unchanged, so is the set of
+//! names in the folder: nothing is listed, no rule is asked, and each known file costs one `statat` of a single name.
+//! Folders are independent of each other (if one was replaced by a symlink, the stat of its parent differs), so all
+//! cores share them. Clean rows cost no allocation; the result is the set of folders that must be walked.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,26 +11,27 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::format::{FOLLOWED, FileRow, FolderRow, RACY, View};
-use super::links::{Home, Link};
+use super::links::{LinkBase, LinkContent};
+use crate::store::fs::paths::join;
+use crate::store::fs::stat::FileStat;
 use crate::store::hash;
-use crate::store::place::join;
-use crate::store::stat::FileStat;
-use crate::store::tree::EntryKind;
+use crate::store::trees::EntryKind;
 
 /// A folder with more files than this is shared among cores.
 const MANY: usize = 2048;
 
-/// For every folder row, how many rows before it are dirty: a whole subtree is clean if its ends agree.
+/// For every folder row, the number of dirty rows before it: a subtree is clean if its ends agree.
 pub struct Dirty(Vec<u32>);
 
 impl Dirty {
+    /// Are the folder rows `from..to` all clean?
     pub fn none_in(&self, from: usize, to: usize) -> bool {
         self.0.get(from) == self.0.get(to)
     }
 }
 
 /// Compares the disk with the rows of one top, which is open at `top`.
-pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Option<Home> + Sync)) -> Dirty {
+pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Option<LinkBase> + Sync)) -> Dirty {
     let home = Lazy { cell: std::sync::OnceLock::new(), make: home };
     let one = |folder: &FolderRow| !folder_is_clean(top, view, folder, rules, &home);
     let dirty: Vec<bool> = view.folders.par_iter().map(one).collect();
@@ -44,14 +45,14 @@ pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Opti
     Dirty(sums)
 }
 
-/// The home of the links, found when the first link is met.
+/// The base of the links, resolved when the first link is found.
 struct Lazy<'a> {
-    cell: std::sync::OnceLock<Option<Home>>,
-    make: &'a (dyn Fn() -> Option<Home> + Sync),
+    cell: std::sync::OnceLock<Option<LinkBase>>,
+    make: &'a (dyn Fn() -> Option<LinkBase> + Sync),
 }
 
 impl Lazy<'_> {
-    fn resolve(&self, path: &[u8]) -> Option<Link> {
+    fn resolve(&self, path: &[u8]) -> Option<LinkContent> {
         self.cell.get_or_init(|| (self.make)()).as_ref()?.resolve(path).ok()
     }
 }
@@ -67,14 +68,14 @@ fn folder_is_clean(top: &OwnedFd, view: View<'_>, row: &FolderRow, rules: u64, h
         return is_same_folder(top, row) && files_are_clean(top, view, path, files, home);
     }
     let follow = if flags & FOLLOWED != 0 { OFlags::empty() } else { OFlags::NOFOLLOW };
-    if flags & FOLLOWED != 0 && home.resolve(path) != Some(Link::Folder) {
+    if flags & FOLLOWED != 0 && home.resolve(path) != Some(LinkContent::Folder) {
         return false;
     }
     let Ok(fd) = rustix::fs::openat(top, path, folder_flags() | follow, Mode::empty()) else { return false };
     is_same_folder(&fd, row) && files_are_clean(&fd, view, path, files, home)
 }
 
-/// A folder that is only a base for `statat` need not be opened for reading.
+/// A folder that serves only as a base for `statat` need not be opened for reading.
 fn folder_flags() -> OFlags {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     #[cfg(target_os = "linux")]
@@ -100,12 +101,13 @@ fn file_is_clean(fd: &OwnedFd, view: View<'_>, path: &[u8], row: &FileRow, home:
     }
     let name = view.name(row);
     if row.kind == EntryKind::Symlink as u8 {
-        return matches!(home.resolve(&join(path, name)), Some(Link::Kept(text)) if hash::of_bytes(&text) == row.id);
+        let content = home.resolve(&join(path, name));
+        return matches!(content, Some(LinkContent::Kept(text)) if hash::hash_bytes(&text) == row.id);
     }
     let follow = row.flags & FOLLOWED != 0;
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     if !rustix::fs::statat(fd, name, flags).is_ok_and(|s| FileStat::from(&s) == row.stat) {
         return false;
     }
-    !follow || home.resolve(&join(path, name)) == Some(Link::File)
+    !follow || home.resolve(&join(path, name)) == Some(LinkContent::File)
 }

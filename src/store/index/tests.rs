@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use super::*;
-use crate::event::{Doing, Event};
+use crate::event::{Activity, Event};
 use crate::path::RepoPath;
-use crate::store::{hash, tree};
+use crate::store::{hash, trees};
 
 /// Counts the bytes that are hashed.
 #[derive(Default)]
@@ -18,7 +18,7 @@ struct Hashed(AtomicU64);
 
 impl Sink for Hashed {
     fn event(&self, event: Event<'_>) {
-        if let Event::WorkDone { doing: Doing::Hashing, bytes } = event {
+        if let Event::WorkDone { doing: Activity::Hashing, bytes } = event {
             self.0.fetch_add(bytes, Ordering::Relaxed);
         }
     }
@@ -48,10 +48,10 @@ impl Sandbox {
         StatIndex::open(&self.dir.path().join("meta/index"), &self.top, true)
     }
 
-    /// Looks with an index read from the disk, saves it, and tells how many bytes were hashed.
+    /// Scans with an index read from the disk, saves it, and returns the number of bytes hashed.
     fn look(&self, path: &str) -> (Result<Option<Pin>>, u64) {
         let (index, hashed) = (self.index(), Hashed::default());
-        let got = index.look(&[place(path)], &NoRules, &hashed).remove(0);
+        let got = index.scan(&[place(path)], &NoRules, &hashed).remove(0);
         index.save().unwrap();
         (got, hashed.0.into_inner())
     }
@@ -61,12 +61,12 @@ impl Sandbox {
     }
 }
 
-fn place(path: &str) -> Place {
-    if path.starts_with('/') { Place::Outside(path.into()) } else { RepoPath::root().join(path).unwrap().into() }
+fn place(path: &str) -> TrackedPath {
+    if path.starts_with('/') { TrackedPath::Outside(path.into()) } else { RepoPath::root().join(path).unwrap().into() }
 }
 
-/// Lets files age beyond the racy window.
-fn settle() {
+/// Waits until files are older than the racy window.
+fn wait_for_tick() {
     std::thread::sleep(Duration::from_millis(40));
 }
 
@@ -82,15 +82,15 @@ fn an_unchanged_tree_is_read_once() {
     for path in ["d/a", "d/b/c", "d/b-/x", "d/b/z/deep", "f"] {
         s.write(path, path);
     }
-    settle();
+    wait_for_tick();
     let (first, read) = s.look("d");
     let pin = first.unwrap().unwrap();
     assert_eq!((pin.size, pin.files, read), (3 + 5 + 6 + 10, Some(4), 24));
     assert_eq!((s.look("d").0.unwrap(), s.look("d").1), (Some(pin), 0));
-    assert_eq!(s.pin("f").id, hash::of_bytes(b"f"));
+    assert_eq!(s.pin("f").id, hash::hash_bytes(b"f"));
     assert_eq!(s.look("f").1, 0);
     assert!(s.look("nowhere").0.unwrap().is_none() && s.look("f/x").0.unwrap().is_none());
-    let paths: Vec<_> = s.index().detail(&place("d")).unwrap().into_iter().map(|l| l.path).collect();
+    let paths: Vec<_> = s.index().list_entries(&place("d")).unwrap().into_iter().map(|l| l.path).collect();
     assert_eq!(paths, [&b"a"[..], b"b", b"b/c", b"b/z", b"b/z/deep", b"b-", b"b-/x"]);
 }
 
@@ -100,7 +100,7 @@ fn every_kind_of_change_is_seen_and_little_is_read() {
     for path in ["d/a", "d/b/c", "d/e/f", "d/e/g/h"] {
         s.write(path, path);
     }
-    settle();
+    wait_for_tick();
     let mut last = s.pin("d");
     let edits: [(&str, &dyn Fn(), u64); 8] = [
         ("edit", &|| drop(s.write("d/b/c", "other")), 5),
@@ -114,14 +114,14 @@ fn every_kind_of_change_is_seen_and_little_is_read() {
     ];
     for (what, edit, bytes) in edits {
         edit();
-        settle();
+        wait_for_tick();
         let (now, read) = s.look("d");
         let now = now.unwrap().unwrap();
         assert!(now.id != last.id, "{what} was not seen");
         assert_eq!(read, bytes, "{what}");
         assert_eq!(s.look("d").1, 0, "{what}");
         let fresh = StatIndex::open(Path::new("/nonexistent/x"), &s.top, true);
-        assert_eq!(fresh.look(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(now), "{what}");
+        assert_eq!(fresh.scan(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(now), "{what}");
         last = now;
     }
 }
@@ -133,9 +133,13 @@ fn racy_writes_are_never_missed() {
         let text = format!("{round:04}");
         s.write("f", &text);
         s.write("d/f", &text);
-        assert_eq!(s.pin("f").id, hash::of_bytes(text.as_bytes()));
+        assert_eq!(s.pin("f").id, hash::hash_bytes(text.as_bytes()));
         s.pin("d");
-        assert_eq!(s.index().detail(&place("d")).unwrap()[0].id, hash::of_bytes(text.as_bytes()), "round {round}");
+        assert_eq!(
+            s.index().list_entries(&place("d")).unwrap()[0].id,
+            hash::hash_bytes(text.as_bytes()),
+            "round {round}"
+        );
         // A name that appears in the tick in which the folder was listed.
         s.write(&format!("d/new{round}"), "");
         assert_eq!(s.pin("d").files, Some(round + 2));
@@ -148,14 +152,14 @@ fn size_and_mtime_may_lie() {
     for path in ["f", "d/f"] {
         let file = s.write(path, "aaaa");
         set_mtime(&file, 1_000_000_000_000_000_000);
-        settle();
+        wait_for_tick();
         let asked = if path == "f" { "f" } else { "d" };
         let before = s.pin(asked);
         fs::write(&file, "bbbb").unwrap();
         set_mtime(&file, 1_000_000_000_000_000_000);
         assert_ne!(s.pin(asked).id, before.id, "{path}");
     }
-    assert_eq!(s.index().detail(&place("d")).unwrap()[0].id, hash::of_bytes(b"bbbb"));
+    assert_eq!(s.index().list_entries(&place("d")).unwrap()[0].id, hash::hash_bytes(b"bbbb"));
 }
 
 #[test]
@@ -164,15 +168,15 @@ fn setting_aside_and_putting_back_reads_nothing() {
     s.write("out/a/x", "12345");
     s.write("out/y", "67890");
     s.write("big", "a file");
-    settle();
+    wait_for_tick();
     let (pin, file) = (s.pin("out"), s.pin("big"));
     let aside = s.dir.path().canonicalize().unwrap().join("aside");
-    let outside = Place::Outside(aside.clone());
+    let outside = TrackedPath::Outside(aside.clone());
     let index = s.index();
     fs::rename(s.top.join("out"), &aside).unwrap();
     index.trust(&outside, &pin).unwrap();
     s.write("out/other", "written by a run that failed");
-    index.look(&[place("out")], &NoRules, &Hashed::default()).remove(0).unwrap();
+    index.scan(&[place("out")], &NoRules, &Hashed::default()).remove(0).unwrap();
     index.save().unwrap();
     let index = s.index();
     fs::remove_dir_all(s.top.join("out")).unwrap();
@@ -199,13 +203,13 @@ fn links_special_files_and_strange_names() {
     }
     fs::write(s.top.join("d").join(std::ffi::OsStr::from_bytes(b"\xff\n")), "b").unwrap();
     s.write("d/ünï", "u");
-    settle();
+    wait_for_tick();
     assert_eq!(plain.files, Some(1));
     let pin = s.pin("d");
-    assert_eq!(pin.files, Some(1 + 3 + 2 + 2), "{:?}", s.index().detail(&place("d")));
+    assert_eq!(pin.files, Some(1 + 3 + 2 + 2), "{:?}", s.index().list_entries(&place("d")));
     assert_eq!(s.look("d").1, 0);
     s.write("other/x", "TEXT");
-    settle();
+    wait_for_tick();
     let changed = s.pin("d");
     assert_ne!(changed.id, pin.id, "what an outward link points to is content");
     s.write("nowhere", "here now");
@@ -228,7 +232,7 @@ fn empty_folders_are_not_content_but_an_empty_top_is() {
     let s = Sandbox::new();
     fs::create_dir_all(s.top.join("d/empty/er")).unwrap();
     let pin = s.pin("d");
-    assert_eq!((pin.files, pin.size, pin.id), (Some(0), 0, tree::id_of(&tree::Writer::default().finish())));
+    assert_eq!((pin.files, pin.size, pin.id), (Some(0), 0, trees::id_of(&trees::Writer::default().finish())));
     s.write("d/empty/er/x", "x");
     assert_eq!(s.pin("d").files, Some(1));
 }
@@ -247,9 +251,9 @@ fn rules_are_obeyed_and_their_change_is_noticed() {
     let s = Sandbox::new();
     s.write("d/a", "a");
     s.write("d/skip/x", "x");
-    settle();
+    wait_for_tick();
     let index = s.index();
-    let files = |rules: &No| index.look(&[place("d")], rules, &Hashed::default()).remove(0).unwrap().unwrap().files;
+    let files = |rules: &No| index.scan(&[place("d")], rules, &Hashed::default()).remove(0).unwrap().unwrap().files;
     assert_eq!(
         [files(&No("d")), files(&No("d/a")), files(&No("d/skip")), files(&No(""))].map(Option::unwrap),
         [2, 1, 1, 2]
@@ -261,12 +265,12 @@ fn one_top_lends_its_hashes_to_another() {
     let s = Sandbox::new();
     s.write("d/sub/a", "aaa");
     s.write("d/b", "bb");
-    settle();
+    wait_for_tick();
     s.pin("d");
     assert_eq!(s.look("d/sub").1 + s.look("d/b").1, 0);
     let t = Sandbox::new();
     t.write("d/sub/a", "aaa");
-    settle();
+    wait_for_tick();
     t.pin("d/sub/a");
     assert_eq!(t.look("d").1, 0);
 }
@@ -275,7 +279,7 @@ fn one_top_lends_its_hashes_to_another() {
 fn marks_of_the_store_last_as_long_as_the_content() {
     let s = Sandbox::new();
     s.write("d/a", "a");
-    settle();
+    wait_for_tick();
     let pin = s.pin("d");
     let index = s.index();
     index.mark_stored(&place("d"), &pin, [7; 16]);
@@ -283,7 +287,7 @@ fn marks_of_the_store_last_as_long_as_the_content() {
     let index = s.index();
     assert!(index.is_stored(&place("d"), &pin, [7; 16]) && !index.is_stored(&place("d"), &pin, [8; 16]));
     s.write("d/a", "b");
-    let new = index.look(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap().unwrap();
+    let new = index.scan(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap().unwrap();
     assert!(!index.is_stored(&place("d"), &new, [7; 16]));
 }
 
@@ -293,7 +297,7 @@ fn damage_means_empty_and_a_newer_version_is_left_alone() {
     for i in 0..20 {
         s.write(&format!("d/{}/f{i}", i % 3), &format!("{i}"));
     }
-    settle();
+    wait_for_tick();
     let pin = s.pin("d");
     let file = s.dir.path().join("meta/index");
     let good = fs::read(&file).unwrap();
@@ -305,7 +309,7 @@ fn damage_means_empty_and_a_newer_version_is_left_alone() {
             b
         }] {
             fs::write(&file, &bad).unwrap();
-            assert_eq!(s.index().look(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(pin));
+            assert_eq!(s.index().scan(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(pin));
         }
     }
     let mut newer = good.clone();
@@ -343,20 +347,20 @@ fn a_large_index_is_not_written_for_a_small_edit() {
     for n in 0..5000 {
         s.write(&format!("data/{}/{n}", n / 50), "before");
     }
-    settle();
+    wait_for_tick();
     s.pin("data");
     let file = s.dir.path().join("meta/index");
     let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&file).unwrap());
     let before = inode();
     s.write("data/0/0", "after");
-    settle();
+    wait_for_tick();
     let edited = s.look("data");
     assert_eq!((edited.1, inode()), (5, before));
     assert_eq!(s.look("data").1, 5, "it is read again, since nothing was written");
     for n in 0..50 {
         s.write(&format!("data/0/{n}"), "after");
     }
-    settle();
+    wait_for_tick();
     let more = s.look("data");
     assert_eq!(more.1, 250);
     assert_ne!(inode(), before);

@@ -1,7 +1,7 @@
-//! Looking closely: lists the folders that changed, hashes what is new, and makes the new rows of a top.
+//! The slow path: lists the folders that changed, hashes new files, and makes the new rows of a top.
 //!
-//! Rows and subtrees that are known to be clean are taken over; the rest is listed, compared name by name with what was
-//! known, hashed where needed on all cores, and folded into trees from the leaves up.
+//! Rows and subtrees that are known to be clean are taken over; the rest is listed, compared name by name with the old
+//! rows, hashed where needed on all cores, and combined into trees from the leaves up.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -10,40 +10,40 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::build::{self, Folder, Found};
+use super::build::{self, Folder, FolderNode};
 use super::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
-use super::links::{Home, Link, special};
+use super::links::{LinkBase, LinkContent, special};
 use super::read::Reader;
 use super::scan::Dirty;
 use super::{Rules, key_below};
 use crate::error::{Error, Kind, Result};
+use crate::store::fs::paths::{join, to_path};
+use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::hash;
-use crate::store::place::{join, to_path};
-use crate::store::stat::{FileStat, Seen};
-use crate::store::tree::{self, EntryKind};
-use crate::store::tree_rules::DEEPEST;
+use crate::store::trees::rules::DEEPEST;
+use crate::store::trees::{self, EntryKind};
 
-/// A close look at one top.
+/// A walk over one top.
 pub struct Walk<'a> {
     pub top: &'a OwnedFd,
     pub path: PathBuf,
     pub key: &'a [u8],
     pub rules: &'a dyn Rules,
     pub old: View<'a>,
-    /// `None` if nothing is known of this top.
+    /// `None` if the top has no rows yet.
     pub dirty: Option<Dirty>,
     pub reader: &'a Reader<'a>,
-    pub home: OnceLock<Home>,
+    pub home: OnceLock<LinkBase>,
 }
 
-/// The folders from the top down to here, to notice a link that leads back up.
+/// The folders from the top down to this one, to detect a link that leads back up.
 struct Chain<'a> {
     device: u64,
     inode: u64,
     up: Option<&'a Chain<'a>>,
 }
 
-/// One name of a folder that was listed.
+/// One name of a listed folder.
 enum Item {
     File(FileRow, Vec<u8>),
     Folder(Vec<u8>, u8),
@@ -51,6 +51,7 @@ enum Item {
 }
 
 impl Walk<'_> {
+    /// Walks the top and returns its new rows.
     pub fn run(&self) -> Result<Rows> {
         let old = (!self.old.folders.is_empty()).then_some(0);
         let found = self.folder(Vec::new(), 0, old, None)?;
@@ -61,7 +62,7 @@ impl Walk<'_> {
         Ok(rows)
     }
 
-    fn folder(&self, path: Vec<u8>, flags: u8, old: Option<usize>, up: Option<&Chain<'_>>) -> Result<Found> {
+    fn folder(&self, path: Vec<u8>, flags: u8, old: Option<usize>, up: Option<&Chain<'_>>) -> Result<FolderNode> {
         if path.iter().filter(|b| **b == b'/').count() >= DEEPEST {
             let message = format!("{} holds folders more than {DEEPEST} levels deep", self.path.display());
             return Err(Error::usage(message).hint("pack them into an archive, or list them in .lockstepignore"));
@@ -71,7 +72,7 @@ impl Walk<'_> {
             && self.old.folders[at].flags as u8 & FOLLOWED == flags & FOLLOWED
         {
             if dirty.none_in(at, self.old.end(at)) {
-                return Ok(Found::Kept(at));
+                return Ok(FolderNode::Unchanged(at));
             }
             if dirty.none_in(at, at + 1) {
                 return self.same_names(path, at, up);
@@ -115,8 +116,8 @@ impl Walk<'_> {
         Ok(self.finish(path, seen.stat, flags | racy, files, blob, folders))
     }
 
-    /// A folder whose own names and files are clean, though something further down is not.
-    fn same_names(&self, path: Vec<u8>, at: usize, up: Option<&Chain<'_>>) -> Result<Found> {
+    /// A folder whose own names and files are clean, while a folder further down is not.
+    fn same_names(&self, path: Vec<u8>, at: usize, up: Option<&Chain<'_>>) -> Result<FolderNode> {
         let row = &self.old.folders[at];
         let spelled: &[u8] = if path.is_empty() { b"." } else { &path };
         let seen = rustix::fs::statat(self.top, spelled, AtFlags::empty()).map_err(|e| self.io("look at", &path, e))?;
@@ -168,7 +169,7 @@ impl Walk<'_> {
         let path = join(folder, &name);
         let mut seen = match rustix::fs::statat(fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Seen::from(stat),
-            // Gone since it was listed.
+            // Deleted since it was listed.
             Err(rustix::io::Errno::NOENT) => return Ok(Item::Skipped),
             Err(e) => return Err(self.io("look at", &path, e)),
         };
@@ -181,15 +182,15 @@ impl Walk<'_> {
         let mut row = FileRow { name_len: name.len() as u16, ..bytemuck::Zeroable::zeroed() };
         if seen.is_link() {
             match self.home()?.resolve(&path)? {
-                Link::Kept(text) => {
-                    row.id = hash::of_bytes(&text);
-                    // The text that counts may differ from the raw one. It is read at every look, so no race matters.
+                LinkContent::Kept(text) => {
+                    row.id = hash::hash_bytes(&text);
+                    // The normalised text may differ from the raw one. It is read at every scan, so no race matters.
                     row.stat = FileStat { size: text.len() as u64, ..seen.stat };
                     row.kind = EntryKind::Symlink as u8;
                     return Ok(Item::File(row, name));
                 }
-                Link::Folder => return Ok(Item::Folder(name, FOLLOWED)),
-                Link::File => {
+                LinkContent::Folder => return Ok(Item::Folder(name, FOLLOWED)),
+                LinkContent::File => {
                     let stat = rustix::fs::statat(fd, &name, AtFlags::empty());
                     seen = Seen::from(stat.map_err(|e| self.io("look at", &path, e))?);
                     row.flags = FOLLOWED;
@@ -218,9 +219,9 @@ impl Walk<'_> {
         files.binary_search_by(|row| self.old.name(row).cmp(name)).ok().map(|i| &files[i])
     }
 
-    fn home(&self) -> Result<&Home> {
+    fn home(&self) -> Result<&LinkBase> {
         if self.home.get().is_none() {
-            let _ = self.home.set(Home::new(&self.path)?);
+            let _ = self.home.set(LinkBase::new(&self.path)?);
         }
         self.home.get().ok_or_else(|| Error::new(Kind::Bug, "a cell that was set is empty"))
     }
@@ -240,14 +241,14 @@ impl Walk<'_> {
         flags: u8,
         files: Vec<FileRow>,
         names: Vec<u8>,
-        folders: Vec<Found>,
-    ) -> Found {
+        folders: Vec<FolderNode>,
+    ) -> FolderNode {
         let mut row: FolderRow = bytemuck::Zeroable::zeroed();
         (row.stat, row.flags, row.rules) = (stat, u32::from(flags), self.rules.id());
         let own = View { folders: &[], files: &files, names: &names };
         let below = folders.iter().map(|found| found.row(self.old));
         let encoded = build::encode(own, &files, below);
-        (row.id, row.bytes, row.count) = (tree::id_of(&encoded.0), encoded.1, encoded.2);
-        Found::New(Box::new(Folder { path, row, files, names, folders }))
+        (row.id, row.bytes, row.count) = (trees::id_of(&encoded.0), encoded.1, encoded.2);
+        FolderNode::New(Box::new(Folder { path, row, files, names, folders }))
     }
 }

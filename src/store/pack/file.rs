@@ -1,4 +1,4 @@
-//! One pack on this disk.
+//! One pack on the local disk.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,31 +12,32 @@ use rayon::prelude::*;
 
 use super::format::{HEADER, Malformed, PackId, PackIndex, Row, TRAILER, check_header, tail_length};
 use crate::document;
-use crate::store::find::LARGEST_READ;
+use crate::store::fs::seal::{seal, shows_seal};
+use crate::store::fs::stat::Seen;
 use crate::store::hash;
 use crate::store::id::ObjectId;
-use crate::store::objects::{seal, shows_seal};
-use crate::store::stat::Seen;
+use crate::store::pack::format::LARGEST_READ;
 
-/// So many packs are kept open, or fewer where few files may be open; the others are opened for each read.
+/// The number of packs that are kept open, less if the limit of open files is low; others are opened for each read.
 const KEPT_OPEN: usize = 200;
-/// What is read at once of an object that is only looked at.
+/// The read size for verifying an object.
 const PIECE: usize = 1 << 20;
 
+/// A pack with a checked index.
 pub struct Pack {
     pub id: PackId,
     pub path: PathBuf,
     pub index: PackIndex,
     /// Objects under a tombstone.
-    pub dead: HashSet<ObjectId>,
-    /// There are tombstones that cannot be read, so the seal says nothing.
+    pub tombstoned: HashSet<ObjectId>,
+    /// There are tombstones that cannot be read, so the seal proves nothing.
     doubted: bool,
     file: OnceLock<Arc<File>>,
-    /// How many packs of the shelf are open.
+    /// The number of open packs of the set.
     open: Arc<AtomicUsize>,
-    /// Are all objects good that are not dead? `None` until somebody asked; the bad ones, if any.
+    /// The damaged objects that have no tombstone; `None` until they were computed.
     bad: Mutex<Option<Arc<HashSet<ObjectId>>>>,
-    /// Was it made young again?
+    /// The result of freshening, if it was done.
     pub(in crate::store) young: OnceLock<bool>,
 }
 
@@ -70,19 +71,25 @@ pub fn read_index(file: &File) -> Result<PackIndex, Unusable> {
     check_header(&header)?;
     file.read_exact_at(&mut trailer, length - TRAILER as u64)?;
     let tail = tail_length(&trailer, length)?;
-    // No longer than the file, which was just measured.
+    // No longer than the file, whose size was just read.
     let mut bytes = vec![0; tail as usize];
     file.read_exact_at(&mut bytes, length - tail)?;
     Ok(PackIndex::parse(bytes)?)
 }
 
 impl Pack {
-    pub fn new(path: &Path, index: PackIndex, dead: HashSet<ObjectId>, doubted: bool, open: &Arc<AtomicUsize>) -> Pack {
+    pub fn new(
+        path: &Path,
+        index: PackIndex,
+        tombstoned: HashSet<ObjectId>,
+        doubted: bool,
+        open: &Arc<AtomicUsize>,
+    ) -> Pack {
         Pack {
             id: index.id(),
             path: path.to_path_buf(),
             index,
-            dead,
+            tombstoned,
             doubted,
             file: OnceLock::new(),
             open: Arc::clone(open),
@@ -91,11 +98,12 @@ impl Pack {
         }
     }
 
-    /// Can its tombstones not be read?
+    /// Are its tombstones unreadable?
     pub(in crate::store) fn is_doubted(&self) -> bool {
         self.doubted
     }
 
+    /// The open file of the pack.
     pub fn file(&self) -> io::Result<Arc<File>> {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));
@@ -107,7 +115,7 @@ impl Pack {
         Ok(file)
     }
 
-    /// The bytes of an object as they stand there; whoever uses them verifies them.
+    /// The bytes of an object, not verified; the caller verifies them.
     pub fn read(&self, row: &Row) -> io::Result<Vec<u8>> {
         if row.length > LARGEST_READ {
             return Err(io::Error::other("the object is too large to be read at once"));
@@ -117,13 +125,13 @@ impl Pack {
         Ok(bytes)
     }
 
-    /// The id that the bytes of an object have.
+    /// The actual id of the bytes of an object.
     pub fn id_of(&self, row: &Row) -> io::Result<ObjectId> {
         id_at(&*self.file()?, row)
     }
 
-    /// Objects whose bytes do not fit their ids, but for those under a tombstone. Reads nothing while the seal is whole;
-    /// otherwise all, once, and seals the pack if there are none.
+    /// Objects whose bytes do not match their ids, except those with a tombstone. Reads nothing while the seal is
+    /// intact; otherwise reads all objects once, and seals the pack if all are good.
     pub fn bad(&self) -> io::Result<Arc<HashSet<ObjectId>>> {
         let mut bad = self.bad.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(bad) = bad.as_ref() {
@@ -136,7 +144,7 @@ impl Pack {
         } else {
             // On this thread alone: a worker that waits for others would take up work that waits for this lock.
             let mut found = HashSet::new();
-            for row in in_order(&self.index).iter().filter(|row| !self.dead.contains(&row.id)) {
+            for row in in_order(&self.index).iter().filter(|row| !self.tombstoned.contains(&row.id)) {
                 if !fits(&file, row)? {
                     found.insert(row.id);
                 }
@@ -171,7 +179,8 @@ fn in_order(index: &PackIndex) -> Vec<Row> {
     rows
 }
 
-/// Reads every object of a pack on all cores; which of them do not fit their ids. Not to be called under a lock.
+/// Reads every object of a pack on all cores; returns those that do not match their ids. Must not be called under a
+/// lock.
 pub fn verify(file: &File, index: &PackIndex) -> io::Result<Vec<ObjectId>> {
     let rows = in_order(index);
     let is_bad = |row: &Row| -> io::Result<Option<ObjectId>> { Ok(if fits(file, row)? { None } else { Some(row.id) }) };
@@ -179,12 +188,12 @@ pub fn verify(file: &File, index: &PackIndex) -> io::Result<Vec<ObjectId>> {
     Ok(bad.into_iter().flatten().collect())
 }
 
-/// Do the bytes of an object fit its id?
+/// Do the bytes of an object match its id?
 pub fn fits(file: &File, row: &Row) -> io::Result<bool> {
     Ok(id_at(file, row)? == row.id)
 }
 
-/// The id that the bytes have where an object stands.
+/// The actual id of the bytes of a row.
 pub fn id_at(file: &File, row: &Row) -> io::Result<ObjectId> {
     let mut hasher = hash::Hasher::new(row.kind);
     let mut buffer = vec![0; (row.length as usize).min(PIECE)];

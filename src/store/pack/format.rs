@@ -1,23 +1,24 @@
-//! The format of a pack: many objects in one immutable file, here and at remotes.
+//! The format of a pack: many objects in one immutable file, in stores and at remotes.
 //!
 //! ```text
 //! header   magic "lockpack", version u32 = 1, reserved u32 = 0
-//! objects  their bytes back to back, as they are, in order of addition
-//! index    a row an object, sorted by id:  id[32] kind u8 offset u64 length u64
+//! objects  their bytes back to back, unchanged, in order of addition
+//! index    a row per object, sorted by id:  id[32] kind u8 offset u64 length u64
 //! trailer  count u64, offset of the index u64, BLAKE3 of the rows [32], magic "lockpend"
 //! ```
-//! Numbers are little-endian. Rows and trailer are the tail: whoever has the tail knows all that the pack holds, so a
-//! remote is asked for two ranges, and a tail may lie alone beside its pack. The id of a pack is BLAKE3 of its rows, in
-//! derive-key mode under a context of its own: it names the objects and where they stand.
 //!
-//! Nothing is compressed: models and images hardly shrink, and an object is read by its range without its neighbours.
+//! Numbers are little-endian. Rows and trailer are the tail: it lists all objects of the pack, so a reader asks a
+//! remote for two ranges, and a tail may be stored alone beside its pack. The id of a pack is BLAKE3 of its rows, in
+//! derive-key mode with its own context: it identifies the objects and their offsets.
 //!
-//! A tail from a remote is hostile until proven. Each number is checked against the length of the file before anything
-//! is allocated for it; the rows are sorted and unique, each range lies among the objects, and all lengths together are
-//! what the objects take, so that reading everything a pack names never reads more than the pack. That the bytes fit
-//! their ids is not known from the tail: every read of an object verifies it.
+//! Nothing is compressed: models and images hardly shrink, and a reader gets an object by its range without the others.
 //!
-//! A file of a later version is not touched: this program can neither read it nor say that it is broken.
+//! A tail from a remote is untrusted. Each number is checked against the length of the file before anything is
+//! allocated for it; the rows are sorted and unique, each range is within the objects, and all lengths together equal
+//! the size of the objects, so that reading everything that a pack names never reads more than the pack. The tail does
+//! not prove that the bytes match their ids: every read of an object verifies them.
+//!
+//! A file of a later version is not touched: this program can neither read it nor tell whether it is broken.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -25,25 +26,28 @@ use std::str::FromStr;
 
 use crate::store::digest::Digest;
 use crate::store::id::ObjectId;
-use crate::store::objects::ObjectKind;
+use crate::store::id::ObjectKind;
 
-/// What comes before the first object.
+/// Trees and the texts of symlinks are read whole; a malicious id must not make us read a model into memory.
+pub const LARGEST_READ: u64 = 1 << 30;
+/// The length of the header.
 pub const HEADER: u64 = 16;
-/// The fixed end of the file, which says where the rows are.
+/// The length of the trailer, which gives the offset of the rows.
 pub const TRAILER: usize = 56;
-/// A pack that has grown to this size is finished. A single object may be larger.
+/// A pack of this size is finished. A single object may be larger.
 pub const TARGET: u64 = 64 << 20;
 
-/// Nobody packs more objects than this, however small they are: a tail is read whole.
+/// The largest number of objects in a pack, however small they are: a tail is read whole.
 pub const MOST_OBJECTS: usize = 1 << 21;
 
+/// The length of a row.
 pub const ROW: usize = 49;
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"lockpack";
 const END: &[u8; 8] = b"lockpend";
 const CONTEXT: &str = "lockstep 2026-11-24 pack";
 
-/// The name of a pack: of its rows, and so of all its objects.
+/// The id of a pack: a hash of its rows, and so of all its objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackId(pub ObjectId);
 
@@ -53,6 +57,7 @@ impl PackId {
         format!("{}.pack", self.0)
     }
 
+    /// The id in a file name; `None` for other names.
     pub fn of_file_name(name: &str) -> Option<PackId> {
         name.strip_suffix(".pack")?.parse().ok()
     }
@@ -72,7 +77,7 @@ impl fmt::Display for PackId {
     }
 }
 
-/// Where an object stands in its pack.
+/// The location of an object in its pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     pub id: ObjectId,
@@ -91,10 +96,10 @@ impl Row {
     }
 }
 
-/// Why some bytes are no pack.
+/// Why some bytes are not a valid pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// Written by a later version: to be left alone.
+    /// Written by a later version: must not be touched.
     Newer,
     Broken(&'static str),
 }
@@ -108,7 +113,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// What a pack holds and where: a checked tail, kept as it was read.
+/// The objects of a pack and their locations: a checked tail, kept as it was read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PackIndex {
     tail: Vec<u8>,
@@ -132,7 +137,7 @@ pub fn check_header(header: &[u8; HEADER as usize]) -> Result<(), Malformed> {
     }
 }
 
-/// How long the tail is, by the trailer at the very end of a file of this length.
+/// The length of the tail, from the trailer of a file of this length.
 pub fn tail_length(trailer: &[u8; TRAILER], file_length: u64) -> Result<u64, Malformed> {
     let (count, index_at) = (number(&trailer[..8]), number(&trailer[8..16]));
     if !trailer.ends_with(END) {
@@ -145,13 +150,13 @@ pub fn tail_length(trailer: &[u8; TRAILER], file_length: u64) -> Result<u64, Mal
     }
 }
 
-/// How long the tail of a pack of so many objects is; `None` for more than anybody packs.
+/// The length of the tail of a pack with this number of objects; `None` if it exceeds the maximum.
 pub fn tail_size(count: u64) -> Option<u64> {
     (count <= MOST_OBJECTS as u64).then(|| count * ROW as u64 + TRAILER as u64)
 }
 
 impl PackIndex {
-    /// The index in a tail: all rows, and the trailer.
+    /// Parses a tail: all rows and the trailer.
     pub fn parse(tail: Vec<u8>) -> Result<PackIndex, Malformed> {
         let Some((rows, trailer)) = tail.split_last_chunk::<TRAILER>() else {
             return Err(Malformed::Broken("it is cut short"));
@@ -168,7 +173,7 @@ impl PackIndex {
         let mut last: Option<&[u8]> = None;
         for bytes in rows.chunks_exact(ROW) {
             if last.is_some_and(|last| last >= &bytes[..32]) {
-                return Err(Malformed::Broken("its index is not sorted, or an object stands twice"));
+                return Err(Malformed::Broken("its index is not sorted, or an object is repeated"));
             }
             last = Some(&bytes[..32]);
             let row = decode(bytes).ok_or(Malformed::Broken("an object has an unknown kind"))?;
@@ -190,11 +195,12 @@ impl PackIndex {
         &self.tail
     }
 
+    /// The id of the pack, computed from the rows.
     pub fn id(&self) -> PackId {
         self.id
     }
 
-    /// How many objects.
+    /// The number of objects.
     pub fn len(&self) -> usize {
         self.count
     }
@@ -203,16 +209,18 @@ impl PackIndex {
         self.count == 0
     }
 
-    /// Of the whole pack.
+    /// The length of the whole pack.
     pub fn file_length(&self) -> u64 {
         let trailer = &self.tail[self.count * ROW..];
         number(&trailer[8..16]) + self.tail.len() as u64
     }
 
+    /// The row at an index, in the order of ids.
     pub fn row(&self, at: usize) -> Option<Row> {
         decode(self.tail[..self.count * ROW].chunks_exact(ROW).nth(at)?)
     }
 
+    /// The row of an object.
     pub fn find(&self, id: &ObjectId) -> Option<Row> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
@@ -232,12 +240,12 @@ impl PackIndex {
     }
 }
 
-/// What may be rows, for those who look at a broken pack.
+/// All well-formed rows in some bytes, for the salvage of a broken pack.
 pub fn rows_in(bytes: &[u8]) -> impl Iterator<Item = Row> + '_ {
     bytes.chunks_exact(ROW).filter_map(decode)
 }
 
-/// Where the rows may begin that end at `end`: as the trailer says, and as many as it counts.
+/// The possible offsets of the rows that end at `end`: from the offset and from the count in the trailer.
 pub fn trailer_numbers(trailer: &[u8; TRAILER], end: u64) -> [Option<u64>; 2] {
     let (count, index_at) = (number(&trailer[..8]), number(&trailer[8..16]));
     [Some(index_at), count.checked_mul(ROW as u64).and_then(|rows| end.checked_sub(rows))]
@@ -247,11 +255,12 @@ pub fn trailer_numbers(trailer: &[u8; TRAILER], end: u64) -> [Option<u64>; 2] {
 pub struct PackWriter<W> {
     to: W,
     rows: Vec<Row>,
-    /// Where the next object goes.
+    /// The offset of the next object.
     at: u64,
 }
 
 impl<W: Write> PackWriter<W> {
+    /// Writes the header.
     pub fn new(mut to: W) -> io::Result<PackWriter<W>> {
         to.write_all(MAGIC)?;
         to.write_all(&VERSION.to_le_bytes())?;
@@ -268,7 +277,7 @@ impl<W: Write> PackWriter<W> {
         Ok(())
     }
 
-    /// How many objects were added.
+    /// The number of objects added.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -282,6 +291,7 @@ impl<W: Write> PackWriter<W> {
         self.at
     }
 
+    /// Writes the index and the trailer.
     pub fn finish(mut self) -> io::Result<(PackIndex, PackId)> {
         self.rows.sort_unstable_by_key(|row| row.id);
         if self.rows.windows(2).any(|two| two[0].id == two[1].id) {
@@ -306,7 +316,7 @@ fn id_of(rows: &[u8]) -> PackId {
     PackId(digest.id())
 }
 
-/// `None` for a kind that is not known.
+/// `None` for an unknown kind.
 fn decode(row: &[u8]) -> Option<Row> {
     let kind = ObjectKind::from_byte(row[32])?;
     let mut id = ObjectId::default();
@@ -345,7 +355,7 @@ mod tests {
         PackIndex::parse(tail_of(bytes)?)
     }
 
-    /// The pack with one row's bytes replaced, its checksum made right again.
+    /// The pack with the bytes of one row replaced and a correct checksum.
     fn forged(bytes: &[u8], row: usize, at: usize, new: &[u8]) -> Vec<u8> {
         let mut forged = bytes.to_vec();
         let start = forged.len() - tail_of(bytes).unwrap().len();
@@ -439,7 +449,7 @@ mod tests {
         let with_kind = forged(&bytes, 1, 32, &[7]);
         assert_eq!(parse(&with_kind), Err(Malformed::Broken("an object has an unknown kind")));
         let first = index.row(0).unwrap().id.0;
-        assert!(parse(&forged(&bytes, 1, 0, &first)).unwrap_err().to_string().contains("twice"));
+        assert!(parse(&forged(&bytes, 1, 0, &first)).unwrap_err().to_string().contains("repeated"));
         assert!(parse(&forged(&bytes, 0, 0, &[255; 32])).unwrap_err().to_string().contains("not sorted"));
         assert!(parse(&forged(&bytes, 0, 0, &first)).is_ok());
     }

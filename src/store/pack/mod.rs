@@ -3,25 +3,25 @@
 //!
 //! ```text
 //! packs/<id>.pack   immutable, 0444: see `format`
-//! packs/<id>.dead   ids of its objects that were found damaged: see `dead`
+//! packs/<id>.dead   ids of its objects that were found damaged: see `tombstones`
 //! ```
-//! A pack appears by one rename after its bytes are durable, so it is there whole or not at all. The indexes of all
-//! packs are read when something is first looked for, and the folder is listed again when something is not found and
-//! the folder changed, since other processes write too. The seal of an object (see `objects`) holds for a pack as a
-//! whole: while nobody wrote to it since all of its objects were verified, they count as good unread. What leaves a
-//! pack is verified all the same.
 //!
-//! A pack whose index is broken is moved to quarantine as it is. One bad object of a good pack is copied there and put
-//! under a tombstone: it counts as missing, the others stay usable, and it may be stored again.
+//! A pack appears by one rename after its bytes are durable, so it is either complete or absent. The indexes of all
+//! packs are read at the first lookup, and the folder is listed again when an object is not found and the folder
+//! changed, since other processes write, too. The seal of an object (see `fs::seal`) applies to a pack as a whole:
+//! while it is intact, all objects of the pack count as good without a read. Objects that leave a pack are verified all
+//! the same.
+//!
+//! A pack with a broken index moves to quarantine as it is. A damaged object of a good pack is copied to quarantine and
+//! gets a tombstone: it counts as missing, the others stay usable, and it may be stored again.
 
-mod adopt;
-pub(super) mod dead;
 pub(super) mod file;
 pub mod format;
-mod shelf;
+mod set;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub(super) mod tombstones;
 
 pub use file::Pack;
-pub use shelf::Shelf;
+pub use set::PackSet;

@@ -1,19 +1,20 @@
-//! Which pack holds an object, over any number of indexes.
+//! Finds the pack of an object, over any number of indexes.
 //!
-//! Slots sorted by the first eight bytes of the ids, in runs that are each less than half as long as the one before: a
-//! pack is added at the cost of its own rows, over time with a factor for the few merges that they go through, and a
-//! look-up asks a handful of runs. Ids are hashes, so eight bytes nearly always decide; where they do not, all that begin
-//! alike are looked at.
+//! Slots are sorted by the first eight bytes of the ids, in runs that are each less than half as long as the previous
+//! one: adding a pack costs its own rows, plus the few merges that they go through over time, and a lookup searches a
+//! handful of runs. Ids are hashes, so eight bytes are nearly always unique; otherwise all slots with the same prefix
+//! are checked.
 
 use std::sync::Arc;
 
 use super::format::PackIndex;
 use crate::store::id::ObjectId;
 
+/// The objects of all packs, by the first bytes of their ids.
 #[derive(Clone, Default)]
 pub struct Table {
     runs: Vec<Arc<[Slot]>>,
-    /// Slots that were written since the beginning.
+    /// The number of slots written so far.
     #[cfg(test)]
     pub written: usize,
 }
@@ -22,9 +23,9 @@ pub struct Table {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     start: u64,
-    /// As the caller counts packs.
+    /// The caller's number of the pack.
     pack: u32,
-    /// Of its index.
+    /// The row in the index of the pack.
     row: u32,
 }
 
@@ -33,7 +34,7 @@ impl Table {
     pub fn add(&mut self, pack: usize, index: &PackIndex) {
         let slot =
             |(row, it): (usize, super::format::Row)| Slot { start: start(&it.id), pack: pack as u32, row: row as u32 };
-        // Sorted as it is: the rows are.
+        // The rows are sorted already.
         let mut new: Vec<Slot> = index.iter().enumerate().map(slot).collect();
         while let Some(last) = self.runs.pop_if(|last| last.len() <= 2 * new.len()) {
             self.count(new.len());
@@ -45,7 +46,7 @@ impl Table {
         }
     }
 
-    /// Where an object may stand: pack and row. That it is this id is the caller's to see.
+    /// The candidates for an object: pack and row. The caller compares the full id.
     pub fn find(&self, id: &ObjectId) -> impl Iterator<Item = (usize, usize)> + '_ {
         let start = start(id);
         self.runs.iter().flat_map(move |run| {
@@ -82,7 +83,7 @@ fn start(id: &ObjectId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::objects::ObjectKind;
+    use crate::store::id::ObjectKind;
     use crate::store::pack::format::PackWriter;
 
     fn index(from: u32, n: u32) -> PackIndex {
@@ -104,7 +105,7 @@ mod tests {
             table.add(indexes.len() - 1, &indexes[indexes.len() - 1]);
             from += size;
         }
-        // One object in two packs is found in both.
+        // An object in two packs is found in both.
         indexes.push(index(0, 5));
         table.add(indexes.len() - 1, &indexes[indexes.len() - 1]);
         for n in 0..from {

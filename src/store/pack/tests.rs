@@ -1,4 +1,4 @@
-//! Packs that came from elsewhere, whole and damaged.
+//! Tests with packs from other stores, intact and damaged.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use super::format::{HEADER, PackId, PackIndex, PackWriter, ROW, TRAILER, check_header, tail_length};
 use crate::error::Kind;
 use crate::event::Silent;
-use crate::store::objects::ObjectKind;
+use crate::store::id::ObjectKind;
 use crate::store::tests::{Sandbox, place};
-use crate::store::tree::{Entry, EntryKind, Tree};
+use crate::store::trees::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, ObjectId, ObjectRef, Pin, Store};
 
-/// A folder of 40 small files in two folders, as a pack file beside the store; the pin of the folder.
+/// A folder of 40 small files in two folders, as a pack file beside the store; returns the pin of the folder.
 fn folder(s: &Sandbox, temp: &Path) -> (Pin, PackId) {
     let mut bytes = Vec::new();
     let mut writer = PackWriter::new(&mut bytes).unwrap();
@@ -78,11 +78,11 @@ fn a_pack_that_was_fetched_is_the_stores_own() {
     let s = Sandbox::new();
     let (pin, path) = adopted(&s);
     assert_eq!((fs::metadata(&path).unwrap().mode() & 0o777, s.temps()), (0o444, 0));
-    assert!(s.store.contains(&pin) && s.store.holds(&pin) && s.store.lacking(&pin).unwrap().is_empty());
+    assert!(s.store.contains(&pin) && s.store.holds(&pin) && s.store.missing_objects(&pin).unwrap().is_empty());
     s.restore("d", &pin).unwrap();
     assert_eq!(s.pin("d"), pin);
     assert_eq!(fs::read(s.top.join("d/h1/07")).unwrap(), content(1, 7));
-    // Stored again, nothing is written.
+    // Storing again writes nothing.
     s.put("d");
     assert!(!s.store.dir().join("objects").exists());
     let id = ObjectId::of(&content(0, 3));
@@ -97,7 +97,7 @@ fn a_pack_that_was_fetched_is_the_stores_own() {
 fn what_a_pin_consists_of_and_what_is_lacking() {
     let s = Sandbox::new();
     let (pin, path) = adopted(&s);
-    let all = s.store.all_of(&pin).unwrap();
+    let all = s.store.list_objects(&pin).unwrap();
     assert_eq!(all.len(), 43);
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), 43);
     assert_eq!(all.last().unwrap(), &ObjectRef { id: pin.id, kind: ObjectKind::Tree, size: 111 });
@@ -108,27 +108,27 @@ fn what_a_pin_consists_of_and_what_is_lacking() {
             assert!(at(entry.id) < at(half.id));
         }
     }
-    // Elsewhere: nothing, the tree at the top, one half.
+    // In another store: nothing, the root tree, one half.
     let other = Store::open(&s.dir.path().join("other"), LinkTypes::default());
-    assert_eq!(other.lacking(&pin).unwrap().trees, [pin.id]);
-    assert!(other.all_of(&pin).unwrap_err().message.contains("is not in the store"));
+    assert_eq!(other.missing_objects(&pin).unwrap().trees, [pin.id]);
+    assert!(other.list_objects(&pin).unwrap_err().message.contains("is not in the store"));
     let take = |id: &ObjectId, kind| {
         let temp = other.temp().unwrap();
         fs::write(&temp, s.store.read(id, kind).unwrap()).unwrap();
         other.adopt_object(id, kind, &temp, &Silent).unwrap();
     };
     take(&pin.id, ObjectKind::Tree);
-    assert_eq!(other.lacking(&pin).unwrap().trees, [top.entries[0].id, top.entries[1].id]);
+    assert_eq!(other.missing_objects(&pin).unwrap().trees, [top.entries[0].id, top.entries[1].id]);
     take(&top.entries[0].id, ObjectKind::Tree);
     take(&ObjectId::of(&content(0, 0)), ObjectKind::Content);
-    let lacking = other.lacking(&pin).unwrap();
+    let lacking = other.missing_objects(&pin).unwrap();
     assert_eq!((lacking.trees.as_slice(), lacking.contents.len()), (&[top.entries[1].id][..], 19));
     assert_eq!(lacking.bytes(), (1..20).map(|i| 10 + i).sum::<u64>());
-    // A pack that another process brings is noticed.
+    // A pack that another process adds is noticed.
     let temp = other.temp().unwrap();
     fs::copy(&path, &temp).unwrap();
     Store::open(other.dir(), LinkTypes::default()).adopt_pack(&temp, &Silent).unwrap();
-    assert!(other.lacking(&pin).unwrap().is_empty() && other.contains(&pin));
+    assert!(other.missing_objects(&pin).unwrap().is_empty() && other.contains(&pin));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn damaged_packs_and_objects_are_not_taken_in() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         fs::write(&temp, &bad).unwrap();
-        // The reserved bytes of the header mean nothing yet.
+        // The reserved bytes of the header have no meaning yet.
         let e = s.store.adopt_pack(&temp, &Silent).err();
         assert_eq!(e.is_none(), (12..16).contains(&at), "{at}");
         fs::write(&temp, &good[..at]).unwrap();
@@ -162,7 +162,7 @@ fn one_bad_object_is_put_under_a_tombstone_and_the_others_stay() {
     let generation = s.store.generation();
     overwrite(&path, |bytes| bytes[HEADER as usize + 2] ^= 8);
     let bad = ObjectId::of(&content(0, 0));
-    // Presence is no proof, but who is about to remove the other copy gets one.
+    // Presence is not a proof, but `holds` verifies before a caller removes the other copy.
     assert!(s.store.contains(&pin) && !s.store.holds(&pin));
     let e = s.store.read(&bad, ObjectKind::Content).unwrap_err();
     assert!(e.kind == Kind::Missing && e.message.contains("is damaged") && e.causes[0].contains("kept in"), "{e}");
@@ -170,15 +170,15 @@ fn one_bad_object_is_put_under_a_tombstone_and_the_others_stay() {
     damaged[2] ^= 8;
     assert_eq!(quarantined(&s), [damaged]);
     assert!(path.with_extension("dead").exists() && s.store.generation() != generation);
-    // Everybody sees the tombstone.
+    // All stores see the tombstone.
     for store in [&s.store, &Store::open(s.store.dir(), LinkTypes::default())] {
         assert!(!store.contains(&pin) && store.size(&bad).is_none());
-        assert_eq!(store.lacking(&pin).unwrap().contents.len(), 1);
+        assert_eq!(store.missing_objects(&pin).unwrap().contents.len(), 1);
         assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));
     }
     let e = s.restore("d", &pin).unwrap_err();
     assert!(e.message.contains("h0/00") && s.names(".").is_empty(), "{e}");
-    // Brought again, it is whole again.
+    // After a new adoption the pack is intact.
     let temp = s.store.temp().unwrap();
     fs::write(&temp, content(0, 0)).unwrap();
     s.store.adopt_object(&bad, ObjectKind::Content, &temp, &Silent).unwrap();
@@ -224,7 +224,7 @@ fn a_pack_with_a_broken_index_goes_to_quarantine_whole() {
         let store = Store::open(s.store.dir(), LinkTypes::default());
         assert!(!store.contains(&pin) && !path.exists());
         assert!(quarantined(&s).len() == 1 && store.generation() != generation);
-        assert_eq!(store.lacking(&pin).unwrap().trees, [pin.id]);
+        assert_eq!(store.missing_objects(&pin).unwrap().trees, [pin.id]);
     }
 }
 
@@ -241,7 +241,7 @@ fn a_pack_of_a_newer_format_or_under_a_wrong_name() {
     assert!(!Store::open(s.store.dir(), LinkTypes::default()).contains(&pin) && quarantined(&s).len() == 1);
 }
 
-/// In a store that cannot be written, damage is told all the same, again and again.
+/// In a read-only store, damage is reported each time.
 #[test]
 fn damage_in_a_read_only_store_is_told() {
     let s = Sandbox::new();
@@ -249,10 +249,10 @@ fn damage_in_a_read_only_store_is_told() {
     let [first, last] = [HEADER as usize, fs::read(&path).unwrap().len() - 1 - 56 - 43 * 49];
     overwrite(&path, |bytes| {
         bytes[first] ^= 1;
-        // The tree at the top, the last object.
+        // The root tree, the last object.
         bytes[last] ^= 1;
     });
-    // Nothing can be created there, whoever tries.
+    // No user can create files there.
     let store = s.store.dir();
     for name in ["quarantine", "tmp"] {
         let _ = fs::remove_dir_all(store.join(name));
@@ -264,13 +264,13 @@ fn damage_in_a_read_only_store_is_told() {
         assert!(e.kind == Kind::Missing && e.message.contains("is damaged"), "{e}");
         assert!(store.read_tree(&pin.id, 0).unwrap_err().message.contains("is damaged"));
         assert!(!store.contains(&pin) && !store.holds(&pin));
-        assert!(store.lacking(&pin).unwrap().trees == [pin.id]);
+        assert!(store.missing_objects(&pin).unwrap().trees == [pin.id]);
         assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));
     }
     assert!(s.restore("d", &pin).is_err() && !s.top.join("d").exists());
 }
 
-/// What is read of a pack from elsewhere: its header, its trailer, its index.
+/// The parts of a foreign pack that are parsed: its header, its trailer, its index.
 #[test]
 fn fuzz_packs() {
     let mut bytes = Vec::new();

@@ -1,58 +1,60 @@
-//! Looking at all that the store holds, whoever needs it.
+//! Verifies all objects of the store, whether they are needed or not.
 //!
-//! `survey` lists every file and reads the indexes of packs, `read` hashes objects, `aside` puts what is damaged into
-//! quarantine, `again` stores it anew from the workspace. None of the first two takes a lock or moves anything, so another process may store, or take away, all the
-//! while: what looks damaged is opened anew and looked at once more before it is called so, and what is gone by then was
-//! taken away.
+//! `inventory` lists every file and reads the indexes of packs, `read` hashes objects, `quarantine` moves damaged files
+//! away, `restore_local` stores them again from the workspace. The first two take no lock and move nothing, so another
+//! process may store or delete objects at the same time: a file that looks damaged is opened and checked once more
+//! before it is reported, and a file that is missing by then was deleted.
 //!
-//! Whether an object is needed, and by whom, is not known here.
+//! Which objects are needed, and by which commits, is unknown here.
 
-mod again;
-mod aside;
-mod guess;
+mod inventory;
+mod quarantine;
 mod read;
-mod survey;
+mod restore_local;
+mod salvage_index;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use read::{Done, read};
-pub use survey::survey;
+pub use inventory::take_inventory;
+pub use read::{ReadResult, read};
 
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
 use crate::store::pack::Pack;
 use crate::store::pack::format::Row;
 
-/// One of the places where an object lies.
+/// One copy of an object.
 #[derive(Clone)]
-pub struct Copy {
+pub struct ObjectCopy {
     pub id: ObjectId,
     pub size: u64,
-    pub at: At,
-    /// Is its file as it was when its bytes were verified last?
+    pub at: CopyLocation,
+    /// Is its file unchanged since its bytes were verified last?
     pub sealed: bool,
 }
 
+/// The location of a copy.
 #[derive(Clone)]
-pub enum At {
+pub enum CopyLocation {
     Loose,
     Packed(Arc<Pack>, Row),
 }
 
-/// Something in the store that is not as it should be.
+/// A damaged, missing or unexpected file of the store.
 #[derive(Clone)]
 pub struct Damage {
-    pub what: What,
+    pub what: DamageKind,
     /// A sentence without its subject: `its bytes do not fit its id`.
     pub problem: String,
 }
 
+/// The damaged, missing or unexpected file.
 #[derive(Clone)]
-pub enum What {
-    Object(Copy),
-    /// A pack whose index cannot be used; what its rows may say.
+pub enum DamageKind {
+    Object(ObjectCopy),
+    /// A pack with an unusable index; the rows that it may have.
     Pack {
         path: PathBuf,
         rows: Vec<Row>,
@@ -66,57 +68,64 @@ pub enum What {
     },
     /// The file `generation`.
     Generation,
-    /// A list of who uses the store.
+    /// A registration of a project.
     Projects,
-    /// A file under a name that nobody looks for.
+    /// A file with a name that no lookup finds.
     Stray(PathBuf),
-    /// Found damaged earlier, and put there; nothing took its place since.
-    Aside(ObjectId, PathBuf),
-    /// The same of a pack whose index was broken, with the rows of what is missed.
-    AsidePack(PathBuf, Vec<Row>),
-    /// Needed, and not here.
+    /// Moved to quarantine by an earlier command; not replaced since.
+    Quarantined(ObjectId, PathBuf),
+    /// The same for a pack whose index was broken, with the rows of the missing objects.
+    QuarantinedPack(PathBuf, Vec<Row>),
+    /// Needed and missing.
     Missing(ObjectId),
 }
 
-impl What {
-    /// The object, if it is about one.
+impl DamageKind {
+    /// The id of the object, if the damage concerns exactly one.
     pub fn id(&self) -> Option<ObjectId> {
         match self {
-            What::Object(copy) => Some(copy.id),
-            What::Aside(id, _) | What::Missing(id) => Some(*id),
+            DamageKind::Object(copy) => Some(copy.id),
+            DamageKind::Quarantined(id, _) | DamageKind::Missing(id) => Some(*id),
             _ => None,
         }
     }
 
-    /// All objects that it is about, as far as they are known.
+    /// The ids of all objects concerned, as far as they are known.
     pub fn ids(&self) -> Vec<ObjectId> {
         match self {
-            What::Pack { rows, .. } | What::AsidePack(_, rows) => rows.iter().map(|row| row.id).collect(),
+            DamageKind::Pack { rows, .. } | DamageKind::QuarantinedPack(_, rows) => {
+                rows.iter().map(|row| row.id).collect()
+            }
             _ => self.id().into_iter().collect(),
         }
     }
 
-    /// Where it is, from the store's folder.
+    /// Its path relative to the folder of the store.
     pub fn place(&self, store: &Store) -> String {
         let below = |path: &Path| path.strip_prefix(store.dir()).unwrap_or(path).display().to_string();
         match self {
-            What::Object(Copy { id, at: At::Loose, .. }) => below(&store.path(id)),
-            What::Object(Copy { at: At::Packed(pack, row), .. }) => format!("{} at {}", below(&pack.path), row.offset),
-            What::Pack { path, .. } | What::Run { path, .. } | What::Stray(path) | What::Aside(_, path) => below(path),
-            What::AsidePack(path, _) => below(path),
-            What::Tombstones(pack) => below(&pack.path.with_extension("dead")),
-            What::Generation => "generation".into(),
-            What::Projects => "projects".into(),
-            What::Missing(_) => "nowhere".into(),
+            DamageKind::Object(ObjectCopy { id, at: CopyLocation::Loose, .. }) => below(&store.path(id)),
+            DamageKind::Object(ObjectCopy { at: CopyLocation::Packed(pack, row), .. }) => {
+                format!("{} at {}", below(&pack.path), row.offset)
+            }
+            DamageKind::Pack { path, .. }
+            | DamageKind::Run { path, .. }
+            | DamageKind::Stray(path)
+            | DamageKind::Quarantined(_, path) => below(path),
+            DamageKind::QuarantinedPack(path, _) => below(path),
+            DamageKind::Tombstones(pack) => below(&pack.path.with_extension("dead")),
+            DamageKind::Generation => "generation".into(),
+            DamageKind::Projects => "projects".into(),
+            DamageKind::Missing(_) => "nowhere".into(),
         }
     }
 }
 
-/// What was put into quarantine.
+/// An object in quarantine.
 #[derive(Clone)]
-pub struct Kept {
+pub struct QuarantinedObject {
     pub path: PathBuf,
-    /// Where in it, if it is a whole pack.
+    /// The location in the file, if that is a whole pack.
     pub row: Option<Row>,
 }
 
@@ -127,14 +136,14 @@ pub struct RunFile {
     pub path: PathBuf,
 }
 
-/// All that the store holds.
+/// All files of the store.
 #[derive(Default)]
-pub struct Survey {
+pub struct Inventory {
     /// Without those under a tombstone.
-    pub copies: Vec<Copy>,
+    pub copies: Vec<ObjectCopy>,
     pub packs: Vec<Arc<Pack>>,
     pub runs: Vec<RunFile>,
-    /// What shows without reading objects.
+    /// Damage that shows without reading objects.
     pub damaged: Vec<Damage>,
     /// Packs of a later format.
     pub newer: usize,
@@ -143,8 +152,8 @@ pub struct Survey {
 }
 
 impl Store {
-    /// The objects in quarantine, by their ids.
-    pub fn set_aside_before(&self) -> HashMap<ObjectId, Kept> {
-        survey::quarantined(self)
+    /// The objects in quarantine, by id.
+    pub fn quarantined_objects(&self) -> HashMap<ObjectId, QuarantinedObject> {
+        inventory::quarantined(self)
     }
 }

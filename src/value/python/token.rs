@@ -1,13 +1,15 @@
-//! Cuts a Python file into logical lines of tokens: brackets and backslashes join lines, comments and empty lines go.
+//! Splits a Python file into logical lines of tokens: brackets and backslashes join lines, comments and empty lines are
+//! dropped.
 
 use crate::value::budget::{self, NODES};
 use crate::value::{Fault, Mark};
 
+/// A token of a logical line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
     Name(String),
     Number(String),
-    /// A string literal; `None` if it is no plain text (bytes, f-string).
+    /// A string literal; `None` if it is not plain text (bytes, f-string).
     Text(Option<String>),
     Op(&'static str),
 }
@@ -22,6 +24,7 @@ impl Token {
     }
 }
 
+/// A logical line.
 pub struct Line {
     pub indent: usize,
     pub tokens: Vec<(Token, Mark)>,
@@ -33,15 +36,15 @@ const OPS: &[&str] = &[
     "@", "&", "|", "^", "~", "<", ">",
 ];
 
-struct Cutter<'t> {
+struct Tokenizer<'t> {
     text: &'t str,
     at: usize,
     line: u32,
-    /// Up to where characters of this line are counted, and how many they are.
+    /// The byte up to which the characters of this line are counted, and their number.
     counted: (usize, u32),
 }
 
-impl Cutter<'_> {
+impl Tokenizer<'_> {
     fn rest(&self) -> &str {
         &self.text[self.at..]
     }
@@ -62,8 +65,9 @@ impl Cutter<'_> {
     }
 }
 
+/// Splits a text into logical lines. Errors: a string or a bracket is not closed.
 pub fn lines(text: &str) -> Result<Vec<Line>, Fault> {
-    let mut c = Cutter { text, at: 0, line: 1, counted: (0, 0) };
+    let mut c = Tokenizer { text, at: 0, line: 1, counted: (0, 0) };
     let mut out = Vec::new();
     let mut line = Line { indent: 0, tokens: Vec::new() };
     let mut brackets: Vec<(&'static str, Mark)> = Vec::new();
@@ -129,7 +133,7 @@ pub fn lines(text: &str) -> Result<Vec<Line>, Fault> {
     Ok(out)
 }
 
-fn token(c: &mut Cutter<'_>, ch: char) -> Result<Token, Fault> {
+fn token(c: &mut Tokenizer<'_>, ch: char) -> Result<Token, Fault> {
     let rest = c.rest();
     if ch == '"' || ch == '\'' {
         return text(c, "");
@@ -178,7 +182,7 @@ fn token(c: &mut Cutter<'_>, ch: char) -> Result<Token, Fault> {
 }
 
 /// A string literal from its quote on.
-fn text(c: &mut Cutter<'_>, prefix: &str) -> Result<Token, Fault> {
+fn text(c: &mut Tokenizer<'_>, prefix: &str) -> Result<Token, Fault> {
     let start = c.mark();
     let quote = &c.text[c.at..c.at + 1];
     let triple = c.rest().starts_with(&quote.repeat(3));
@@ -220,8 +224,8 @@ fn text(c: &mut Cutter<'_>, prefix: &str) -> Result<Token, Fault> {
     }
 }
 
-/// What stands behind a backslash; false if it is beyond what is read here.
-fn escape(c: &mut Cutter<'_>, next: char, out: &mut String) -> bool {
+/// The character of an escape, after its backslash; false if it is not supported.
+fn escape(c: &mut Tokenizer<'_>, next: char, out: &mut String) -> bool {
     let simple = match next {
         '\n' => return true,
         '\\' | '\'' | '"' => next,

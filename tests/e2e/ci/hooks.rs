@@ -1,4 +1,4 @@
-//! The hooks that `lockstep install` writes, called by the real Git.
+//! The hooks that `lockstep hooks install` writes, called by the real Git.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -112,14 +112,11 @@ fn after_a_checkout_it_says_what_differs_and_touches_nothing() {
     assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
     commit(&sandbox, "second");
     let out = git(&sandbox, &["checkout", "-q", "main"]);
-    assert!(
-        out.code == 0 && out.stderr.contains("1 output is not what pipeline.lock says: lockstep checkout"),
-        "{out}"
-    );
+    assert!(out.code == 0 && out.stderr.contains("1 output differs from pipeline.lock: lockstep checkout"), "{out}");
     assert!(sandbox.read("model").contains("0.2"));
     assert_eq!(sandbox.run(&["checkout", "-q"]).code, 0);
     let out = git(&sandbox, &["merge", "-q", "topic"]);
-    assert!(out.code == 0 && out.stderr.contains("1 output is not what pipeline.lock says"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("1 output differs from pipeline.lock"), "{out}");
     assert_eq!(sandbox.run(&["checkout", "-q"]).code, 0);
     assert_eq!(git(&sandbox, &["checkout", "-q", "topic"]).stderr, "");
     assert_eq!(git(&sandbox, &["checkout", "-q", "main", "--", "raw"]).stderr, "");

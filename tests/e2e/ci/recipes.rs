@@ -13,10 +13,10 @@ fn text(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The blocks of YAML in the README that are workflows.
+/// The blocks of YAML of the page on CI that are workflows.
 fn workflows() -> Vec<Yaml> {
-    let readme = text("README.md");
-    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let page = text("docs/integration.md");
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let parsed = blocks.filter_map(|block| serde_yaml::from_str::<Yaml>(block).ok());
     let found: Vec<Yaml> = parsed.filter(|yaml| !yaml["jobs"].is_null()).collect();
     assert_eq!(found.len(), 2);
@@ -59,7 +59,7 @@ fn a_job_that_runs_stages_has_no_token() {
 fn recipes_name_this_version() {
     let version = concat!("v", env!("CARGO_PKG_VERSION"));
     for file in [
-        "README.md",
+        "docs/integration.md",
         ".github/actions/lockstep/action.yml",
         ".github/actions/comment/action.yml",
         ".gitlab/lockstep.gitlab-ci.yml",
@@ -80,7 +80,13 @@ fn recipes_name_this_version() {
 #[test]
 fn actions_of_others_are_named_by_their_commit() {
     let mut found = 0;
-    for file in ["README.md", ".github/actions/lockstep/action.yml", ".github/actions/comment/action.yml"] {
+    for file in [
+        "docs/integration.md",
+        ".github/actions/lockstep/action.yml",
+        ".github/actions/comment/action.yml",
+        ".github/workflows/ci.yml",
+        ".github/workflows/weekly.yml",
+    ] {
         for line in text(file).lines() {
             let Some((_, uses)) = line.split_once("uses: ").filter(|(_, uses)| !uses.starts_with("OWNER/")) else {
                 continue;
@@ -91,7 +97,7 @@ fn actions_of_others_are_named_by_their_commit() {
             assert_eq!(version.split('.').count(), 3, "{file}: {line}");
         }
     }
-    assert_eq!(found, 9);
+    assert_eq!(found, 12);
 }
 
 /// In an empty folder, as in a job that checks nothing out.

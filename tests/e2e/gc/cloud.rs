@@ -66,7 +66,7 @@ fn in_two_steps() {
 
     let out = clean(&sandbox, &["-w"]);
     assert!(
-        out.stderr.starts_with("marked 2 outputs at lab (4") && out.stderr.contains("the same command removes them"),
+        out.stderr.starts_with("marked 2 outputs at lab (4") && out.stderr.contains("the same command deletes them"),
         "{out}"
     );
     assert_eq!(there(&sandbox), "123");
@@ -78,7 +78,9 @@ fn in_two_steps() {
     assert_eq!((&plan["remove"]["bytes"], &plan["mark"]["bytes"]), (&Json::from(0), &Json::from(0)));
     let out = sandbox.run(&["gc", "-c", "-w", "--dry", "--min-age", "0"]);
     assert!(
-        out.stdout.starts_with("goes from lab now") && out.stdout.contains("d (") && out.stdout.contains("of v1"),
+        out.stdout.starts_with("would delete from lab now")
+            && out.stdout.contains("d (")
+            && out.stdout.contains("of v1"),
         "{out}"
     );
 
@@ -162,7 +164,7 @@ fn packs_that_are_mostly_dead_are_written_anew() {
     fine(&sandbox.run_in("../early", &["status", "-c"]));
     clean(&sandbox, &["-w"]);
     let out = clean(&sandbox, &["-w"]);
-    assert!(out.stderr.contains("1 pack was written anew"), "{out}");
+    assert!(out.stderr.contains("rewrote 1 pack"), "{out}");
     assert!(packs().contains(&old[0]), "who reads by an older index still can");
     sandbox.git(&["clone", "-q", ".", "../late"]);
     fine(&sandbox.run_in("../late", &["pull", "-q"]));
@@ -186,7 +188,7 @@ fn a_push_waits_for_who_removes() {
     sandbox.write("n", "4");
     fine(&sandbox.run(&["repro", "-q"]));
     let out = sandbox.run(&["push", "-q"]);
-    assert!(out.code == 5 && out.stderr.contains("removes things") && out.stderr.contains("59 minutes"), "{out}");
+    assert!(out.code == 5 && out.stderr.contains("is removing data") && out.stderr.contains("59 minutes"), "{out}");
     clean(&sandbox, &["-w"]);
     let out = sandbox.run(&[&AT_ONCE[..], &["-w"]].concat());
     assert!(out.code == 5, "{out}");

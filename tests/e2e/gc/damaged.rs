@@ -48,7 +48,7 @@ fn a_tombstone_is_written_out_of_its_pack() {
 
     let out = sandbox.run(&["gc", "-A", "--min-age", "0"]);
     fine(&out);
-    assert!(out.stderr.contains("1 pack written anew"), "{out}");
+    assert!(out.stderr.contains("1 pack rewritten"), "{out}");
     let packs = files(&sandbox.path(".git/lockstep/store/packs"));
     assert_eq!((tombstones(), packs.len(), packs.contains(&pack)), (0, 1, false), "{packs:?}");
     for i in 1..60 {

@@ -79,10 +79,10 @@ fn an_option_says_what_is_needed() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["gc"])), @r"
     exit 2
     --- stderr
-    error: what is needed? An option has to say it
-      hint: what the workspace needs: lockstep gc -w
-      hint: what all branches and tags pin: lockstep gc -a -T
-      hint: what any commit pins: lockstep gc -A
+    error: no option says what to keep
+      hint: what the workspace needs: lockstep store gc -w
+      hint: what all branches and tags pin: lockstep store gc -a -T
+      hint: what any commit pins: lockstep store gc -A
       hint: see first what would go: --dry
     ");
     for (scope, left) in [

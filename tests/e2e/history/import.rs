@@ -92,7 +92,7 @@ fn what_is_refused() {
     --- stderr
     error: model is tracked already
       hint: renew an import: lockstep update model
-      hint: or stop tracking it first: lockstep remove model
+      hint: or stop tracking it first: lockstep stage remove model
     ");
     commit(&source, 3);
     sandbox.write("model", "edited");

@@ -60,7 +60,7 @@ fn pull_brings_imports_from_their_origin() {
     exit 3
     --- stderr
     error: 3 outputs not in the store: train.sh, theirs/model, raw
-      hint: bring imports from where they come from: lockstep pull
+      hint: fetch imports from their repositories: lockstep pull
     ");
     insta::assert_snapshot!(shown(clone, &clone.run(&["fetch", "raw"])), @r"
     exit 0
@@ -118,7 +118,7 @@ fn a_run_pulls_the_imports_that_it_needs() {
     exit 3
     --- stderr
     error: the data raw is neither in the workspace nor in the store
-      hint: bring it from where it was imported: lockstep pull
+      hint: fetch it from the repository it was imported from: lockstep pull
     1 not run in [TIME]
     ");
     let out = clone.run(&["repro", "--pull"]);
@@ -139,7 +139,7 @@ fn a_run_pulls_the_imports_that_it_needs() {
     insta::assert_snapshot!(shown(clone, &clone.run(&["update"])), @r"
     exit 0
     --- stderr
-    train.sh is back: [ID] (HEAD of ../../repo)
+    restored train.sh: [ID] (HEAD of ../../repo)
     ");
 }
 

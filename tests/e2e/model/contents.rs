@@ -68,7 +68,7 @@ fn onnx_weights_wherever_they_stand() {
     choice.then_branch.w  f32   [2, 3]           6   24 B
     then_c                f32   [2, 3]           6   24 B
     --- stderr
-    note: the values of 1 tensor are not read: they lie in another file
+    note: the values of 1 tensor are not read: they are in another file
     ");
     let difference = diff(&real("branches-a.onnx"), &real("branches-b.onnx"));
     assert_eq!(changed(&difference, "changed"), ["sparse", "floats", "then_c"]);

@@ -250,15 +250,15 @@ fn what_cannot_be_read_is_told() {
     insta::assert_snapshot!(inspect(&sandbox, "notes.txt", b"hello world\n"), @r"
     exit 2
     --- stderr
-    error: notes.txt is no model in a format that is known
+    error: notes.txt is not a model in a known format
       hint: known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle, joblib and skops
     ");
     let lying = [&1000u64.to_le_bytes()[..], b"{\"w\":{}}"].concat();
     insta::assert_snapshot!(inspect(&sandbox, "model.safetensors", &lying), @r"
     exit 2
     --- stderr
-    error: model.safetensors is no sound safetensors file
-      because: it is cut short, or lies about its size: 1000 bytes at 8 of 16 bytes
+    error: model.safetensors is not a valid safetensors file
+      because: it is cut short, or declares a wrong size: 1000 bytes at 8 of 16 bytes
     ");
 }
 

@@ -13,7 +13,7 @@ fn an_artifact_in_a_folder_with_a_space_is_listed_with_the_reason() {
     digits      -       -       model.bin    -
     sub a:deep  -       -       sub a/d.bin  -
     --- stderr
-    warning: it cannot be registered: sub a/pipeline.yaml:2:3: artifact `deep`: the name `deep` lies in the folder sub a, which has ' ' in it, which cannot stand in the name of a tag
+    warning: it cannot be registered: sub a/pipeline.yaml:2:3: artifact `deep`: the name `deep` lies in the folder sub a, which has ' ' in it, which is not allowed in the name of a tag
       |
     2 |   deep: {path: d.bin}
       |   ^
@@ -21,7 +21,7 @@ fn an_artifact_in_a_folder_with_a_space_is_listed_with_the_reason() {
     let listed = json(&sandbox, &["model", "list", "--json"]);
     assert_eq!((&listed[1]["name"], &listed[1]["path"]), (&"sub a:deep".into(), &"sub a/d.bin".into()));
     assert!(
-        listed[1]["error"].as_str().is_some_and(|why| why.contains("cannot stand in the name of a tag")),
+        listed[1]["error"].as_str().is_some_and(|why| why.contains("is not allowed in the name of a tag")),
         "{listed}"
     );
     for (folder, name) in [("sub a", "deep"), ("", "deep"), ("", "sub a:deep")] {

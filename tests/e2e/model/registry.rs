@@ -68,7 +68,7 @@ fn a_version_is_registered_promoted_and_taken_back() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["model", "register", "digits", "--version", "1.0.0"])), @r"
     exit 0
     --- stderr
-    warning: there is no remote, so nobody else can get model.bin: lockstep remote add -d NAME URL, then lockstep push
+    warning: there is no remote, so no other clone can get model.bin: lockstep remote add -d NAME URL, then lockstep push
     registered digits v1.0.0: model.bin [ID], 24 B, of [ID] (First model)
     ");
     sandbox.write("params.yaml", "lr: 0.1\nacc: 0.95\n");
@@ -76,7 +76,7 @@ fn a_version_is_registered_promoted_and_taken_back() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["model", "register", "digits", "--bump", "minor", "-m", "Sevens"])), @r"
     exit 0
     --- stderr
-    warning: there is no remote, so nobody else can get model.bin: lockstep remote add -d NAME URL, then lockstep push
+    warning: there is no remote, so no other clone can get model.bin: lockstep remote add -d NAME URL, then lockstep push
     registered digits v1.1.0: model.bin [ID], 24 B, of [ID] (Better)
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["model", "promote", "digits@v1.0.0", "prod"])), @r"
@@ -128,7 +128,7 @@ fn a_version_is_registered_promoted_and_taken_back() {
     exit 0
     --- stdout
     when        what                      by                 commit   tag
-    2026-01-01  took v1.1.0 back          t <t@example.org>  [ID]  digits@v1.1.0!
+    2026-01-01  deprecated v1.1.0         t <t@example.org>  [ID]  digits@v1.1.0!
     2026-01-01  v1.1.0 no longer staging  t <t@example.org>  [ID]  digits#staging!#4
     2026-01-01  v1.1.0 became staging     t <t@example.org>  [ID]  digits#staging#3
     2026-01-01  v1.1.0 became prod        t <t@example.org>  [ID]  digits#prod#2
@@ -139,11 +139,11 @@ fn a_version_is_registered_promoted_and_taken_back() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["model", "register", "digits", "--version", "v1.1.0"])), @r"
     exit 2
     --- stderr
-    error: digits v1.1.0 was registered and taken back; a number is given once
+    error: digits v1.1.0 was registered and taken back; a number is assigned once
       hint: lockstep model register digits --version v1.1.1
     ");
     let out = sandbox.run(&["model", "deprecate", "digits"]);
-    assert!(out.code == 0 && out.stderr.contains("digits is deprecated; no version is prod any more"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("digits is deprecated; no version has prod now"), "{out}");
     let out = sandbox.run(&["model", "resolve", "digits#prod"]);
     assert!(out.code == 3 && out.stderr.contains("digits is deprecated"), "{out}");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["model", "list"])), @r"
@@ -251,14 +251,14 @@ fn what_is_not_there() {
         (&["model", "show", "digitz"][..], 3, "did you mean `digits`?"),
         (&["model", "show", "digits@v2.0.0"], 3, "there are v1.0.0"),
         (&["model", "show", "digits#prod"], 3, "no version of digits has the label prod"),
-        (&["model", "show", "digits@one"], 2, "no version like v1.2.0"),
+        (&["model", "show", "digits@one"], 2, "not a version like v1.2.0"),
         (&["model", "resolve", "digits#prod#7"], 3, "there is no tag digits#prod#7 here"),
         (&["model", "resolve", "v1.0.0"], 3, "no version of v1.0.0"),
         (&["model", "register", "digit", "--bump", "patch"], 3, "did you mean `digits`?"),
         (&["model", "register", "digits", "--bump", "patch", "--rev", "mian"], 3, "did you mean `main`?"),
         (&["model", "register", "digits"], 2, "--version"),
-        (&["model", "register", "digits", "--version", "1.0"], 2, "no version like v1.2.0"),
-        (&["model", "promote", "digits", "a b"], 2, "cannot stand in the name of a tag"),
+        (&["model", "register", "digits", "--version", "1.0"], 2, "not a version like v1.2.0"),
+        (&["model", "promote", "digits", "a b"], 2, "is not allowed in the name of a tag"),
         (&["model", "deprecate", "digits#prod"], 2, "lockstep model demote digits prod"),
     ] {
         let out = sandbox.run(args);
@@ -302,7 +302,7 @@ fn artifacts_of_several_folders() {
     insta::assert_snapshot!(sandbox.shown(&out), @r"
     exit 2
     --- stderr
-    error: a/sub/pipeline.yaml:2:13: artifact `my words`: the name `my words` has ' ' in it, which cannot stand in the name of a tag
+    error: a/sub/pipeline.yaml:2:13: artifact `my words`: the name `my words` has ' ' in it, which is not allowed in the name of a tag
       |
     2 | artifacts: {'my words': {path: w}}
       |             ^
@@ -378,9 +378,9 @@ fn two_versions_on_one_commit() {
             --- stderr
             error: digits v2.0.0 is not registered: its commit has a version already
               because: digits v1.0.0 is on the commit [ID]: GTO, and what builds on it, reads no repository with two versions of a model on one commit
-              hint: use the version that is there: digits@v1.0.0
+              hint: use the existing version: digits@v1.0.0
               hint: or give the number to a new commit: git commit --allow-empty -m 'digits v2.0.0'
-              hint: --force registers it all the same, and the tag says so
+              hint: --force registers it nevertheless, and the tag records it
             ");
         }
     }

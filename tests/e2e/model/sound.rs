@@ -18,8 +18,8 @@ fn what_could_not_be_reproduced_is_refused() {
     --- stderr
     error: digits v0.0.1 is not registered: it could not be reproduced later
       because: train, in the workspace: param params.yaml:lr 0.1 → 0.3
-      hint: mend that and register again: lockstep repro, git commit, lockstep push
-      hint: --force registers it all the same, and the tag says so
+      hint: fix that and register again: lockstep repro, git commit, lockstep push
+      hint: --force registers it nevertheless, and the tag records it
     ");
     // Run, and not committed.
     assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
@@ -28,8 +28,8 @@ fn what_could_not_be_reproduced_is_refused() {
     --- stderr
     error: digits v0.0.1 is not registered: it could not be reproduced later
       because: pipeline.lock has changes that are not committed
-      hint: mend that and register again: lockstep repro, git commit, lockstep push
-      hint: --force registers it all the same, and the tag says so
+      hint: fix that and register again: lockstep repro, git commit, lockstep push
+      hint: --force registers it nevertheless, and the tag records it
     ");
     // Committed without its params.
     sandbox.git(&["commit", "-q", "-m", "half", "pipeline.lock"]);
@@ -38,21 +38,21 @@ fn what_could_not_be_reproduced_is_refused() {
     --- stderr
     error: digits v0.0.1 is not registered: it could not be reproduced later
       because: train: param params.yaml:lr 0.3 → 0.1
-      hint: mend that and register again: lockstep repro, git commit, lockstep push
-      hint: --force registers it all the same, and the tag says so
+      hint: fix that and register again: lockstep repro, git commit, lockstep push
+      hint: --force registers it nevertheless, and the tag records it
     ");
     // An earlier commit is as good as it was.
     insta::assert_snapshot!(register(&sandbox, &["--rev", "HEAD~1"]), @r"
     exit 0
     --- stderr
-    warning: there is no remote, so nobody else can get model.bin: lockstep remote add -d NAME URL, then lockstep push
+    warning: there is no remote, so no other clone can get model.bin: lockstep remote add -d NAME URL, then lockstep push
     registered digits v0.0.1: model.bin [ID], 24 B, of [ID] (First model)
     ");
     insta::assert_snapshot!(register(&sandbox, &["--force"]), @r"
     exit 0
     --- stderr
     warning: overruled: train: param params.yaml:lr 0.3 → 0.1
-    warning: there is no remote, so nobody else can get model.bin: lockstep remote add -d NAME URL, then lockstep push
+    warning: there is no remote, so no other clone can get model.bin: lockstep remote add -d NAME URL, then lockstep push
     registered digits v0.0.2: model.bin [ID], 24 B, of [ID] (half)
     ");
     let history = json(&sandbox, &["model", "history", "digits", "--json"]);
@@ -105,8 +105,8 @@ fn metrics_by_hand_and_models_of_nobody() {
     error: digits v0.0.1 is not registered: it could not be reproduced later
       because: evaluate: output metrics.json changed
       because: evaluate, in the workspace: output metrics.json changed
-      hint: mend that and register again: lockstep repro, git commit, lockstep push
-      hint: --force registers it all the same, and the tag says so
+      hint: fix that and register again: lockstep repro, git commit, lockstep push
+      hint: --force registers it nevertheless, and the tag records it
     ");
     sandbox.git(&["revert", "--no-edit", "HEAD"]);
     sandbox.write("pipeline.yaml", format!("{pipeline}  stray: {{path: stray.bin}}\n"));
@@ -135,8 +135,8 @@ fn bytes_that_no_remote_has() {
     --- stderr
     error: digits v0.0.1 is not registered: it could not be reproduced later
       because: the remote hub does not have model.bin: lockstep push
-      hint: mend that and register again: lockstep repro, git commit, lockstep push
-      hint: --force registers it all the same, and the tag says so
+      hint: fix that and register again: lockstep repro, git commit, lockstep push
+      hint: --force registers it nevertheless, and the tag records it
     ");
     assert_eq!(sandbox.run(&["push", "-q"]).code, 0);
     insta::assert_snapshot!(register(&sandbox, &[]), @r"
@@ -187,7 +187,7 @@ fn checks_are_gates() {
     error: digits v0.0.2 is not registered: it does not pass its checks
       because: accuracy >= 0.9: is 0.85
       because: accuracy >= digits#prod - 0.01 (0.9): is 0.85
-      hint: --force registers it all the same, and the tag says so
+      hint: --force registers it nevertheless, and the tag records it
     ");
     assert!(register(&sandbox, &["--force"]).starts_with("exit 0"));
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["model", "promote", "digits@v0.0.2", "prod"])), @r"
@@ -196,7 +196,7 @@ fn checks_are_gates() {
     error: digits v0.0.2 does not become prod: it does not pass its checks
       because: accuracy >= 0.9: is 0.85
       because: accuracy >= digits#prod - 0.01 (0.9): is 0.85
-      hint: --force promotes it all the same, and the tag says so
+      hint: --force promotes it nevertheless, and the tag records it
     ");
     let found = json(&sandbox, &["check", "--json"]);
     assert_eq!(found[1]["limit"], 0.9, "{found}");

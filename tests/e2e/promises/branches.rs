@@ -28,7 +28,7 @@ fn checkout_takes_away_what_the_other_branch_made() {
     insta::assert_snapshot!(s.shown(&s.run(&["checkout"])), @"
     exit 0
     --- stderr
-    removed deep/nd: no output here any more, and kept in the store
+    removed deep/nd: no longer an output here, still in the store
     ");
     assert!(!s.exists("deep") && s.exists("out/a"));
     assert_eq!(s.git(&["status", "--short"]), "");

@@ -33,10 +33,10 @@ fn telling_mistakes_have_telling_messages() {
     == conflict.lock
     error: pipeline.lock holds the markers of a merge conflict
       hint: resolve it: lockstep merge
-      hint: next time it resolves itself, once this clone knows how: lockstep install
+      hint: next time it resolves itself, once this clone knows how: lockstep hooks install
 
     == cut-off.lock
-    error: pipeline.lock is no lock file: stages.eval.outs.m.json: `af1349` is no BLAKE3 hash of 64 hexadecimal digits at line 31 column 9
+    error: pipeline.lock is no lock file: stages.eval.outs.m.json: `af1349` is not a BLAKE3 hash of 64 hexadecimal digits at line 31 column 9
       hint: bring back the last good one: git checkout pipeline.lock
       hint: or delete it: `lockstep repro` finds earlier results in the run cache
 
@@ -72,7 +72,7 @@ fn telling_mistakes_have_telling_messages() {
       hint: install a newer lockstep
 
     == no-hash.lock
-    error: pipeline.lock is no lock file: stages.eval: `xyz111111111111111111111111111111111111111111111111111111111` is no BLAKE3 hash of 64 hexadecimal digits at line 9 column 5
+    error: pipeline.lock is no lock file: stages.eval: `xyz111111111111111111111111111111111111111111111111111111111` is not a BLAKE3 hash of 64 hexadecimal digits at line 9 column 5
       hint: bring back the last good one: git checkout pipeline.lock
       hint: or delete it: `lockstep repro` finds earlier results in the run cache
 

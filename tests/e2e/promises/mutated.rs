@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use lockstep::error::Result;
 use lockstep::path::RepoPath;
-use lockstep::pipeline::load::{Files, load};
-use lockstep::pipeline::stage::Place;
+use lockstep::pipeline::stage::InputLocation;
+use lockstep::pipeline::{Files, load};
 
 use crate::promises::{Dice, from_env};
 use crate::sandbox::{Output, Sandbox};
@@ -21,10 +21,10 @@ pub const PARAMS: &str = "lr: 0.1\nsizes: [1, 2, 3]\nmodels: {a: {depth: 1}, b: 
 struct One(Vec<u8>);
 
 impl Files for One {
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         Ok(match place {
-            Place::Repo(path) if path.as_str() == "pipeline.yaml" => Some(self.0.clone()),
-            Place::Repo(path) if path.as_str() == "params.yaml" => Some(PARAMS.into()),
+            InputLocation::Repo(path) if path.as_str() == "pipeline.yaml" => Some(self.0.clone()),
+            InputLocation::Repo(path) if path.as_str() == "params.yaml" => Some(PARAMS.into()),
             _ => None,
         })
     }

@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicI32;
 use std::time::SystemTime;
 
 use lockstep::error::Kind;
-use lockstep::event::{Doing, Event, Sink, Stop};
+use lockstep::event::{Activity, Event, Sink, StopSignal};
+use lockstep::plan::select::{Scope, SelectionMode};
 use lockstep::project::{Project, Surroundings};
-use lockstep::run::repro::{Options, repro};
-use lockstep::run::select::{Reach, Scope};
+use lockstep::run::{options::RunOptions, repro::repro};
 
 use crate::promises::stale;
 use crate::sandbox::Sandbox;
@@ -18,7 +18,7 @@ struct Broken;
 
 impl Sink for Broken {
     fn event(&self, event: Event<'_>) {
-        if let Event::WorkPlanned { doing: Doing::Storing, .. } = event {
+        if let Event::WorkPlanned { doing: Activity::Storing, .. } = event {
             panic!("a bug, made for a test");
         }
     }
@@ -46,12 +46,12 @@ fn a_recorder_that_panics_ends_the_run_and_loses_nothing() {
         home: None,
         settings: Vec::new(),
         user: |_| "t".into(),
-        stop: Stop::never(),
+        stop: StopSignal::never(),
     })
     .unwrap();
     let definitions = project.definitions().unwrap();
-    let selected = Scope::of(&project, &definitions).select(&[], &Reach::default(), true).unwrap();
-    let options = Options { jobs: 1, ..Options::default() };
+    let selected = Scope::of(&project, &definitions).select(&[], &SelectionMode::default(), true).unwrap();
+    let options = RunOptions { jobs: 1, ..RunOptions::default() };
     let error = repro(&project, &definitions, &selected, &options, &Broken, &AtomicI32::new(0)).unwrap_err();
     assert_eq!(error.kind, Kind::Bug, "{error}");
     drop(project);

@@ -128,9 +128,9 @@ fn its_message_says_what_to_do() {
     --- stderr
     error: the remote lab (../lab) is not there
       because: [ROOT]/../lab has no file lockstep-remote
-      because: this clone has used it: what it held is out of reach, or gone
+      because: this clone has used it before: its data is out of reach, or deleted
       hint: is the disk mounted?
-      hint: to begin with an empty remote there: lockstep remote add --force lab ../lab
+      hint: to start an empty remote there: lockstep remote add --force lab ../lab
     ");
     let out = sandbox.run_in("sub", &["pull"]);
     assert!(out.stderr.contains("lockstep -C .. remote add --force lab ../lab"), "{out}");
@@ -177,7 +177,7 @@ fn a_lost_marker_is_mended_by_verify() {
     fine(&sandbox.run(&["push", "-q"]));
     lose(&sandbox, "no marker");
     let out = sandbox.run(&["push"]);
-    assert!(out.stderr.contains("lockstep verify --remote lab --repair"), "{out}");
+    assert!(out.stderr.contains("lockstep store verify --remote lab --repair"), "{out}");
     sandbox.run(&["verify", "--remote", "lab", "--repair"]);
     fine(&sandbox.run(&["push", "-q"]));
     fine(&sandbox.run(&["-q", "verify", "--remote", "lab"]));

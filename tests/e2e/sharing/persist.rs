@@ -48,6 +48,6 @@ fn one_that_cannot_be_pulled_is_not_begun_with_nothing() {
     assert!(!sandbox.exists("acc") && sandbox.read("pipeline.lock") == lock);
     // Who wants that says so, and is warned.
     let out = sandbox.run(&["repro", "--cache", "local:rw", "p"]);
-    assert!(out.code == 0 && out.stderr.contains("it begins with nothing"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("it starts without it"), "{out}");
     assert_eq!(sandbox.read("acc"), "2\n");
 }

@@ -81,21 +81,21 @@ fn remotes_are_named_and_described_in_the_settings() {
     insta::assert_snapshot!(run(&["remote", "rename", "lab", "bench"]), @r"
     exit 0
     --- stderr
-    lab is bench now
+    renamed lab to bench
     ");
     assert_eq!(sandbox.run(&["remote", "default"]).stdout, "bench\n");
     assert!(sandbox.read(".git/lockstep/config.toml").contains("s3cr3t"));
     insta::assert_snapshot!(run(&["remote", "remove", "bench"]), @r"
     exit 0
     --- stderr
-    took bench out of [ROOT]/lockstep.toml
-    took bench out of [ROOT]/.git/lockstep/config.toml
+    removed bench from [ROOT]/lockstep.toml
+    removed bench from [ROOT]/.git/lockstep/config.toml
     ");
     assert_eq!(sandbox.read("lockstep.toml"), "# ours\njobs = 2\n");
     insta::assert_snapshot!(run(&["remote", "default"]), @r"
     exit 3
     --- stderr
-    error: no remote counts where none is named
+    error: there is no default remote
       hint: choose one: lockstep remote default NAME
     ");
 }
@@ -121,7 +121,7 @@ fn secrets_are_neither_committed_nor_shown() {
     insta::assert_snapshot!(run(&["config", "remote.web.password", "s3cr3t"]), @r"
     exit 2
     --- stderr
-    error: remote.web.password is a secret and does not belong into lockstep.toml
+    error: remote.web.password is a secret and does not belong in lockstep.toml
       hint: lockstep remote modify --local web password
     ");
     assert_eq!(sandbox.run(&["remote", "modify", "--local", "web", "password", "s3cr3t"]).code, 0);

@@ -174,6 +174,6 @@ fn without_a_summary_a_reader_over_http_knows_nothing() {
     fs::copy(sandbox.path("pipeline.lock"), sandbox.path(&reader).join("pipeline.lock")).unwrap();
     for args in [&["pull", "-r", "web"][..], &["status", "-c", "-r", "web"]] {
         let out = sandbox.run_in(&reader, args);
-        assert!(out.code == 4 && out.stderr.contains("has no index/all, which says what is there"), "{args:?}: {out}");
+        assert!(out.code == 4 && out.stderr.contains("has no index/all, which lists its content"), "{args:?}: {out}");
     }
 }

@@ -158,7 +158,7 @@ fn what_is_nowhere_is_named() {
     nothing to push to lab
     error: 3 outputs neither here nor at the remote: d, small, large
       hint: make them again: lockstep repro
-      hint: or push them from where they are
+      hint: or push them from a clone that has them
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in(&b, &["pull"])), @r"
     exit 4
@@ -176,7 +176,7 @@ fn what_is_nowhere_is_named() {
     2.7 MB in 63 objects fetched
     error: 1 output neither here nor at the remote: large
       hint: make them again: lockstep repro
-      hint: or push them from where they are
+      hint: or push them from a clone that has them
     ");
     assert!(same(&sandbox, "", &b, &["d"]));
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in(&b, &["status", "-c", "--json"])), @r#"

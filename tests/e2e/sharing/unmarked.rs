@@ -85,6 +85,6 @@ fn data_is_pushed_and_not_made() {
         let out = sandbox.run_in(&reader, args);
         let said = format!("{}{}", out.stdout, out.stderr);
         assert!(said.contains("1 data path neither here nor at the remote"), "{out}");
-        assert!(said.contains("push it from where it is: lockstep push") && !said.contains("repro"), "{out}");
+        assert!(said.contains("push it from a clone that has it: lockstep push") && !said.contains("repro"), "{out}");
     }
 }

@@ -9,7 +9,7 @@ use crate::sandbox::Sandbox;
 
 const OTHER: u32 = 65534;
 
-/// As `seal_of` in `store/objects.rs`.
+/// As `seal_of` in `store/objects/mod.rs`.
 fn seal(id: &[u8], seconds: u64) -> u64 {
     let number = u64::from_le_bytes(id[..8].try_into().unwrap());
     (number.wrapping_add(seconds).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1_000_000_000

@@ -24,7 +24,7 @@ fn a_long_variable_in_many_stages() {
     assert_eq!(out.code, 2, "{out}");
     assert!(out.stderr.contains("stage `a@2"), "{out}");
     assert!(out.stderr.contains("would take more than 256 MiB"), "{out}");
-    assert!(out.stderr.contains("hint: put what is long into a file"), "{out}");
+    assert!(out.stderr.contains("hint: move long values into a file"), "{out}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_tilde_without_a_home_is_no_folder() {
         assert_eq!(sandbox.run(&["repro"]).code, 0);
         let mut push = sandbox.command(env!("CARGO_BIN_EXE_lockstep").as_ref(), "");
         let out = output(push.arg("push").env_remove("HOME"));
-        assert!(out.code == 2 && out.stderr.contains("lies in HOME, which is not set"), "{out}");
+        assert!(out.code == 2 && out.stderr.contains("is in HOME, which is not set"), "{out}");
         assert!(!sandbox.path("~").exists());
         let mut push = sandbox.command(env!("CARGO_BIN_EXE_lockstep").as_ref(), "");
         let home = tempfile::tempdir().unwrap();

@@ -325,9 +325,9 @@ fn settings_with_secrets_are_for_their_owner() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["remote", "default", "lab", "--local"])), @r"
     exit 0
     --- stderr
-    warning: [ROOT]/.git/lockstep/config.toml holds a secret and others than its owner may read it
+    warning: [ROOT]/.git/lockstep/config.toml holds a secret and other users may read it
     hint: chmod 600 [ROOT]/.git/lockstep/config.toml
-    lab counts where no remote is named
+    lab is the default remote
     ");
     assert_eq!(mode(&local), 0o600);
     // A URL with a password is a secret, too.

@@ -15,7 +15,7 @@ fn a_new_store_shares_its_name_with_no_output_in_another_case() {
     for written in ["outs: [sub/store]", "outs: [SUB]", "outs: [o], scratch: [sub/STORE/objects]"] {
         sandbox.write("pipeline.yaml", format!("stages: {{a: {{cmd: 'mkdir -p sub; echo 1 > o', {written}}}}}\n"));
         let out = sandbox.run(&["repro"]);
-        assert!(out.code == 2 && out.stderr.contains("one would hold the other"), "{written} {out}");
+        assert!(out.code == 2 && out.stderr.contains("one would contain the other"), "{written} {out}");
         assert!(!sandbox.exists("Sub") && !sandbox.exists("sub"), "{written} {out}");
     }
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: 'echo 1 > o', outs: [o]}}\n");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lockstep::event::Silent;
-use lockstep::store::tree::{Entry, EntryKind, Tree};
+use lockstep::store::trees::{Entry, EntryKind, Tree};
 use lockstep::store::{LinkTypes, ObjectKind, Pin, Store};
 
 use crate::sandbox::Sandbox;

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use lockstep::event::Silent;
 use lockstep::lock::{self, Lock};
-use lockstep::store::tree::{Entry, EntryKind, Tree};
+use lockstep::store::trees::{Entry, EntryKind, Tree};
 use lockstep::store::{LinkTypes, ObjectKind, Pin, Store};
 
 use crate::sandbox::Sandbox;
@@ -68,7 +68,7 @@ fn a_tree_with_names_or_links_of_no_good_is_not_laid_out() {
         (&["l -> /etc/passwd"], "is absolute"),
         (&["l -> ../x"], "leads out"),
         (&["sub/l -> ../../x"], "leads out"),
-        (&["l -> sub/../../x", "sub/"], "goes up after a name"),
+        (&["l -> sub/../../x", "sub/"], "has `..` after a name"),
         (&["l -> .git/hooks"], "belongs to Git"),
         (&["S -> sub", "s/", "sub/"], "one name"),
     ] {

@@ -135,7 +135,7 @@ fn users_and_hosts_of_ssh_hold_nothing_for_a_shell() {
         assert!(out.code == 2 && out.stderr.contains("`user` takes"), "{user}: {out}");
         sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = 'ssh://{user}@h.invalid/p'\n"));
         let out = sandbox.run(&["remote", "check", "lab"]);
-        assert!(out.code == 2 && out.stderr.contains("is no URL of a remote") || user == "%h", "{user}: {out}");
+        assert!(out.code == 2 && out.stderr.contains("is not a URL of a remote") || user == "%h", "{user}: {out}");
     }
 }
 

@@ -21,8 +21,8 @@ fn the_store_is_where_the_settings_say() {
     exit 2
     --- stderr
     error: cache.dir cannot be ../store in lockstep.toml: it lies outside the repository
-      because: lockstep.toml goes to every clone, and names no folder of other people's machines
-      hint: for this clone alone: lockstep cache dir --local ../../store
+      because: lockstep.toml is committed, and this folder may not exist on other machines
+      hint: for this clone alone: lockstep store dir --local ../../store
     ");
     assert_eq!(sandbox.run(&["cache", "dir", "--local", "/mnt/store", "-q"]).code, 0);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in("sub", &["cache", "dir"])), @r"
@@ -56,12 +56,12 @@ fn a_dropped_result_is_made_again() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["cache", "drop", "a"])), @r"
     exit 0
     --- stderr
-    forgot 2 results of a
+    dropped 2 results of a
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["cache", "drop", "a"])), @r"
     exit 0
     --- stderr
-    no result of a is remembered
+    the run cache has no result of a
     ");
     assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
     assert_eq!(sandbox.ran().len(), 1);
@@ -71,7 +71,7 @@ fn a_dropped_result_is_made_again() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["cache", "drop", &key])), @r"
     exit 0
     --- stderr
-    forgot 1 result
+    dropped 1 result
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["cache", "drop", &key])), @r"
     exit 3

@@ -104,7 +104,7 @@ fn targets_of_a_comparison_have_to_exist() {
     run(&sandbox, &["repro"], 0);
     for typo in ["typo", "p/y", "p/x/z", "pipeline.yaml", "d/x"] {
         let out = run(&sandbox, &["diff", "--targets", typo], 3);
-        assert!(out.stderr.contains(&format!("`{typo}` is no output and no data of HEAD or workspace")), "{out}");
+        assert!(out.stderr.contains(&format!("`{typo}` is neither an output nor data of HEAD or workspace")), "{out}");
     }
     for known in ["p/x", "p", ".", "o", "d"] {
         let out = run(&sandbox, &["diff", "--targets", known], 0);
@@ -187,7 +187,7 @@ fn a_locked_run_hints_at_what_brings_outputs() {
     sandbox.git(&["clone", "-q", ".", "../other"]);
     let there = |args: &[&str]| sandbox.run_in("../other", args);
     let out = there(&["repro", "--locked"]);
-    assert!(out.code == 3 && out.stderr.contains("hint: bring what was pushed: lockstep pull"), "{out}");
+    assert!(out.code == 3 && out.stderr.contains("hint: fetch what was pushed: lockstep pull"), "{out}");
     let out = there(&["repro", "--locked", "-s", "b"]);
     assert!(out.code == 1 && out.stderr.contains("lockstep checkout, or lockstep pull"), "{out}");
     assert!(!out.stderr.contains("run `lockstep repro`"), "{out}");

@@ -49,7 +49,7 @@ fn settings_are_set_read_and_unset() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["config", "--local", "--unset", "jobs"])), @r"
     exit 0
     --- stderr
-    took jobs out of [ROOT]/.git/lockstep/config.toml
+    removed jobs from [ROOT]/.git/lockstep/config.toml
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["config", "--local", "--unset", "jobs"])), @r"
     exit 3

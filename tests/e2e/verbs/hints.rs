@@ -23,7 +23,7 @@ fn names_that_a_shell_would_split_are_quoted() {
     let out = sandbox.run(&["add", "sub/m ä"]);
     assert_eq!(typed(&out.stderr, "git add"), "git add pipeline.lock pipeline.yaml sub/.gitignore", "{out}");
     let out = sandbox.run(&["add", "sub"]);
-    assert_eq!(typed(&out.stderr, "lockstep remove"), "lockstep remove 'sub/m ä'", "{out}");
+    assert_eq!(typed(&out.stderr, "lockstep stage remove"), "lockstep stage remove 'sub/m ä'", "{out}");
     sandbox.write("it's/a file", "1");
     sandbox.git(&["add", "it's"]);
     let out = sandbox.run(&["add", "it's/a file"]);

@@ -11,14 +11,14 @@ fn in_git_there_is_nothing_to_set_up() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["init"])), @r"
     exit 0
     --- stderr
-    nothing to set up: in a Git repository a pipeline.yaml is enough
+    nothing to create: in a Git repository a pipeline.yaml is enough
     hint: write one (see `lockstep init --example DIR` for a project to copy from), then: lockstep repro
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["init", "--no-scm"])), @r"
     exit 2
     --- stderr
     error: [ROOT] is a Git repository: --no-scm is for folders without one
-      hint: a project in a folder of a repository: make a lockstep.toml there, it may be empty
+      hint: a project in a folder of a repository: create a lockstep.toml there, it may be empty
     ");
     assert_eq!(sandbox.git(&["status", "--short"]), "");
     assert!(!sandbox.exists(".git/lockstep") && !sandbox.exists(".lockstep"));
@@ -33,12 +33,12 @@ fn outside_git_it_is_asked_for() {
     error: there is no Git repository here: [ROOT]
       hint: git init — makes one; lockstep needs no further set-up in it
       hint: lockstep init --no-scm — works without Git, in this folder
-      hint: lockstep init --example DIR — makes a repository with a project to play with
+      hint: lockstep init --example DIR — creates a repository with an example project
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["init", "--no-scm"])), @r"
     exit 0
     --- stderr
-    made [ROOT]/.lockstep: a project without Git
+    created [ROOT]/.lockstep: a project without Git
     hint: write a pipeline.yaml, then: lockstep repro
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["init", "--no-scm"])), @r"
@@ -114,7 +114,7 @@ fn the_example_wants_an_empty_folder() {
     exit 2
     --- stderr
     error: [ROOT]/full is not empty
-      hint: name a folder that is new
+      hint: choose a folder that does not exist
     ");
 }
 
@@ -128,7 +128,7 @@ fn without_a_name_nothing_is_committed() {
     insta::assert_snapshot!(sandbox.shown(&output(command.args(["init", "--example", "x"]))), @r"
     exit 0
     --- stderr
-    laid out the example in x
+    created the example in x
     its files are not committed: Git does not know your name
     hint: git config --global user.name NAME && git config --global user.email MAIL
     next: cd x && lockstep repro
@@ -142,7 +142,7 @@ fn the_example_from_end_to_end() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["init", "--example", "repo-of-digits"])), @r"
     exit 0
     --- stderr
-    laid out the example in repo-of-digits
+    created the example in repo-of-digits
     its files are committed
     next: cd repo-of-digits && lockstep repro
     ");

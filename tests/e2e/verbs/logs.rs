@@ -92,7 +92,7 @@ fn a_group_is_no_stage() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["logs", "a"])), @r"
     exit 2
     --- stderr
-    error: `a` stands for several stages: a@1, a@2
+    error: `a` selects several stages: a@1, a@2
       hint: name one: lockstep logs a@1
     ");
 }

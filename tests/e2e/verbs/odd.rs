@@ -138,6 +138,6 @@ fn a_metrics_file_that_cannot_be_read_is_never_passed_over() {
     --- stderr
     error: m v1.0.0 is not registered: its metrics cannot be read
       because: a.json:1:14: no valid JSON: key must be a string
-      hint: --force registers it all the same, and the tag says so
+      hint: --force registers it nevertheless, and the tag records it
     "#);
 }

@@ -13,10 +13,10 @@ fn a_loose_object() {
     exit 1
     --- stdout
     objects/6c/[HASH]: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     // Cut short, and gone for something else.
     fs::write(&big, "2").unwrap();
@@ -24,7 +24,7 @@ fn a_loose_object() {
     fs::remove_file(&big).unwrap();
     fs::create_dir(&big).unwrap();
     let out = sandbox.run(&["verify"]);
-    assert!(out.code == 1 && out.stdout.contains("it is no object, though it lies among them"), "{out}");
+    assert!(out.code == 1 && out.stdout.contains("its name is not that of an object"), "{out}");
 }
 
 /// What no time stamp tells of shows by reading alone, and by the size.
@@ -37,11 +37,11 @@ fn silent_damage() {
     exit 1
     --- stdout
     objects/93/[HASH]: its bytes do not fit its id
-      hurts large of use: v1 ([v1])
+      needed by large of use: v1 ([v1])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
     read 129 objects ([SIZE])
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     let of = |n: u32| sandbox.run(&["verify", &format!("--read-data={n}/5")]).code;
     assert_eq!((1..=5).filter(|n| of(*n) == 1).count(), 1);
@@ -56,10 +56,10 @@ fn an_object_of_a_pack() {
     exit 1
     --- stdout
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     let sandbox = lab();
     let (pack, at) = packed(&store(&sandbox).join("packs"), b"7 2\n");
@@ -78,10 +78,10 @@ fn a_tree() {
     exit 1
     --- stdout
     packs/[HASH].pack at 358: its bytes do not fit its id
-      hurts d of gen: v1 ([v1])
+      needed by d of gen: v1 ([v1])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -94,11 +94,11 @@ fn the_index_of_a_pack() {
     exit 1
     --- stdout
     packs/[HASH].pack: its index is damaged
-      hurts d of gen: workspace, main ([v2])
-      hurts small of use: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
+      needed by small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -113,11 +113,11 @@ fn a_pack_that_is_cut_short_or_gone() {
     exit 1
     --- stdout
     packs/[HASH].pack: it does not end as a pack
-      hurts d of gen: workspace, main ([v2])
-      hurts small of use: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
+      needed by small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     // There is no remote that may have it.
     fs::remove_file(&pack).unwrap();
@@ -125,12 +125,12 @@ fn a_pack_that_is_cut_short_or_gone() {
     exit 1
     --- stdout
     object [HASH]: it is not in the store, and there is no remote that may have it
-      hurts d of gen: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
     object [HASH]: it is not in the store, and there is no remote that may have it
-      hurts small of use: workspace, main ([v2])
+      needed by small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 2 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -148,10 +148,10 @@ fn entries_of_the_run_cache() {
     exit 1
     --- stdout
     runs/6e/[HASH]/0000000000-[N]: its checksum is wrong
-    runs/ab/[HASH]/0000000000-[N]: it is no result of its stage key
+    runs/ab/[HASH]/0000000000-[N]: it is not a result of its stage key
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 2 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -169,12 +169,12 @@ fn small_files_of_the_store() {
     exit 1
     --- stdout
     generation: it does not say which format the store has
-    objects/ab/cd: it is no object, though it lies among them
-    objects/stray: it is no object, though it lies among them
+    objects/ab/cd: its name is not that of an object
+    objects/stray: its name is not that of an object
     packs/[HASH].dead: its checksum is wrong: which objects of the pack are damaged is not known
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 4 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -213,6 +213,6 @@ fn a_broken_lock_is_told_and_passed_over() {
     sandbox.write("pipeline.lock", "rubbish");
     flip(&loose(&sandbox, &[b'2'; 200_000]), 3);
     let out = sandbox.run(&["verify"]);
-    assert!(out.code == 1 && out.stdout.contains("hurts d of gen: "), "{out}");
+    assert!(out.code == 1 && out.stdout.contains("needed by d of gen: "), "{out}");
     assert!(out.stderr.contains("warning: pipeline.lock is no lock file"), "{out}");
 }

@@ -25,20 +25,20 @@ fn a_shared_store() {
     let big = all.into_iter().find(|path| fs::read(path).unwrap().len() == 200_000).unwrap();
     flip(&big, 8);
     let out = sandbox.run(&["verify"]);
-    assert!(out.code == 1 && out.stdout.contains("hurts d of gen: workspace, "), "{out}");
+    assert!(out.code == 1 && out.stdout.contains("needed by d of gen: workspace, "), "{out}");
     assert!(out.stdout.contains("/other") && out.stdout.contains(" of another project"), "{out}");
     // A list that does not say who uses the store is told, and stays: a person has to look.
     let list = crate::verify::files(&sandbox.path("../shared/projects")).remove(0);
     let good = fs::read(&list).unwrap();
     fs::write(&list, "rubbish").unwrap();
     let out = sandbox.run(&["verify", "--repair"]);
-    assert!(out.code == 1 && out.stdout.contains("left as it is: only a person can say"), "{out}");
+    assert!(out.code == 1 && out.stdout.contains("left: repair it by hand"), "{out}");
     fs::write(&list, good).unwrap();
     flip(&big, 8);
     // One that is gone is told, and hides nothing.
     fs::rename(sandbox.path("../other"), sandbox.path("../away")).unwrap();
     let out = sandbox.run(&["verify", "--repair"]);
-    assert!(out.code == 0 && out.stdout.contains("repaired: taken again from the workspace"), "{out}");
+    assert!(out.code == 0 && out.stdout.contains("repaired: restored from the workspace"), "{out}");
     assert!(out.stderr.contains("which uses this store, is not there"), "{out}");
 }
 

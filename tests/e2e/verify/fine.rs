@@ -64,7 +64,7 @@ fn a_clone_lacks_much_and_is_whole() {
     exit 0
     --- stderr
     2 objects (150.0 kB), 0 packs, 0 results: nothing is damaged
-    4 outputs not here, which is no damage (550.6 kB)
+    4 outputs not here, which is not damage (550.6 kB)
     ");
     // Without any remote, nobody can bring what the workspace needs.
     fs::write(sandbox.path("../c/lockstep.toml"), "").unwrap();
@@ -72,11 +72,11 @@ fn a_clone_lacks_much_and_is_whole() {
     exit 1
     --- stdout
     object [HASH]: it is not in the store, and there is no remote that may have it
-      hurts d of gen: workspace, main ([main]), v2 ([v2])
+      needed by d of gen: workspace, main ([main]), v2 ([v2])
     --- stderr
     2 objects (150.0 kB), 0 packs, 0 results: 1 damaged
-    3 outputs not here, which is no damage (350.3 kB)
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    3 outputs not here, which is not damage (350.3 kB)
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -86,7 +86,7 @@ fn what_gc_took_is_no_damage() {
     let sandbox = lab();
     fine(&sandbox.run(&["gc", "-w", "-f", "--min-age", "0"]));
     let out = sandbox.run(&["verify", "--read-data"]);
-    assert!(out.code == 0 && out.stderr.contains("not here, which is no damage"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("not here, which is not damage"), "{out}");
 }
 
 /// Looking changes nothing and needs no lock.

@@ -14,11 +14,11 @@ fn from_the_workspace() {
     exit 0
     --- stdout
     objects/2e/[HASH]: its bytes do not fit its id
-      hurts large of use: workspace, main ([v2])
-      repaired: taken again from the workspace
+      needed by large of use: workspace, main ([v2])
+      repaired: restored from the workspace
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
-      repaired: taken again from the workspace
+      needed by d of gen: workspace, main ([v2])
+      repaired: restored from the workspace
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: repaired
     ");
@@ -43,7 +43,7 @@ fn trees_from_the_workspace() {
         }
     }
     let out = sandbox.run(&["verify", "--repair"]);
-    assert!(out.code == 1 && out.stdout.contains("taken again from the workspace"), "{out}");
+    assert!(out.code == 1 && out.stdout.contains("restored from the workspace"), "{out}");
     assert!(gives(&sandbox, "v2", "d") && !gives(&sandbox, "v1", "d"), "{out}");
 }
 
@@ -69,11 +69,11 @@ fn from_a_remote() {
     exit 0
     --- stdout
     objects/2f/[HASH]: its bytes do not fit its id
-      hurts d of gen: v1 ([v1])
-      repaired: taken again from lab
+      needed by d of gen: v1 ([v1])
+      repaired: restored from lab
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: v1 ([v1])
-      repaired: taken again from lab
+      needed by d of gen: v1 ([v1])
+      repaired: restored from lab
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: repaired
     read 129 objects ([SIZE])
@@ -90,7 +90,7 @@ fn from_the_remote_that_has_it() {
     fine(&sandbox.run(&["remote", "add", "-q", "away", "../nowhere"]));
     flip(&loose(&sandbox, &[b'1'; 150_000]), 7);
     let out = sandbox.run(&["verify", "--repair"]);
-    assert!(out.code == 0 && out.stdout.contains("taken again from lab"), "{out}");
+    assert!(out.code == 0 && out.stdout.contains("restored from lab"), "{out}");
     assert!(out.stderr.contains("warning: the remote away (../nowhere) is not there"), "{out}");
 }
 
@@ -102,7 +102,7 @@ fn nowhere_to_take_it_from() {
     exit 1
     --- stdout
     objects/93/[HASH]: its bytes do not fit its id
-      hurts large of use: v1 ([v1])
+      needed by large of use: v1 ([v1])
       lost: neither the workspace nor a remote has it
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
@@ -115,11 +115,11 @@ fn nowhere_to_take_it_from() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify"])), @r"
     exit 1
     --- stdout
-    quarantine/[HASH].[N]: it was found damaged earlier, and nothing took its place
-      hurts large of use: v1 ([v1])
+    quarantine/[HASH].[N]: it was found damaged earlier, and was not replaced
+      needed by large of use: v1 ([v1])
     --- stderr
     128 objects (565.9 kB), 2 packs, 3 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     // What the hint says mends it.
     sandbox.git(&["checkout", "-q", "v1"]);
@@ -249,7 +249,7 @@ fn out_of_a_pack_with_a_broken_index() {
         fs::write(&pack, &good).unwrap();
         flip(&pack, good.len() as u64 - from_end);
         let out = sandbox.run(&["verify", "--repair"]);
-        assert!(out.stdout.contains("taken again from what is whole of the pack"), "{from_end}: {out}");
+        assert!(out.stdout.contains("restored from what is whole of the pack"), "{from_end}: {out}");
         assert!(gives(&sandbox, "v1", "d") && gives(&sandbox, "v1", "small"), "{from_end}: {out}");
         fine(&sandbox.run(&["verify", "--read-data", "--repair"]));
     }

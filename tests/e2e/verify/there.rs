@@ -62,23 +62,23 @@ fn damage_there_is_named_and_put_again() {
     exit 1
     --- stdout
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
     objects/66/[HASH]: its bytes do not fit its id
-      hurts raw: workspace
+      needed by raw: workspace
     --- stderr
     lab: 3 packs, 1 large object, 4 results (1.9 MB): 2 damaged
     read 4 files (1.9 MB)
-    hint: put it again from here: lockstep verify --remote lab --repair
+    hint: upload it again from here: lockstep store verify --remote lab --repair
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--remote", "--read-data", "--repair"])), @r"
     exit 0
     --- stdout
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
-      repaired: put again from here
+      needed by d of gen: workspace, main ([v2])
+      repaired: uploaded again from here
     objects/66/[HASH]: its bytes do not fit its id
-      hurts raw: workspace
-      repaired: put again from here
+      needed by raw: workspace
+      repaired: uploaded again from here
     --- stderr
     lab: 3 packs, 1 large object, 4 results (1.9 MB): repaired
     read 4 files (1.9 MB)
@@ -147,8 +147,8 @@ fn a_remote_that_may_only_be_read() {
     exit 1
     --- stdout
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: workspace, main ([main]), v2 ([v2])
-      left: the remote may only be read
+      needed by d of gen: workspace, main ([main]), v2 ([v2])
+      left: the remote is read-only
     --- stderr
     lab: 3 packs, 0 large objects, 4 results ([SIZE]): 1 damaged
     read 3 files ([SIZE])

@@ -1,36 +1,36 @@
 use serde_json::json;
 
-use super::act::How;
-use super::desk::{Desk, label};
+use super::context::{Context, label};
+use super::tag_args::TagArgs;
 use crate::cli::output::Output;
 use crate::error::Result;
-use crate::model::promote::Removal;
+use crate::model::registry::promote::Removal;
 use crate::project::Project;
 use crate::tag::Label;
 
-/// Take a label away
+/// Remove a label from a model
 ///
-/// Makes an annotated Git tag NAME#LABEL!#N. A version that had the label before would get it back, as in GTO, so each
-/// version that still has it gets such a tag; they are pushed together or not at all. No tag is ever deleted.
+/// Creates an annotated Git tag NAME#LABEL!#N for each version that has had the label: as in GTO, the label would return
+/// to an earlier version otherwise. The tags are pushed together or not at all. Deletes no tag.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep model demote digits prod          no version of digits has the label prod any more
+  lockstep model demote digits prod          no version of digits has the label prod afterwards
   lockstep model demote digits prod --dry    the tags that this would make")]
 pub struct Args {
     name: String,
     #[arg(value_parser = label)]
     label: Label,
     #[command(flatten)]
-    how: How,
+    how: TagArgs,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let desk = Desk::open(project, out)?;
-    let name = desk.name(&args.name)?;
-    args.how.compare(publisher.as_ref(), &name, &desk.registry, None, out)?;
-    let plan = Removal::demote(&desk.registry, &name, &args.label)?;
+    let context = Context::open(project, out)?;
+    let name = context.name(&args.name)?;
+    args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
+    let plan = Removal::demote(&context.registry, &name, &args.label)?;
     let version = plan.version.as_ref().map(|v| v.to_string());
     let of = version.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
     let also: Vec<String> = plan.also.iter().map(|version| version.to_string()).collect();
@@ -41,5 +41,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     let said = format!("{name}{of} is no longer {}{rest}", args.label);
     let shape = json!({"version": version, "label": args.label.to_string(), "also": also});
-    args.how.perform(plan.acts, &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(plan.new_tags, &said, shape, publisher.as_ref(), project, out)
 }

@@ -1,19 +1,20 @@
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::args::Global;
+use crate::cli::args::Format;
+use crate::cli::global::Global;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
 use crate::escape;
-use crate::model::diff::{self, Change, Difference, Facts, Movement, RestChange, Row, Values};
+use crate::model::diff::{self, Change, Difference, Movement, OtherContentChange, TensorRow, TensorType, Values};
 use crate::model::tensor::Shape;
 
-/// Compare two models: tensors that came, went or changed, and how far values moved
+/// Compare two models: added, removed and changed tensors, and how far their values moved
 ///
-/// Tensors are matched by name. For those of one shape: the largest |Δ| of a value, the relative distance (the Euclidean
-/// norm of the difference, over that of the old values), and the cosine of the angle between the two. The formats may
-/// differ.
+/// Matches tensors by name. For those of the same shape, shows the largest |Δ| of a value, the relative distance (the
+/// Euclidean norm of the difference, divided by that of the old values), and the cosine of the angle between the two.
+/// The formats may differ.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -22,36 +23,32 @@ Examples:
   lockstep model diff model.npz@main model.npz --md                for a pull request
   lockstep model diff a.safetensors b.safetensors --json           for programs")]
 pub struct Args {
-    /// The old model: a file, or a file as of a revision
+    /// The old model: a file, or a file of a revision
     #[arg(value_name = "A")]
     old: String,
-    /// The new one
+    /// The new model
     #[arg(value_name = "B")]
     new: String,
-    /// List the tensors that are the same, too
+    /// List unchanged tensors, too
     #[arg(long)]
     all: bool,
-    /// Let libtorch load TorchScript modules, which may run code of theirs; needs a build with it
+    /// Load TorchScript modules with libtorch, which may run their code; needs a build with libtorch
     #[arg(long)]
     torch: bool,
-    /// As JSON
-    #[arg(long, conflicts_with = "md")]
-    json: bool,
-    /// As a Markdown table
-    #[arg(long)]
-    md: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let (_, old) = super::contents(&args.old, args.torch, global)?;
-    let (_, new) = super::contents(&args.new, args.torch, global)?;
+    let (_, old) = super::contents::read_contents(&args.old, args.torch, global)?;
+    let (_, new) = super::contents::read_contents(&args.new, args.torch, global)?;
     diff::check(&old, &args.old)?;
     diff::check(&new, &args.new)?;
     let progress = Progress::new(out, false);
     let difference = diff::compare(&old, &new, &progress);
     progress.finish();
     let difference = difference?;
-    if args.json {
+    if args.format.json {
         out.json(&as_json(args, &difference));
         return Ok(0);
     }
@@ -60,10 +57,10 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
 }
 
 fn print(args: &Args, difference: &Difference, out: &Output) {
-    let rows: Vec<&Row> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
+    let rows: Vec<&TensorRow> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
     let head = ["tensor", "change", "max |Δ|", "rel. L2", "cosine", "note"].map(str::to_string);
     let mut cells: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row))).collect();
-    if args.md {
+    if args.format.md {
         cells[0].iter_mut().for_each(|cell| *cell = cell.replace('|', "\\|"));
         cells[1..].iter_mut().flatten().for_each(|cell| *cell = escape::markdown_cell(cell));
     } else {
@@ -71,7 +68,7 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3), width(4), width(5)];
-    if !rows.is_empty() && args.md {
+    if !rows.is_empty() && args.format.md {
         for (at, row) in cells.iter().enumerate() {
             let cell = |(text, width): (&String, usize)| format!("{text:width$}");
             let row: Vec<String> = row.iter().zip(widths).map(cell).collect();
@@ -89,27 +86,27 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
         }
     }
     if let Some((old, new)) = difference.formats {
-        out.say(format!("format: {} → {}", old.title(), new.title()));
+        out.status(format!("format: {} → {}", old.title(), new.title()));
     }
     for (key, old, new) in &difference.metadata {
         let value = |v: &Option<String>| v.as_deref().map_or("–".to_string(), |v| text::cut(v, 60));
-        out.say(format!("metadata {key}: {} → {}", value(old), value(new)));
+        out.status(format!("metadata {key}: {} → {}", value(old), value(new)));
     }
     match difference.rest {
-        Some(RestChange::Changed) => out.say("settings or other values beside the tensors differ"),
-        Some(RestChange::Unread) => out.say("settings and other values beside the tensors are not compared"),
-        Some(RestChange::Same) | None => {}
+        Some(OtherContentChange::Changed) => out.status("settings or other values beside the tensors differ"),
+        Some(OtherContentChange::Unread) => out.status("settings and other values beside the tensors are not compared"),
+        Some(OtherContentChange::Same) | None => {}
     }
     for (name, notes) in [(&args.old, &difference.notes.0), (&args.new, &difference.notes.1)] {
-        notes.iter().for_each(|note| out.say(format!("note: {name}: {note}")));
+        notes.iter().for_each(|note| out.status(format!("note: {name}: {note}")));
     }
-    out.say(summary(difference));
+    out.status(summary(difference));
 }
 
-fn cells(row: &Row) -> [String; 6] {
+fn cells(row: &TensorRow) -> [String; 6] {
     let change = row.change();
     let mut note = String::new();
-    let facts = |f: &Facts| format!("{} {}", f.dtype, Shape(&f.shape));
+    let facts = |f: &TensorType| format!("{} {}", f.dtype, Shape(&f.shape));
     match (change, &row.old, &row.new) {
         (Change::Added, _, Some(new)) => note = facts(new),
         (Change::Removed, Some(old), _) => note = facts(old),
@@ -150,7 +147,7 @@ fn word(change: Change) -> &'static str {
     }
 }
 
-/// `1.2e-3`; what could not be told is a dash.
+/// `1.2e-3`, or a dash for an unknown value.
 fn number(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
@@ -160,11 +157,11 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-/// Close to 1 what matters is how far from it.
+/// A cosine. Close to 1, shows the distance from 1.
 fn angle(cosine: Option<f64>) -> String {
     match cosine {
         None => "–".into(),
-        // What is nearer to 1 than that is rounding.
+        // A smaller distance is a rounding error.
         Some(c) if c < 1.0 - 1e-12 && c > 0.999_999 => format!("1-{:.1e}", 1.0 - c),
         Some(c) => format!("{c:.6}"),
     }
@@ -191,8 +188,8 @@ fn summary(difference: &Difference) -> String {
 }
 
 fn as_json(args: &Args, difference: &Difference) -> Json {
-    let facts = |f: &Facts| json!({"dtype": f.dtype.name(), "shape": f.shape, "parameters": f.elements});
-    let row = |row: &Row| {
+    let facts = |f: &TensorType| json!({"dtype": f.dtype.name(), "shape": f.shape, "parameters": f.elements});
+    let row = |row: &TensorRow| {
         let mut o = Map::new();
         o.insert("name".into(), json!(row.name));
         o.insert("change".into(), json!(word(row.change())));
@@ -229,9 +226,9 @@ fn as_json(args: &Args, difference: &Difference) -> Json {
         "tensors": difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).map(row).collect::<Vec<_>>(),
         "metadata": difference.metadata.iter().map(metadata).collect::<Map<_, _>>(),
         "rest": difference.rest.map(|rest| match rest {
-            RestChange::Same => "same",
-            RestChange::Changed => "changed",
-            RestChange::Unread => "unread",
+            OtherContentChange::Same => "same",
+            OtherContentChange::Changed => "changed",
+            OtherContentChange::Unread => "unread",
         }),
         "notes": {"old": difference.notes.0, "new": difference.notes.1},
     })

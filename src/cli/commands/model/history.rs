@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
@@ -10,26 +10,26 @@ use crate::model::registry::{Event, Model};
 use crate::project::Project;
 use crate::tag::{Action, Version};
 
-/// What became of a model: every registration, promotion and their ends
+/// Show the history of a model: registrations, promotions, demotions, deprecations
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep model history digits           the newest first
   lockstep model history digits --verify  with the state of each signature
-  lockstep model history digits --json    with what was said and overruled")]
+  lockstep model history digits --json    with messages and overruled checks")]
 pub struct Args {
     name: String,
-    /// Verify the signatures of their tags: one run of `git` for each
+    /// Verify the signatures of the tags, with a run of `git` for each
     #[arg(long)]
     verify: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    let model = desk.registry.model(&desk.name(&args.name)?)?;
+    let context = Context::open(project, out)?;
+    let model = context.registry.model(&context.name(&args.name)?)?;
     let events = || model.events.iter().enumerate().rev();
     let verify = args.verify.then_some(&project.repo);
     if args.json {
@@ -57,7 +57,7 @@ fn sentence(model: &Model, at: usize, event: &Event) -> String {
     let version = || model.version_of(at).map_or_else(|| event.commit.short(), |v| v.to_string());
     match &event.action {
         Action::Register(version) => format!("registered {version}"),
-        Action::Deregister(version) => format!("took {version} back"),
+        Action::Deregister(version) => format!("deprecated {version}"),
         Action::Promote(label) => format!("{} became {label}", version()),
         Action::Demote(label) => format!("{} no longer {label}", version()),
         Action::Deprecate => "ended the model".into(),
@@ -67,8 +67,8 @@ fn sentence(model: &Model, at: usize, event: &Event) -> String {
 
 fn shape(model: &Model, at: usize, event: &Event, verify: Option<&Repo>) -> Json {
     let mut shape = match verify {
-        Some(repo) => desk::verified(event, &event.signature(repo)),
-        None => desk::event(event),
+        Some(repo) => context::verified(event, &event.signature(repo)),
+        None => context::event(event),
     };
     let label = match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.to_string()),

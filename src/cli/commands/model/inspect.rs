@@ -2,18 +2,18 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::args::Global;
+use crate::cli::global::Global;
 use crate::cli::output::{Output, Style};
 use crate::cli::text;
 use crate::error::Result;
 use crate::model::formats::Contents;
 use crate::model::tensor::{Shape, Tensor};
 
-/// Look inside a model: tensors, types, sizes, metadata
+/// Show the content of a model file: tensors, types, sizes, metadata
 ///
-/// What the file is shows in its content, whatever its name: safetensors, PyTorch, TorchScript, ONNX, NumPy, Keras, HDF5,
-/// GGUF, pickles of scikit-learn and joblib. Headers are read, not gigabytes. Nothing in the file is run: of a pickle the
-/// functions that it would call are named.
+/// Detects the format by the content: safetensors, PyTorch, TorchScript, ONNX, NumPy, Keras, HDF5, GGUF, pickles of
+/// scikit-learn and joblib. Reads headers only, and runs no code of the file: for a pickle it lists the functions that
+/// loading it would call.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -22,27 +22,27 @@ Examples:
   lockstep model inspect models/fc.npz@v1.2 --tensors every tensor, however many
   lockstep model inspect model.pt --json              for programs")]
 pub struct Args {
-    /// A file, or a file as of a revision
+    /// A file, or a file of a revision
     #[arg(value_name = "PATH[@REV]")]
     path: String,
     /// List every tensor
     #[arg(long)]
     tensors: bool,
-    /// Let libtorch load TorchScript modules, which may run code of theirs; needs a build with it
+    /// Load TorchScript modules with libtorch, which may run their code; needs a build with libtorch
     #[arg(long)]
     torch: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long, conflicts_with = "tensors")]
     json: bool,
 }
 
-/// So many tensors are listed unasked.
+/// The number of tensors that are listed without --tensors.
 const FEW: usize = 20;
-/// Structured types have long names.
+/// The width of a type's name; structured types have long ones.
 const TYPE: usize = 60;
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let (source, contents) = super::contents(&args.path, args.torch, global)?;
+    let (source, contents) = super::contents::read_contents(&args.path, args.torch, global)?;
     if args.json {
         out.json(&as_json(&args.path, source.len(), &contents));
     } else {
@@ -60,13 +60,13 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
 
 /// Tensors, parameters and bytes.
 #[derive(Default)]
-struct Sum {
+struct Totals {
     tensors: usize,
     parameters: u64,
     bytes: u64,
 }
 
-impl Sum {
+impl Totals {
     fn add(&mut self, tensor: &Tensor) {
         self.tensors += 1;
         self.parameters = self.parameters.saturating_add(tensor.elements());
@@ -74,9 +74,9 @@ impl Sum {
     }
 }
 
-/// In all, and of each type.
-fn sums(contents: &Contents) -> (Sum, BTreeMap<&str, Sum>) {
-    let (mut all, mut by_type) = (Sum::default(), BTreeMap::<&str, Sum>::new());
+/// The totals, overall and for each type.
+fn sums(contents: &Contents) -> (Totals, BTreeMap<&str, Totals>) {
+    let (mut all, mut by_type) = (Totals::default(), BTreeMap::<&str, Totals>::new());
     for tensor in &contents.tensors {
         all.add(tensor);
         by_type.entry(tensor.dtype.name()).or_default().add(tensor);
@@ -104,11 +104,11 @@ fn print(args: &Args, size: u64, contents: &Contents, out: &Output) {
         let shown = if args.tensors { all.tensors } else { all.tensors.min(FEW) };
         table(&contents.tensors[..shown], out);
         if shown < all.tensors {
-            out.say(format!("and {} more: --tensors lists them all", grouped((all.tensors - shown) as u64)));
+            out.status(format!("and {} more: --tensors lists them all", grouped((all.tensors - shown) as u64)));
         }
     }
     for note in &contents.notes {
-        out.say(format!("note: {note}"));
+        out.status(format!("note: {note}"));
     }
 }
 
@@ -131,13 +131,13 @@ fn table(tensors: &[Tensor], out: &Output) {
 
 fn as_json(path: &str, size: u64, contents: &Contents) -> Json {
     let (all, by_type) = sums(contents);
-    let sum = |s: &Sum| json!({"tensors": s.tensors, "parameters": s.parameters, "bytes": s.bytes});
+    let sum = |s: &Totals| json!({"tensors": s.tensors, "parameters": s.parameters, "bytes": s.bytes});
     let tensor = |t: &Tensor| {
         json!({
             "name": t.name, "dtype": t.dtype.name(), "shape": t.shape, "parameters": t.elements(), "bytes": t.bytes(),
         })
     };
-    // A key that stands several times (inputs of a graph) has all its values.
+    // A repeated key (inputs of a graph) gets a list of its values.
     let mut metadata: Map<String, Json> = Map::new();
     for (key, value) in &contents.metadata {
         match metadata.get_mut(key) {

@@ -1,13 +1,14 @@
 use serde_json::{Map, Value as Json, json};
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
+use crate::cli::advice;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
 use crate::error::Result;
 use crate::git::Repo;
-use crate::model::artifact::{self, Artifact, Unfit};
-use crate::model::registry::{Event, Given, Model};
+use crate::model::artifact::{self, Artifact, InvalidArtifact};
+use crate::model::registry::{Event, LabelAssignment, Model};
 use crate::project::Project;
 use crate::tag::{Label, ModelName, Version};
 
@@ -16,59 +17,59 @@ use crate::tag::{Label, ModelName, Version};
 #[command(after_help = "\
 Examples:
   lockstep model list           models and artifacts, each with its latest version and its labels
-  lockstep model list --all     every version, also what was taken back
+  lockstep model list --all     every version, also deprecated ones
   lockstep model list digits    the versions of one model
   lockstep model list --json    for programs")]
 pub struct Args {
     /// Models [default: all]
     names: Vec<String>,
-    /// Every version, deprecated ones and models included
+    /// List every version, also deprecated versions and models
     #[arg(short, long)]
     all: bool,
-    /// Verify the signatures of their tags: one run of `git` for each
+    /// Verify the signatures of the tags, with a run of `git` for each
     #[arg(long)]
     verify: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    crate::cli::commands::tell_broken_of(&desk.now, out);
+    let context = Context::open(project, out)?;
+    advice::warn_broken_pipelines_of(&context.now, out);
     // Models are declared in any pipeline file.
-    let code = if args.names.is_empty() { crate::cli::commands::code_of_all(0, &desk.now.definitions) } else { 0 };
-    let declared = artifact::all(&desk.now);
+    let code = if args.names.is_empty() { advice::exit_code_of_all(0, &context.now.definitions) } else { 0 };
+    let declared = artifact::all(&context.now);
     let mut names: Vec<ModelName> =
-        desk.registry.models.keys().cloned().chain(declared.iter().map(|a| a.name.clone())).collect();
+        context.registry.models.keys().cloned().chain(declared.iter().map(|a| a.name.clone())).collect();
     names.sort();
     names.dedup();
     if !args.names.is_empty() {
-        let asked = args.names.iter().map(|typed| desk.name(typed)).collect::<Result<Vec<_>>>()?;
+        let asked = args.names.iter().map(|typed| context.name(typed)).collect::<Result<Vec<_>>>()?;
         for name in asked.iter().filter(|name| !names.contains(name)) {
-            desk.registry.model(name)?;
+            context.registry.model(name)?;
         }
         names.retain(|name| asked.contains(name));
     }
     let rows: Vec<(&ModelName, Option<&Model>, Option<&Artifact>)> = names
         .iter()
-        .map(|name| (name, desk.registry.models.get(name), declared.iter().find(|a| a.name == *name)))
+        .map(|name| (name, context.registry.models.get(name), declared.iter().find(|a| a.name == *name)))
         .filter(|(_, model, _)| args.all || args.json || model.is_none_or(|m| m.deprecated.is_none()))
         // Tags of other tools may look like a label on a commit.
         .filter(|(_, model, artifact)| args.all || artifact.is_some() || model.is_none_or(|m| !m.versions.is_empty()))
         .collect();
-    let unfit = if args.names.is_empty() { artifact::unfit(&desk.now) } else { Vec::new() };
+    let unfit = if args.names.is_empty() { artifact::invalid_artifacts(&context.now) } else { Vec::new() };
     if args.json {
         let event = |event: &Event| match args.verify {
-            true => desk::verified(event, &event.signature(&project.repo)),
-            false => desk::event(event),
+            true => context::verified(event, &event.signature(&project.repo)),
+            false => context::event(event),
         };
         let known = rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact, &event));
         out.json(&known.chain(unfit.iter().map(unfit_shape)).collect::<Vec<_>>().into());
         return Ok(code);
     }
     if rows.is_empty() && unfit.is_empty() && code == 0 {
-        out.say(match names.is_empty() {
+        out.status(match names.is_empty() {
             true => "no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register",
             false => "all models here are deprecated: lockstep model list --all",
         });
@@ -83,11 +84,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(code)
 }
 
-fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Unfit], out: &Output) {
+fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[InvalidArtifact], out: &Output) {
     let mut table = Table::new(["model", "latest", "labels", "path", "registered"]);
     for (name, model, artifact) in rows {
         let latest = model.and_then(|m| m.latest());
-        let label = |(label, given): (&Label, &Given)| match &given.version {
+        let label = |(label, given): (&Label, &LabelAssignment)| match &given.version {
             Some(version) => format!("{label} {version}"),
             None => label.to_string(),
         };
@@ -108,7 +109,7 @@ fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Unf
     table.print(false, out);
 }
 
-/// A row a version; with `verify` each with the state of its tag's signature.
+/// A row for each version; with `verify`, with the state of its tag's signature.
 fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool, verify: Option<&Repo>, out: &Output) {
     let head = ["model", "version", "labels", "commit", "registered", "by"];
     let mut table = Table::new(head.into_iter().chain(verify.map(|_| "signed")));
@@ -143,8 +144,8 @@ fn labels_of(model: &Model, version: &Version) -> String {
     if labels.is_empty() { "-".into() } else { labels.join(", ") }
 }
 
-/// A declared artifact that can be no model, and why.
-fn unfit_shape(artifact: &Unfit) -> Json {
+/// A declared artifact that cannot be a model, and the reason.
+fn unfit_shape(artifact: &InvalidArtifact) -> Json {
     json!({
         "name": artifact.name,
         "declared": true,

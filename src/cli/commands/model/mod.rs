@@ -1,9 +1,10 @@
-//! `lockstep model …`: one file a verb.
+//! `lockstep model …`: one file a command.
 
-pub mod act;
+pub mod check;
+mod contents;
+mod context;
 mod demote;
 mod deprecate;
-mod desk;
 mod diff;
 mod history;
 mod inspect;
@@ -13,19 +14,16 @@ mod provenance;
 mod register;
 mod resolve;
 mod show;
+mod tag_args;
 
 use clap::Subcommand;
 
-use crate::cli::args::Global;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
-use crate::cli::{open, surroundings};
+use crate::cli::surroundings::open;
 use crate::error::Result;
-use crate::model::formats::{self, Contents};
-use crate::model::source::Source;
-use crate::model::{find, script};
-use crate::project::Project;
 
-/// Look into models, compare them, give them versions
+/// Inspect, compare, register and promote models
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -45,6 +43,7 @@ enum Sub {
     History(history::Args),
     Resolve(resolve::Args),
     Provenance(provenance::Args),
+    Check(check::Args),
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
@@ -60,31 +59,6 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         Sub::History(args) => history::run(args, &open(global, out)?, out),
         Sub::Resolve(args) => resolve::run(args, &open(global, out)?, out),
         Sub::Provenance(args) => provenance::run(args, &open(global, out)?, out),
+        Sub::Check(args) => check::run(args, &open(global, out)?, out),
     }
-}
-
-/// The bytes of `PATH` or `PATH@REVISION`. A repository is opened only for a revision.
-fn source(spec: &str, global: &Global) -> Result<Source> {
-    let around = surroundings(global)?;
-    if let Some(source) = find::on_disk(&around.cwd, spec)? {
-        return Ok(source);
-    }
-    if !spec.contains(['@', '#']) {
-        return match Project::open(around) {
-            // What would be in the workspace is in `HEAD`.
-            Ok(project) if project.repo.is_bare() => find::at_revision(&project, &format!("{spec}@HEAD")),
-            _ => Err(find::absent(spec)),
-        };
-    }
-    find::at_revision(&Project::open(around)?, spec)
-}
-
-/// The source and what its header tells; with `torch` a TorchScript module is loaded by libtorch.
-fn contents(spec: &str, torch: bool, global: &Global) -> Result<(Source, Contents)> {
-    let source = source(spec, global)?;
-    let mut contents = formats::read(&source)?;
-    if torch {
-        script::load(&source, &mut contents)?;
-    }
-    Ok((source, contents))
 }

@@ -1,17 +1,17 @@
 use serde_json::json;
 
-use super::act::{How, checks};
-use super::desk::{Desk, label};
+use super::context::{Context, label};
+use super::tag_args::{TagArgs, checks};
 use crate::cli::output::Output;
 use crate::error::Result;
-use crate::model::promote::Promotion;
+use crate::model::registry::promote::Promotion;
 use crate::project::Project;
 use crate::tag::Label;
 use crate::url::Url;
 
-/// Give a label to a version
+/// Assign a label to a version
 ///
-/// Makes an annotated Git tag NAME#LABEL#N. A label belongs to one version at a time; a version may have several.
+/// Creates an annotated Git tag NAME#LABEL#N. A label belongs to one version at a time; a version may have several.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -22,39 +22,39 @@ pub struct Args {
     version: String,
     #[arg(value_parser = label)]
     label: Label,
-    /// Although a check does not hold
+    /// Promote although a check fails
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    how: How,
+    how: TagArgs,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let desk = Desk::open(project, out)?;
-    let asked = desk.asked(&args.version)?;
-    let mut plan = Promotion::plan(project, &desk.registry, &asked, &args.label)?;
+    let context = Context::open(project, out)?;
+    let asked = context.asked(&args.version)?;
+    let mut plan = Promotion::plan(project, &context.registry, &asked, &args.label)?;
     let (name, version, label) = (asked.name, plan.version.clone(), plan.label.clone());
     let given = plan.given.as_deref().filter(|_| plan.is_done());
-    let lacking = args.how.compare(publisher.as_ref(), &name, &desk.registry, given, out)?;
+    let lacking = args.how.compare(publisher.as_ref(), &name, &context.registry, given, out)?;
     if let Some(tag) = given {
-        out.say(format!("{name} {version} is {label} already"));
+        out.status(format!("{name} {version} is {label} already"));
         let pushed = match &publisher {
             Some(publisher) if lacking.iter().any(|one| one == tag) => {
                 publisher.push_old(tag)?;
-                out.say(format!("pushed {tag} to {}", publisher.remote));
+                out.status(format!("pushed {tag} to {}", publisher.remote));
                 Some(&publisher.remote)
             }
             _ => None,
         };
         if args.how.json() {
             out.json(&json!({"event": null, "name": name.to_string(), "version": version.to_string(),
-                "label": label.to_string(), "commit": plan.act.commit.hex(), "pushed": pushed.map(Url::to_string)}));
+                "label": label.to_string(), "commit": plan.new_tag.commit.hex(), "pushed": pushed.map(Url::to_string)}));
         }
         return Ok(0);
     }
     if plan.revives {
-        out.warn(format!("{name} was deprecated; with this it goes on, with the labels that it had"));
+        out.warn(format!("{name} was deprecated; this makes it current again, with its labels"));
     }
     if let Some(refusal) = plan.refusal() {
         if !args.force {
@@ -72,7 +72,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         "label": label.to_string(),
         "before": plan.before.as_ref().map(|v| v.to_string()),
         "checks": checks(&plan.checks),
-        "forced": plan.act.note.forced,
+        "forced": plan.new_tag.note.forced,
     });
-    args.how.perform(vec![plan.act], &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(vec![plan.new_tag], &said, shape, publisher.as_ref(), project, out)
 }

@@ -1,18 +1,18 @@
 use std::path::PathBuf;
 
-use super::desk::Desk;
+use super::context::Context;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::provenance::statement;
-use crate::model::signed;
+use crate::model::registry::signed;
 use crate::model::trace::Trace;
 use crate::project::{Project, check_target};
 use crate::replace::replace_file;
 
-/// Write where a version comes from, as an in-toto statement
+/// Print the provenance of a version, as an in-toto statement
 ///
-/// The statement is in-toto's v1 with the predicate of SLSA provenance v1, as JSON: the digest of the file, the inputs
-/// with their digests, params, commands, who built it and when. Every clone writes the same bytes.
+/// The statement is in-toto v1 with the predicate of SLSA provenance v1, as JSON: the digest of the file, the inputs with
+/// their digests, parameters, commands, and who built it when. Every clone prints the same bytes.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -21,23 +21,23 @@ Examples:
 pub struct Args {
     /// NAME@VERSION, NAME#LABEL, or NAME for the latest
     version: String,
-    /// Into a file
+    /// Write to a file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// As JSON, which it is in any case
+    /// Print JSON, which is the default
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let _ = args.json;
-    let desk = Desk::open(project, out)?;
-    let asked = desk.asked(&args.version)?;
+    let context = Context::open(project, out)?;
+    let asked = context.asked(&args.version)?;
     if project.repo.require_signed {
-        let (model, event, _) = desk.registry.find(&asked)?;
-        signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
+        let (model, event, _) = context.registry.find(&asked)?;
+        signed::require(&project.repo, model, Some(&asked.which), model.index_of(event))?;
     }
-    let trace = Trace::of(project, &desk.registry, &asked)?;
+    let trace = Trace::load(project, &context.registry, &asked)?;
     let statement = statement(&trace)?;
     match &args.output {
         None => out.values(&statement),
@@ -46,7 +46,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             let file = project.around.cwd.join(file);
             check_target(&file)?;
             replace_file(&file, text.as_bytes())?;
-            out.say(format!("wrote {}", file.display()));
+            out.status(format!("wrote {}", file.display()));
         }
     }
     Ok(0)

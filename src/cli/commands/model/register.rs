@@ -1,21 +1,21 @@
 use serde_json::json;
 
-use super::act::{How, checks};
-use super::desk::{Desk, pin};
+use super::context::{Context, pin};
+use super::tag_args::{TagArgs, checks};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
-use crate::model::register::{Number, Plan};
+use crate::model::registry::register::{RegistrationPlan, VersionNumber};
 use crate::project::Project;
 use crate::tag::{Bump, Version};
 use crate::value::Value;
 
-/// Give a version number to an artifact
+/// Register a version of an artifact
 ///
-/// Makes an annotated Git tag NAME@VERSION. It pins the artifact's bytes and carries the metrics, the checks and the
-/// record of the run that made them. What could not be reproduced later, or does not pass the checks of its
-/// pipeline.yaml, is refused.
+/// Creates an annotated Git tag NAME@VERSION, which pins the artifact's bytes and holds the metrics, the checks and the
+/// record of the run that made them. Refuses an artifact that could not be reproduced later, or that fails the checks of
+/// its pipeline.yaml.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -25,26 +25,26 @@ Examples:
   lockstep model register digits --bump major -m 'Reads sevens, too'")]
 #[command(group(clap::ArgGroup::new("number").required(true)))]
 pub struct Args {
-    /// An artifact of a pipeline.yaml, with its folder where several have it: models/a:digits
+    /// An artifact of a pipeline.yaml, with its folder if the name is not unique: models/a:digits
     name: String,
-    /// This number, a semantic version
+    /// The number, a semantic version
     #[arg(long, value_name = "VERSION", group = "number")]
     version: Option<Version>,
-    /// The next number after the highest one
+    /// Take the next number after the highest one
     #[arg(long, value_enum, value_name = "PART", group = "number")]
-    bump: Option<Part>,
-    /// What this commit pins, not HEAD
+    bump: Option<VersionPart>,
+    /// Register what this revision pins [default: HEAD]
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Whatever speaks against it
+    /// Register although a check or the reproducibility fails
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    how: How,
+    how: TagArgs,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Part {
+enum VersionPart {
     Major,
     Minor,
     Patch,
@@ -52,17 +52,17 @@ enum Part {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let desk = Desk::open(project, out)?;
-    let name = desk.name(&args.name)?;
-    args.how.compare(publisher.as_ref(), &name, &desk.registry, None, out)?;
+    let context = Context::open(project, out)?;
+    let name = context.name(&args.name)?;
+    args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
     let number = match (&args.version, args.bump) {
-        (Some(version), _) => Number::This(version.clone()),
-        (None, Some(Part::Major)) => Number::Next(Bump::Major),
-        (None, Some(Part::Minor)) => Number::Next(Bump::Minor),
-        (None, _) => Number::Next(Bump::Patch),
+        (Some(version), _) => VersionNumber::This(version.clone()),
+        (None, Some(VersionPart::Major)) => VersionNumber::Next(Bump::Major),
+        (None, Some(VersionPart::Minor)) => VersionNumber::Next(Bump::Minor),
+        (None, _) => VersionNumber::Next(Bump::Patch),
     };
     let progress = Progress::new(out, false);
-    let plan = Plan::make(project, &desk.registry, &name, &number, args.rev.as_deref(), &progress);
+    let plan = RegistrationPlan::make(project, &context.registry, &name, &number, args.rev.as_deref(), &progress);
     progress.finish();
     let mut plan = plan?;
     if let Some(refusal) = plan.refusal() {
@@ -84,7 +84,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         plan.origin.path,
         &found.id.hex()[..12],
         text::bytes(found.size),
-        plan.act.commit.short(),
+        plan.new_tag.commit.short(),
         &text::cut(&plan.about.subject, 50),
     );
     let shape = json!({
@@ -93,9 +93,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         "pin": pin(&found),
         "checks": [],
         "warnings": plan.warnings,
-        "forced": plan.act.note.forced,
+        "forced": plan.new_tag.note.forced,
     });
     let mut shape = Value::from(shape);
     shape.set(&["checks"], checks(&plan.checks));
-    args.how.perform(vec![plan.act], &said, shape, publisher.as_ref(), project, out)
+    args.how.perform(vec![plan.new_tag], &said, shape, publisher.as_ref(), project, out)
 }

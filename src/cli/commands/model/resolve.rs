@@ -1,17 +1,17 @@
 use serde_json::json;
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
+use crate::model::registry::signed;
 use crate::model::registry::{Event, Model};
-use crate::model::signed;
 use crate::model::trace::Trace;
 use crate::project::Project;
-use crate::tag::{Action, Asked, Label, ModelTag, Version, Which};
+use crate::tag::{Action, Label, ModelRequest, ModelTag, Version, Which};
 
-/// Tell what a tag, a version or a label stands for
+/// Show what a tag, a version or a label refers to
 ///
-/// In CI a push of a tag tells what to do: deploy what became `prod`, publish what was registered.
+/// A CI job for a pushed tag learns from it what to do: deploy a version that became `prod`, publish a new one.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -28,16 +28,16 @@ pub struct Args {
     /// Fail unless the signature of the tag is good
     #[arg(long)]
     verify: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    let Answer { model, at, label, which } = find(&desk, &args.what)?;
+    let context = Context::open(project, out)?;
+    let ResolvedVersion { model, at, label, which } = find(&context, &args.what)?;
     let event = &model.events[at];
-    if args.verify || signed::is_required(&desk.now, &model.name)? {
+    if args.verify || signed::is_required(&context.now, &model.name)? {
         signed::require(&project.repo, model, which.as_ref(), at)?;
     }
     let signature = event.signature(&project.repo);
@@ -45,7 +45,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let version = model.version_of(at).filter(|_| about_version);
     let trace = version.as_ref().map(|version| {
         let which = Which::Version(version.clone());
-        Trace::of(project, &desk.registry, &Asked { name: model.name.clone(), which })
+        Trace::load(project, &context.registry, &ModelRequest { name: model.name.clone(), which })
     });
     let trace = trace.transpose()?;
     let current = model.holds(at);
@@ -53,14 +53,14 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let found = trace.as_ref().and_then(|t| t.pin());
     let kind = trace.as_ref().and_then(|t| t.artifact.as_ref()).and_then(|artifact| artifact.kind.clone());
     if args.json {
-        let mut shape = desk::verified(event, &signature);
+        let mut shape = context::verified(event, &signature);
         shape["name"] = model.name.to_string().into();
         shape["version"] = json!(version.as_ref().map(Version::to_string));
         shape["label"] = json!(label.as_ref().map(Label::to_string));
         shape["current"] = current.into();
         shape["path"] = json!(path);
         shape["type"] = json!(kind);
-        shape["pin"] = json!(found.as_ref().map(desk::pin));
+        shape["pin"] = json!(found.as_ref().map(context::pin));
         out.json(&shape);
         return Ok(0);
     }
@@ -77,46 +77,46 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     line("path", path);
     line("blake3", found.map(|pin| pin.id.hex()));
     line("tag", Some(event.tag.clone()));
-    line("signed", Some(desk::signature_words(&signature).unwrap_or_else(|| "none".into())));
+    line("signed", Some(context::signature_words(&signature).unwrap_or_else(|| "none".into())));
     if !current {
-        out.say("this is not so any more: a later tag says otherwise");
+        out.status("a later tag has changed this");
     }
     Ok(0)
 }
 
-/// What the words on the command line stand for.
-struct Answer<'d> {
+/// The version or label that the argument names.
+struct ResolvedVersion<'d> {
     model: &'d Model,
     /// The place of the event.
     at: usize,
     /// The label that it is about.
     label: Option<Label>,
-    /// `None` where a tag was named.
+    /// `None` if the argument is a tag.
     which: Option<Which>,
 }
 
-fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
+fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<ResolvedVersion<'d>> {
     let label = |event: &Event| match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.clone()),
         _ => None,
     };
-    // A tag may have the very name of a label; the label is meant then.
+    // A tag may have the name of a label. The argument means the label then.
     let full = typed.strip_prefix("refs/tags/");
-    if typed.parse::<Asked>().is_ok() && full.is_none() {
-        let asked = desk.asked(typed)?;
-        let (model, event, _) = desk.registry.find(&asked)?;
-        return Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) });
+    if typed.parse::<ModelRequest>().is_ok() && full.is_none() {
+        let asked = context.asked(typed)?;
+        let (model, event, _) = context.registry.find(&asked)?;
+        return Ok(ResolvedVersion { model, at: model.index_of(event), label: label(event), which: Some(asked.which) });
     }
     let tag = full.unwrap_or(typed);
     if let Ok(parsed) = tag.parse::<ModelTag>() {
-        let model = desk.registry.models.get(&parsed.name);
+        let model = context.registry.models.get(&parsed.name);
         let found = model.and_then(|model| Some((model, model.events.iter().position(|e| e.tag == tag)?)));
         let Some((model, at)) = found else {
             return Err(Error::missing(format!("there is no tag {tag} here")).hint("git fetch --tags"));
         };
-        return Ok(Answer { model, at, label: label(&model.events[at]), which: None });
+        return Ok(ResolvedVersion { model, at, label: label(&model.events[at]), which: None });
     }
-    let asked = desk.asked(tag)?;
-    let (model, event, _) = desk.registry.find(&asked)?;
-    Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) })
+    let asked = context.asked(tag)?;
+    let (model, event, _) = context.registry.find(&asked)?;
+    Ok(ResolvedVersion { model, at: model.index_of(event), label: label(event), which: Some(asked.which) })
 }

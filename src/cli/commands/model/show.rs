@@ -1,21 +1,21 @@
 use serde_json::{Map, json};
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
 use crate::cli::output::{Output, Style};
 use crate::cli::table::shown;
 use crate::cli::text;
 use crate::error::Result;
 use crate::git::Repo;
-use crate::model::gate;
-use crate::model::note::NotedCheck;
 use crate::model::registry::Event;
+use crate::model::registry::gate;
+use crate::model::registry::note::NotedCheck;
 use crate::model::trace::Trace;
 use crate::project::Project;
 use crate::store::Pin;
 use crate::tag::Version;
 use crate::value::Value;
 
-/// Trace a version: commit, stage, command, inputs, params, metrics, run, labels
+/// Show a version: its commit, stage, command, inputs, params, metrics, run and labels
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -26,14 +26,14 @@ Examples:
 pub struct Args {
     /// NAME, NAME@VERSION or NAME#LABEL
     version: String,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    let trace = Trace::of(project, &desk.registry, &desk.asked(&args.version)?)?;
+    let context = Context::open(project, out)?;
+    let trace = Trace::load(project, &context.registry, &context.asked(&args.version)?)?;
     if args.json {
         out.values(&shape(&trace, &project.repo));
     } else {
@@ -45,7 +45,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(u8::from(!trace.agrees()))
 }
 
-/// The numbers of a version: as its tag has them, else as its commit has.
+/// The metrics of a version: those in its tag, else those of its commit.
 fn metrics(trace: &Trace<'_, '_>) -> Vec<(String, Vec<(String, crate::value::Value)>)> {
     if let Some(note) = trace.event.note.as_ref().filter(|note| !note.metrics.is_empty()) {
         return note
@@ -87,7 +87,7 @@ fn print(trace: &Trace<'_, '_>, repo: &Repo, out: &Output) {
         field("blake3", noted.blake3.clone());
     }
     let signed = |event: &Event| {
-        if let Some(words) = desk::signature_words(&event.signature(repo)) {
+        if let Some(words) = context::signature_words(&event.signature(repo)) {
             field("signature", words);
         }
     };
@@ -144,7 +144,7 @@ fn print(trace: &Trace<'_, '_>, repo: &Repo, out: &Output) {
     }
 }
 
-/// The other stages that were run for it, with how long they took.
+/// The other stages that were run for it, with their times.
 fn upstream(trace: &Trace<'_, '_>, field: &dyn Fn(&str, String)) {
     let runs = trace.event.note.as_ref().map(|note| &note.runs);
     let mut name = "upstream";
@@ -187,7 +187,7 @@ fn sized(pin: &Pin) -> String {
 
 fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     let event = trace.event;
-    let verified = |event: &Event| desk::verified(event, &event.signature(repo));
+    let verified = |event: &Event| context::verified(event, &event.signature(repo));
     let mut shape = verified(event);
     shape["name"] = trace.model.name.to_string().into();
     shape["version"] = json!(trace.version.map(Version::to_string));
@@ -195,7 +195,7 @@ fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     shape["message"] = json!(event.words);
     shape["commit_subject"] = json!(trace.about.as_ref().map(|about| &about.subject));
     shape["path"] = json!(trace.origin.as_ref().map(|origin| origin.path.to_string()));
-    shape["pin"] = json!(trace.pin().as_ref().map(desk::pin));
+    shape["pin"] = json!(trace.pin().as_ref().map(context::pin));
     shape["labels"] =
         trace.labels.iter().map(|(label, event)| (label.to_string(), verified(event))).collect::<Map<_, _>>().into();
     let stage = trace
@@ -204,14 +204,14 @@ fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     shape["stage"] = json!(stage);
     shape["upstream"] = trace.chain().into_iter().skip(1).map(|(address, _)| address).collect::<Vec<_>>().into();
     let input = |input: &crate::model::origin::Input| {
-        let mut one = desk::pin(&input.pin);
+        let mut one = context::pin(&input.pin);
         one["path"] = input.path.clone().into();
         one["data"] = input.data.into();
         one
     };
     let inputs = trace.origin.as_ref().map(|o| o.inputs.iter().map(input).collect::<Vec<_>>());
     shape["inputs"] = inputs.unwrap_or_default().into();
-    // Filled below: values of the user.
+    // Filled below, with values of the user.
     shape["params"] = json!({});
     shape["metrics"] = json!({});
     let note = event.note.as_ref();

@@ -1,34 +1,35 @@
-//! Where a model of ONNX keeps weights: as initializers, dense or sparse, in `Constant` nodes, in attributes of operators
-//! beyond the standard ones (trees and linear models of `ai.onnx.ml`), in the branches and bodies of `If`, `Loop` and
-//! `Scan`, in functions, and in graphs for training.
+//! Where an ONNX model stores weights: in initializers, dense or sparse, in `Constant` nodes, in attributes of
+//! operators beyond the standard ones (trees and linear models of `ai.onnx.ml`), in the branches and bodies of `If`,
+//! `Loop` and `Scan`, in functions, and in graphs for training.
 //!
-//! What else a graph holds (operators, names, settings) goes into one hash, so that a difference does not go unseen.
+//! The other content of a graph (operators, names, settings) goes into one hash, so that a difference is detected.
 
 use std::collections::HashSet;
 
 use super::numbers::{Budget, List};
-use super::{MANY, Ports, say, tensor};
+use super::{MANY, Ports, add_metadata, tensor};
 use crate::error::Result;
 use crate::model::formats::protobuf::{Value, fields};
-use crate::model::formats::{Contents, Rest, RestHash};
+use crate::model::formats::{Contents, OtherContent, OtherContentHash};
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
 
-/// Graphs in graphs. Python's protocol buffers allow about 30.
+/// The maximum nesting of graphs. Python's protocol buffers allow about 30.
 const DEPTH: usize = 30;
 const ATTRIBUTES: usize = 10_000;
-/// What is read for the hash.
+/// The maximum number of bytes read for the hash.
 const HASHED: u64 = 64 << 20;
-/// A longer text in an attribute is data of some kind.
+/// A longer text in an attribute is data.
 const TEXT: u64 = 4096;
 
+/// Collects the weights of all graphs of a model.
 pub struct Graphs<'a> {
     source: &'a Source,
     contents: &'a mut Contents,
     names: HashSet<String>,
     budget: Budget,
-    hash: RestHash,
-    /// How many bytes may still be read for the hash.
+    hash: OtherContentHash,
+    /// The remaining number of bytes for the hash.
     to_hash: u64,
     nodes: u64,
     /// Nodes in branches, bodies and functions.
@@ -38,7 +39,7 @@ pub struct Graphs<'a> {
     long_texts: u64,
 }
 
-/// A node as far as it must be known before its attributes are read.
+/// The fields of a node that are needed before its attributes are read.
 #[derive(Default)]
 struct Node {
     name: String,
@@ -49,13 +50,13 @@ struct Node {
 }
 
 impl Node {
-    /// Do its attributes hold values of the model, and not only settings?
+    /// Returns true if its attributes hold weights, and not only settings.
     fn has_weights(&self) -> bool {
         let is_standard = matches!(self.domain.as_str(), "" | "ai.onnx");
         !is_standard || matches!(self.operator.as_str(), "Constant")
     }
 
-    /// How it is called in the names of its tensors and graphs.
+    /// Its name within the names of its tensors and graphs.
     fn title(&self) -> &str {
         [self.name.as_str(), self.outputs.first().map_or("", String::as_str), self.operator.as_str()]
             .into_iter()
@@ -71,7 +72,7 @@ impl<'a> Graphs<'a> {
             contents,
             names: HashSet::new(),
             budget: Budget::new(),
-            hash: RestHash::default(),
+            hash: OtherContentHash::default(),
             to_hash: HASHED,
             nodes: 0,
             inner_nodes: 0,
@@ -86,7 +87,7 @@ impl<'a> Graphs<'a> {
         let mut parts = fields(part);
         while let Some((number, value)) = parts.field()? {
             match (number, &value) {
-                (2, _) => say(self.contents, "graph", &value.text()?),
+                (2, _) => add_metadata(self.contents, "graph", &value.text()?),
                 (11, Value::Bytes(info)) if ports.inputs.len() < MANY => ports.inputs.push(super::value(info)?),
                 (12, Value::Bytes(info)) if ports.outputs.len() < MANY => ports.outputs.push(super::value(info)?),
                 _ => {}
@@ -96,7 +97,7 @@ impl<'a> Graphs<'a> {
     }
 
     fn graph(&mut self, part: &Source, path: &str, depth: usize) -> Result<()> {
-        // Those of this graph come before those of graphs in it, which may have the same names.
+        // Tensors of this graph come before those of nested graphs, which may have the same names.
         let mut parts = fields(part);
         while let Some((number, value)) = parts.field()? {
             match (number, &value) {
@@ -109,7 +110,7 @@ impl<'a> Graphs<'a> {
         while let Some((number, value)) = parts.field()? {
             match (number, &value) {
                 (1, Value::Bytes(node)) => self.node(node, path, depth)?,
-                // Inputs and outputs of a branch; those of the model are told.
+                // Inputs and outputs of a branch; those of the model are listed.
                 (11 | 12, Value::Bytes(info)) if depth > 0 => self.hash_bytes(b'p', info)?,
                 _ => {}
             }
@@ -143,7 +144,7 @@ impl<'a> Graphs<'a> {
         self.attributes(&defaults, &name, 1)
     }
 
-    /// Graphs that begin and continue a training.
+    /// Graphs that initialise and continue a training.
     pub fn training(&mut self, part: &Source) -> Result<()> {
         let mut parts = fields(part);
         while let Some((number, value)) = parts.field()? {
@@ -271,7 +272,7 @@ impl<'a> Graphs<'a> {
         Ok(())
     }
 
-    /// A tensor; `title` is its name if it stands in an attribute.
+    /// A tensor; `title` is its name if it is in an attribute.
     fn tensor(&mut self, part: &Source, path: &str, title: Option<&str>) -> Result<()> {
         let read = tensor::read(part, &mut self.budget)?;
         self.external(read.external);
@@ -282,7 +283,7 @@ impl<'a> Graphs<'a> {
         self.push(path, tensor)
     }
 
-    /// A sparse tensor is its values and their indices, and the shape that they are spread over.
+    /// A sparse tensor consists of values, their indices, and a dense shape.
     fn sparse(&mut self, part: &Source, path: &str, title: Option<&str>) -> Result<()> {
         let (mut values, mut indices, mut shape) = (None, None, Vec::new());
         let mut parts = fields(part);
@@ -301,7 +302,7 @@ impl<'a> Graphs<'a> {
         let name = title.map(str::to_string).or(named).unwrap_or_default();
         let dims: Vec<String> = shape.iter().map(|d| (*d as i64).to_string()).collect();
         if self.contents.metadata.len() < MANY {
-            self.contents.say("sparse", format!("{name} [{}]", dims.join(", ")));
+            self.contents.add_metadata("sparse", format!("{name} [{}]", dims.join(", ")));
         }
         for (read, name) in [(values, name.clone()), (indices, format!("{name}.indices"))] {
             if let Some(read) = read {
@@ -312,7 +313,7 @@ impl<'a> Graphs<'a> {
         Ok(())
     }
 
-    /// A name that is taken already, by a tensor of another branch, gets the path of its graph before it.
+    /// If another tensor has the name, the path of its graph is prepended.
     fn push(&mut self, path: &str, tensor: Result<Tensor, String>) -> Result<()> {
         let tensor = tensor.map(|mut tensor| {
             if self.names.contains(&tensor.name) {
@@ -347,19 +348,19 @@ impl<'a> Graphs<'a> {
                 self.to_hash = left;
                 self.hash.update(&bytes.head(u64::MAX)?);
             }
-            None => self.contents.rest = Rest::Unread,
+            None => self.contents.rest = OtherContent::Unread,
         }
         Ok(())
     }
 
-    /// What is told once all was read.
+    /// Adds what is known after everything was read.
     pub fn finish(self) {
-        self.contents.say("nodes", self.nodes);
+        self.contents.add_metadata("nodes", self.nodes);
         if self.inner_nodes > 0 {
-            self.contents.say("nodes in branches and functions", self.inner_nodes);
+            self.contents.add_metadata("nodes in branches and functions", self.inner_nodes);
         }
         for location in self.external {
-            self.contents.say("external data", location);
+            self.contents.add_metadata("external data", location);
         }
         if self.graphs_too_deep > 0 {
             self.contents.note(format!("graphs that are nested more than {DEPTH} deep are not read"));
@@ -368,11 +369,11 @@ impl<'a> Graphs<'a> {
             self.contents
                 .note(format!("long texts or bytes in {} attributes are not read as weights", self.long_texts));
         }
-        if self.contents.rest == Rest::Nothing {
+        if self.contents.rest == OtherContent::Nothing {
             self.contents.rest = self.hash.rest();
         }
         if self.graphs_too_deep > 0 {
-            self.contents.rest = Rest::Unread;
+            self.contents.rest = OtherContent::Unread;
         }
     }
 }

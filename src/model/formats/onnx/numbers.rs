@@ -1,13 +1,13 @@
-//! Lists of numbers in a protocol buffer: packed into one piece, or one field each, or both.
+//! Lists of numbers in a protocol buffer: packed, or one field each, or both.
 
 use crate::error::Result;
 use crate::model::formats::protobuf::{Value, varint};
 use crate::model::source::Source;
 
-/// What is decoded into memory of one model, in bytes.
+/// The maximum number of decoded bytes per model.
 const DECODED: u64 = 64 << 20;
 
-/// How much may still be decoded.
+/// The remaining number of bytes that may be decoded.
 pub struct Budget(u64);
 
 impl Budget {
@@ -15,7 +15,7 @@ impl Budget {
         Budget(DECODED)
     }
 
-    /// Is there so much left? Then it is taken.
+    /// Takes bytes from the budget; false if it is exhausted.
     pub fn take(&mut self, bytes: u64) -> bool {
         let enough = bytes <= self.0;
         self.0 = self.0.saturating_sub(bytes);
@@ -26,11 +26,11 @@ impl Budget {
 /// A list of one field.
 #[derive(Default)]
 pub struct List {
-    /// All of it in one piece, as it lies in the file.
+    /// All of it in one part of the file.
     piece: Option<Source>,
     /// Little-endian; integers with eight bytes each.
     bytes: Vec<u8>,
-    /// It is longer than what is decoded.
+    /// Whether it is longer than the limit.
     pub is_cut: bool,
 }
 
@@ -110,7 +110,7 @@ impl List {
         Source::of_bytes(numbers.iter().flat_map(|n| &n[..width as usize]).copied().collect(), name)
     }
 
-    /// The integers of the list, so many bits of each, one behind the other from the lowest bit on.
+    /// The integers of the list with `bits` bits each, packed from the lowest bit on.
     pub fn packed(self, bits: usize, name: &str) -> Source {
         let (numbers, _) = self.bytes.as_chunks::<8>();
         let mut packed = vec![0u8; (numbers.len() * bits).div_ceil(8)];

@@ -1,5 +1,4 @@
-//! One tensor of ONNX. Its values lie in `raw_data`, or in a list of the field that belongs to its type, or in another
-//! file.
+//! One ONNX tensor. Its values are in `raw_data`, or in a list of the field for its type, or in another file.
 
 use super::MANY;
 use super::numbers::{Budget, List};
@@ -8,8 +7,8 @@ use crate::model::formats::protobuf::{Value, fields};
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Shape, Tensor, shown};
 
-/// A tensor, with what is known of the file that has its values.
-pub struct Read {
+/// A tensor, with the file that has its values.
+pub struct LoadedTensor {
     pub tensor: Result<Tensor, String>,
     /// The name of that file.
     pub external: Option<String>,
@@ -24,12 +23,12 @@ struct Lists {
     small: List,
     signed: List,
     unsigned: List,
-    /// Each text behind its length.
+    /// Each text is preceded by its length.
     texts: Vec<u8>,
     texts_are_cut: bool,
 }
 
-pub fn read(part: &Source, budget: &mut Budget) -> Result<Read> {
+pub fn read(part: &Source, budget: &mut Budget) -> Result<LoadedTensor> {
     let (mut name, mut kind, mut shape) = (String::new(), 0, Vec::new());
     let (mut raw, mut is_external, mut location, mut is_segment) = (None, false, None, false);
     let mut lists = Lists::default();
@@ -60,7 +59,7 @@ pub fn read(part: &Source, budget: &mut Budget) -> Result<Read> {
     }
     let external = location.filter(|_| is_external);
     if shape.iter().any(|d| *d > i64::MAX as u64) {
-        return Ok(Read {
+        return Ok(LoadedTensor {
             tensor: Err(format!("the shape {} of the tensor `{name}` is absurd", Shape(&shape))),
             external,
         });
@@ -68,13 +67,13 @@ pub fn read(part: &Source, budget: &mut Budget) -> Result<Read> {
     let dtype = dtype_of(kind);
     let is_empty = shape.contains(&0);
     let data = match raw {
-        _ if is_external => Data::Elsewhere("they lie in another file"),
+        _ if is_external => Data::Elsewhere("they are in another file"),
         _ if is_segment => Data::Elsewhere("the tensor is cut into segments"),
         Some(source) if dtype.bytes(1).is_some_and(|bytes| bytes > 0) => Data::Plain { source, big_endian: false },
         Some(_) => Data::Elsewhere("their type is not known"),
         None => lists.values(&dtype, kind, is_empty, part.name()),
     };
-    Ok(Read { tensor: Tensor::new(name, dtype, shape, data), external })
+    Ok(LoadedTensor { tensor: Tensor::new(name, dtype, shape, data), external })
 }
 
 impl Lists {
@@ -88,7 +87,7 @@ impl Lists {
         Ok(())
     }
 
-    /// The values as the field of this type has them.
+    /// The values in the field for this type.
     fn values(self, dtype: &Dtype, kind: u64, is_empty: bool, name: &str) -> Data {
         let plain = |source: Source| match source.is_empty() && !is_empty {
             true => Data::Elsewhere("the file has none for them"),

@@ -1,11 +1,11 @@
-//! The bytes that a node stands for. As a rule they lie in the file as they are. Python 2 escapes them in protocol 0, and
-//! Python 3 wraps them into a text of Latin-1 in protocols 0 to 2.
+//! The bytes of a node. As a rule they are in the file unchanged. Python 2 escapes them in protocol 0, and Python 3
+//! encodes them as Latin-1 text in protocols 0 to 2.
 
 use super::{Form, Id, Node, Pickle};
 use crate::error::Result;
 use crate::model::source::Source;
 
-/// What is decoded into memory of one pickle, in bytes.
+/// The maximum number of decoded bytes per pickle.
 pub const DECODED: u64 = 64 << 20;
 
 /// Finds bytes in one pickle; `left` bounds how many are decoded.
@@ -16,7 +16,7 @@ pub struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// The bytes of a node; or why they are not read.
+    /// The bytes of a node, or why they are not read.
     pub fn bytes(&mut self, id: Id) -> Result<Result<Source, &'static str>> {
         let decoded = |bytes| Ok(Ok(Source::of_bytes(bytes, self.source.name())));
         match self.pickle.node(id) {
@@ -27,7 +27,7 @@ impl Contents<'_> {
                 Some(written) => Ok(self.decoded(unescape(&written))),
                 None => Ok(Err(TOO_MANY)),
             },
-            Node::Made(_) => self.of_call(id),
+            Node::CallResult(_) => self.of_call(id),
             _ => Ok(Err("they are kept as Python objects")),
         }
     }
@@ -43,7 +43,7 @@ impl Contents<'_> {
             }
             ("builtins" | "__builtin__", "bytearray" | "bytes", []) => Ok(self.decoded(Some(Vec::new()))),
             ("builtins" | "__builtin__", "bytearray", [bytes]) => match self.pickle.node(*bytes) {
-                Node::Made(_) => unknown,
+                Node::CallResult(_) => unknown,
                 _ => self.bytes(*bytes),
             },
             _ => unknown,

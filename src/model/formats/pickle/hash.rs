@@ -1,17 +1,17 @@
-//! One hash of everything in a pickle but its tensors: Python values, classes, names, the order of things.
+//! One hash of everything in a pickle except its tensors: Python values, classes, names, order.
 
 use super::{Form, Id, Node, Pickle};
 use crate::error::Result;
-use crate::model::formats::{Rest, RestHash};
+use crate::model::formats::{OtherContent, OtherContentHash};
 use crate::model::source::Source;
 
-/// What is read of byte strings.
+/// The maximum number of bytes read from byte strings.
 const BYTES: u64 = 64 << 20;
 
-/// A hash of the object, in which `is_tensor` tells what is left out; or that there is too much to be read. Parts are
-/// numbered as they are met, so that what a pickle shares or repeats counts, and costs no more than its own nodes.
-pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) -> Result<Rest> {
-    let mut hash = RestHash::default();
+/// Hashes the object without the nodes for which `is_tensor` is true; unread if it is too large. Parts are numbered on
+/// first visit, so that sharing and repetition are part of the hash, and cost no more than the nodes themselves.
+pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) -> Result<OtherContent> {
+    let mut hash = OtherContentHash::default();
     let mut numbers: Vec<u32> = vec![0; pickle.nodes.len()];
     let (mut met, mut left) = (0u32, BYTES);
     let mut stack = vec![pickle.root];
@@ -36,14 +36,14 @@ pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) ->
             Node::Tuple(items) => enter(b"(", &mut items.iter().copied()),
             Node::List(items) => enter(b"[", &mut items.iter().copied()),
             Node::Dict(pairs) => enter(b"{", &mut pairs.iter().flat_map(|(k, v)| [*k, *v])),
-            Node::Made(made) => {
+            Node::CallResult(made) => {
                 let pairs = made.pairs.iter().flat_map(|(k, v)| [*k, *v]);
                 let parts = [made.by, made.args].into_iter().chain(made.state).chain(made.items.iter().copied());
                 enter(b"!", &mut parts.chain(pairs).collect::<Vec<_>>().into_iter());
             }
             Node::Persistent(name) => enter(b"@", &mut std::iter::once(*name)),
             Node::Bytes { at, length, form } => {
-                let Some(rest) = left.checked_sub(*length) else { return Ok(Rest::Unread) };
+                let Some(rest) = left.checked_sub(*length) else { return Ok(OtherContent::Unread) };
                 left = rest;
                 let mark: &[u8] = if *form == Form::Raw { b"b" } else { b"t" };
                 hash.update(mark).update(&length.to_le_bytes()).update(&source.read(*at, *length)?);

@@ -1,16 +1,16 @@
-//! The stack machine: one operation after the other, until the end or a bound.
+//! The stack machine: executes one operation after the other, until the end or a limit.
 
 use std::collections::HashMap;
 
 use super::content::{latin1_text, unescape};
-use super::{Behind, Follows, Form, Global, Id, Made, Node, Pickle};
+use super::{CallResult, Follows, Form, Global, Id, Node, Pickle, StreamContent};
 use crate::error::{Error, Result};
 use crate::model::source::{Reader, Source};
 
 /// A checkpoint of a hundred thousand tensors takes six million operations, and makes 1.8 million nodes.
 const OPERATIONS: usize = 12_000_000;
 const NODES: usize = 2_000_000;
-/// A longer text is no name, and is not kept.
+/// A longer text cannot be a name, and is not stored.
 const TEXT: u64 = 4 << 10;
 const TEXTS: u64 = 64 << 20;
 
@@ -37,9 +37,9 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// What the pickles around this one remember, and the object that each inner one belongs to.
+    /// The memos of the pickles around this one, and the object that each inner one belongs to.
     outer: Vec<(HashMap<u64, Id>, Id)>,
-    /// Bytes of text kept so far.
+    /// Bytes of stored text.
     texts: u64,
     follows: Option<Follows>,
 }
@@ -54,7 +54,7 @@ impl Machine<'_> {
                     None => return Ok(object),
                     Some((memo, owner)) => {
                         self.memo = memo;
-                        if let Some(Node::Made(made)) = self.pickle.nodes.get_mut(owner as usize) {
+                        if let Some(Node::CallResult(made)) = self.pickle.nodes.get_mut(owner as usize) {
                             made.items.push(object);
                         }
                     }
@@ -150,7 +150,7 @@ impl Machine<'_> {
                 let both = self.pops(2)?;
                 let word = |id: Id| self.pickle.text(id).map(str::to_string);
                 let (Some(module), Some(name)) = (word(both[0]), word(both[1])) else {
-                    return Err(self.refuse("its pickle names a global by something that is no text"));
+                    return Err(self.refuse("its pickle names a global by a value that is not text"));
                 };
                 self.global(module, name)?;
             }
@@ -320,29 +320,29 @@ impl Machine<'_> {
     }
 
     fn made(&mut self, by: Id, args: Id) -> Result<()> {
-        self.push(Node::Made(Box::new(Made { by, args, ..Made::default() })))
+        self.push(Node::CallResult(Box::new(CallResult { by, args, ..CallResult::default() })))
     }
 
     fn build(&mut self) -> Result<()> {
         let state = self.pop()?;
         let id = self.top()?;
-        if let Some(Node::Made(made)) = self.pickle.nodes.get_mut(id as usize) {
+        if let Some(Node::CallResult(made)) = self.pickle.nodes.get_mut(id as usize) {
             made.state = Some(state);
         }
         match self.follows.and_then(|follows| follows(&self.pickle, id)) {
             None => {}
-            Some(Behind::Pickle) if self.outer.len() == 10 => {
+            Some(StreamContent::Pickle) if self.outer.len() == 10 => {
                 return Err(self.refuse("its pickles are nested too deep"));
             }
-            Some(Behind::Pickle) => self.outer.push((std::mem::take(&mut self.memo), id)),
-            Some(Behind::Values { length, padded }) => {
+            Some(StreamContent::Pickle) => self.outer.push((std::mem::take(&mut self.memo), id)),
+            Some(StreamContent::Values { length, padded }) => {
                 if padded {
                     let padding = self.reader.number(1)?;
                     self.reader.skip(padding)?;
                 }
                 let at = self.reader.position();
                 self.reader.skip(length)?;
-                if let Some(Node::Made(made)) = self.pickle.nodes.get_mut(id as usize) {
+                if let Some(Node::CallResult(made)) = self.pickle.nodes.get_mut(id as usize) {
                     made.raw = Some((at, length));
                 }
             }
@@ -354,8 +354,8 @@ impl Machine<'_> {
         let id = self.top()?;
         match self.pickle.nodes.get_mut(id as usize) {
             Some(Node::List(items)) => items.extend(new),
-            Some(Node::Made(made)) => made.items.extend(new),
-            _ => return Err(self.refuse("its pickle appends to what is no list")),
+            Some(Node::CallResult(made)) => made.items.extend(new),
+            _ => return Err(self.refuse("its pickle appends to a value that is not a list")),
         }
         Ok(())
     }
@@ -364,8 +364,8 @@ impl Machine<'_> {
         let id = self.top()?;
         match self.pickle.nodes.get_mut(id as usize) {
             Some(Node::Dict(pairs)) => pairs.extend(new),
-            Some(Node::Made(made)) => made.pairs.extend(new),
-            _ => return Err(self.refuse("its pickle sets keys of what is no dict")),
+            Some(Node::CallResult(made)) => made.pairs.extend(new),
+            _ => return Err(self.refuse("its pickle sets keys of a value that is not a dict")),
         }
         Ok(())
     }
@@ -445,13 +445,13 @@ impl Machine<'_> {
     fn get(&mut self, slot: u64) -> Result<()> {
         match self.memo.get(&slot) {
             Some(id) => self.stack.push(*id),
-            None => return Err(self.refuse("its pickle recalls what it never kept")),
+            None => return Err(self.refuse("its pickle reads a memo entry that it never wrote")),
         }
         Ok(())
     }
 
     fn underflow(&self) -> Error {
-        self.refuse("its pickle takes more from the stack than is there")
+        self.refuse("its pickle takes more from the stack than it holds")
     }
 
     fn refuse(&self, why: impl Into<String>) -> Error {

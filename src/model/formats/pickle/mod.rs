@@ -1,13 +1,13 @@
-//! A reader of pickles that runs nothing.
+//! A pickle reader that executes nothing.
 //!
-//! A pickle is a program for a small stack machine. Python's machine imports functions by name and calls them, which is
-//! how a model file takes over a computer. This machine only writes down what would be called: the result is a graph of
-//! [`Node`]s, in which a call is a node like any other. What a call means is for the caller to know, who knows very few
+//! A pickle is a program for a small stack machine. Python's machine imports functions by name and calls them, so a
+//! model file can take over a computer. This machine only records the calls: the result is a graph of [`Node`]s, in
+//! which a call is a node like any other. The caller interprets the few calls that it knows
 //! (`torch._utils._rebuild_tensor_v2`, `numpy.dtype`, …).
 //!
-//! Bounds: operations, nodes, the length and sum of texts. Nodes are named by number and never followed here, so that a
-//! pickle that contains itself, or doubles itself a hundred times, costs no more than its own bytes. Long byte strings
-//! stay where they are. Opcodes as in CPython's `Lib/pickletools.py`, protocols 0 to 5.
+//! Limits: operations, nodes, the length and sum of texts. Nodes refer to each other by number and are not followed
+//! here, so that a pickle that contains itself, or doubles itself a hundred times, costs no more than its own bytes.
+//! Long byte strings are left in the file. Opcodes as in CPython's `Lib/pickletools.py`, protocols 0 to 5.
 
 pub mod content;
 mod hash;
@@ -30,35 +30,35 @@ pub enum Node {
     Int(i64),
     Float(f64),
     Text(String),
-    /// Bytes, and texts too long to be kept: where they lie in the source, and how they are written there.
+    /// Bytes, and texts too long to be stored: their location in the source, and their encoding.
     Bytes {
         at: u64,
         length: u64,
         form: Form,
     },
-    /// Bytes that the file does not hold: who reads the pickle gets them from elsewhere (protocol 5).
+    /// Bytes that are not in the file: the reader of the pickle gets them separately (protocol 5).
     OutOfBand,
     /// Something of a Python module, by name.
     Global(Box<Global>),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// What a call would make.
-    Made(Box<Made>),
-    /// What the file format itself knows by this name.
+    /// The result of a call.
+    CallResult(Box<CallResult>),
+    /// An object that the file format identifies by this name.
     Persistent(Id),
 }
 
-/// How bytes or a text are written in a pickle.
+/// The encoding of bytes or a text in a pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As they are: bytes, and what Python 2 calls a string.
+    /// Unchanged: bytes, and strings of Python 2.
     Raw,
     /// A text.
     Utf8,
     /// A string of Python 2 with the escapes of its literals.
     Escaped,
-    /// A text in Latin-1, with escapes for what that lacks.
+    /// A text in Latin-1, with escapes for other characters.
     RawUnicode,
 }
 
@@ -68,22 +68,22 @@ pub struct Global {
     pub name: String,
 }
 
-/// A call that was not made, and what would be done to its result.
+/// A recorded call, and the operations on its result.
 #[derive(Debug, Default)]
-pub struct Made {
+pub struct CallResult {
     /// The function or class.
     pub by: Id,
     /// A tuple, as a rule.
     pub args: Id,
-    /// The last state that it would be given.
+    /// The last state that would be set on it.
     pub state: Option<Id>,
     pub items: Vec<Id>,
     pub pairs: Vec<(Id, Id)>,
-    /// Raw values that follow in the stream (joblib): where, and how many bytes.
+    /// Raw values that follow in the stream (joblib): their offset and length.
     pub raw: Option<(u64, u64)>,
 }
 
-/// A pickle that was read.
+/// A parsed pickle.
 pub struct Pickle {
     pub protocol: u8,
     pub nodes: Vec<Node>,
@@ -122,7 +122,7 @@ impl Pickle {
 
     /// The function and the arguments of a call.
     pub fn call(&self, id: Id) -> Option<((&str, &str), &[Id])> {
-        let Node::Made(made) = self.node(id) else { return None };
+        let Node::CallResult(made) = self.node(id) else { return None };
         Some((self.global(made.by)?, self.items(made.args).unwrap_or_default()))
     }
 
@@ -133,18 +133,18 @@ impl Pickle {
     }
 }
 
-/// What joblib puts into the stream behind the object that describes an array.
-pub enum Behind {
-    /// So many bytes of values, after padding that tells its own length if there is to be some.
+/// What joblib stores in the stream after the object that describes an array.
+pub enum StreamContent {
+    /// `length` bytes of values, preceded by padding that includes its own length if `padded` is set.
     Values { length: u64, padded: bool },
-    /// A pickle with a memory of its own.
+    /// A pickle with a memo of its own.
     Pickle,
 }
 
-/// Tells what follows an object that was just built.
-pub type Follows = fn(&Pickle, Id) -> Option<Behind>;
+/// Returns what follows an object that was just built.
+pub type Follows = fn(&Pickle, Id) -> Option<StreamContent>;
 
-/// Reads one pickle up to its end; the reader then stands behind it.
+/// Reads one pickle; the reader is positioned after its end.
 pub fn read(reader: &mut Reader, follows: Option<Follows>) -> Result<Pickle> {
     machine::run(reader, follows)
 }

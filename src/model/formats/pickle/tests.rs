@@ -9,7 +9,7 @@ fn run(bytes: &[u8]) -> Result<Pickle> {
     read(&mut Source::of_bytes(bytes.to_vec(), "x").reader(), None)
 }
 
-/// A node as Python would write it, calls as they stand.
+/// A node as Python would write it, with calls unevaluated.
 fn text(pickle: &Pickle, id: Id) -> String {
     let list = |items: &[Id]| items.iter().map(|i| text(pickle, *i)).collect::<Vec<_>>().join(" ");
     match pickle.node(id) {
@@ -20,7 +20,7 @@ fn text(pickle: &Pickle, id: Id) -> String {
             format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
         }
         Node::Global(global) => format!("{}.{}", global.module, global.name),
-        Node::Made(made) => format!("{}<{}>", text(pickle, made.by), text(pickle, made.args)),
+        Node::CallResult(made) => format!("{}<{}>", text(pickle, made.by), text(pickle, made.args)),
         Node::Int(n) => n.to_string(),
         Node::Text(t) => t.clone(),
         other => format!("{other:?}"),
@@ -53,14 +53,14 @@ fn hostile_pickles_are_refused() {
         (b"K\x01(0.", "more from the stack"),
         (b"u.", "more from the stack"),
         (b"}(K\x01u.", "key without a value"),
-        (b"K\x01K\x02a.", "appends to what is no list"),
-        (b"h\x05.", "never kept"),
+        (b"K\x01K\x02a.", "appends to a value that is not a list"),
+        (b"h\x05.", "never wrote"),
         (b"\x8b\xff\xff\xff\x7f.", "cut short"),
         (b"B\xff\xff\xff\xff.", "cut short"),
         (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "cut short"),
         (b"\x82\x01.", "extension registry"),
         (b"\xff", "unknown operation 0xff at byte 0"),
-        (b"K\x01K\x02\x93.", "no text"),
+        (b"K\x01K\x02\x93.", "not text"),
     ] {
         let causes = run(bytes).err().map(|e| e.causes.join(" ")).unwrap_or_default();
         assert!(causes.contains(want), "{bytes:?}: {causes}");

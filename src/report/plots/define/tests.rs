@@ -6,7 +6,7 @@ fn path(text: &str) -> RepoPath {
     RepoPath::root().join(text).unwrap()
 }
 
-fn defined(files: &[(&str, &str)], cwd: &str) -> Defined {
+fn defined(files: &[(&str, &str)], cwd: &str) -> DefinedPlots {
     let loaded = Memory::new(files).load();
     assert!(loaded.broken.is_empty(), "{:?}", loaded.broken);
     define(&loaded.pipelines, &path(cwd))
@@ -111,7 +111,7 @@ fn mistakes_name_the_plot() {
         assert!(message.starts_with("pipeline.yaml: ") && message.contains(want), "{plot}: {message}");
     }
     let own = defined(&[("sub/pipeline.yaml", "plots: [a.csv: {template: mine}, b.csv: {template: smooth}]")], ".");
-    let called = Called { name: "mine".into(), folder: path("sub") };
+    let called = TemplateRef { name: "mine".into(), folder: path("sub") };
     assert_eq!((own.plots[0].template, own.plots[0].own.as_ref()), (Template::Linear, Some(&called)));
     assert_eq!((own.plots[1].template, own.plots[1].own.as_ref()), (Template::Smooth, None));
 }

@@ -1,6 +1,7 @@
 //! Columns of several series on one axis.
 //!
-//! Words get places 0, 1, … in the order in which they come, dates in their own; so everything further on is numbers.
+//! Words get the positions 0, 1, … in the order of their occurrence, dates in their own; so all later code works on
+//! numbers.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,7 +14,7 @@ use super::frame::LETTER;
 pub struct Axis<'a> {
     /// One list a series.
     pub values: Vec<Cow<'a, [f64]>>,
-    /// What the places stand for, if they are words.
+    /// The words at the positions, if the axis has words.
     pub words: Option<Vec<String>>,
 }
 
@@ -42,7 +43,7 @@ impl<'a> Axis<'a> {
         Axis { values, words: Some(words) }
     }
 
-    /// `None` if there is no value at all.
+    /// `None` if there is no value.
     pub fn scale(&self, from: f64, to: f64, count: usize, round: bool) -> Option<Scale> {
         match &self.words {
             Some(words) if words.is_empty() => None,
@@ -53,7 +54,7 @@ impl<'a> Axis<'a> {
                 Some(Scale::words(words, from, to, room))
             }
             None => self.extent().map(|(low, high)| {
-                // Steps that begin at 1, or at 20 of 2000, are counted from zero.
+                // Steps that begin at 1, or at 20 of 2000, start at zero.
                 let low = if low > 0.0 && low <= high * 0.05 { 0.0 } else { low };
                 Scale::new((low, high), from, to, count, round)
             }),
@@ -101,7 +102,7 @@ pub fn words_of<'a>(columns: impl Iterator<Item = &'a Column>) -> Vec<String> {
     words
 }
 
-/// Words, each once, in an order in which people look for them: numbers by size, else as letters have it.
+/// Words, each once, in a natural order: numbers by size, others alphabetically.
 pub fn classes(mut words: Vec<String>) -> Vec<String> {
     words.sort();
     words.dedup();

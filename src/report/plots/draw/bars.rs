@@ -1,29 +1,30 @@
-//! Bars: bar, bar_horizontal, bar_horizontal_sorted. They begin at zero, because their length is what is compared.
+//! Bars: bar, bar_horizontal, bar_horizontal_sorted. They start at zero, because their length is compared.
 
 use std::collections::HashMap;
 
 use super::super::scale::{Scale, extent, number};
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
-use super::super::{Chart, Column, Report, Series};
+use super::super::{Chart, Column, PlotReport, Series};
 use super::axes::words_of;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
 use super::{Panel, class};
 
 /// More categories than this are left out, with a note.
 const MOST: usize = 80;
-/// The height of a category that lies, at the least.
+/// The minimum height of a category in a horizontal chart.
 const ROW: f64 = 20.0;
 
 /// What both directions have in common.
 struct Bars {
     words: Vec<String>,
-    /// One list a series, one value a word; NaN where it has none.
+    /// One list per series, one value per word; NaN for missing ones.
     values: Vec<Vec<f64>>,
     note: Option<String>,
 }
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
+/// Draws bars.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     let bars = gather(chart);
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());
     let about = format!("bars for {} categories and {} series", bars.words.len(), chart.series.len());
@@ -51,7 +52,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
     frame.axes(&mut svg, &x, &y, (lying, !lying));
     frame.labels(&mut svg, labels);
 
-    // Where bars begin, if that is not the edge.
+    // The base of the bars, if it is not the edge.
     let (start, end) = if lying { (x.at(0.0), frame.bottom) } else { (frame.left, y.at(0.0)) };
     let (width, top) = if lying { (0.0, frame.top) } else { (frame.right - frame.left, end) };
     let place = [("x1", px(start)), ("x2", px(start + width)), ("y1", px(top)), ("y2", px(end))];
@@ -67,7 +68,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
             let start = across.at(at as f64) + thick * (n as f64 - chart.series.len() as f64 / 2.0);
             let (zero, end) = (along.at(0.0), along.at(*value));
             let (from, length) = (zero.min(end), (zero - end).abs().max(0.5));
-            // A hair between neighbours.
+            // A small gap between neighbours.
             let (from, length, start, thick) = (px(from), px(length), px(start), px((thick - 1.0).max(thick * 0.7)));
             let place = if lying {
                 [("x", &from), ("width", &length), ("y", &start), ("height", &thick)]
@@ -95,7 +96,7 @@ fn gather(chart: &Chart) -> Bars {
         let (Column::Words { rows, words }, Column::Numbers(lengths)) = (&columns[n], lengths) else { continue };
         for (row, length) in rows.iter().zip(lengths) {
             let Some(at) = places.get(words[*row as usize].as_str()) else { continue };
-            // Rows of one category are added up.
+            // Rows of one category are summed.
             let sum = &mut values[n][*at];
             *sum = if sum.is_nan() { *length } else { *sum + length };
         }

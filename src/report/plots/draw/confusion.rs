@@ -1,22 +1,23 @@
-//! Confusion matrices: how often each pair of x and y occurs, one picture for each series.
+//! Confusion matrices: how often each pair of x and y occurs, one picture per series.
 
 use std::collections::HashMap;
 
 use super::super::scale::Scale;
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
-use super::super::{Chart, Column, Report};
+use super::super::{Chart, Column, PlotReport};
 use super::Panel;
 use super::axes::{classes, words_of};
 use super::frame::{Frame, LETTER};
 
 const SIDE: f64 = 440.0;
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Vec<Panel> {
+/// Draws one matrix per series.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Vec<Panel> {
     // All of them have the same classes, so that they can be compared.
     let mut xs = classes(words_of(chart.series.iter().map(|series| &series.x)));
     let mut ys = classes(words_of(chart.series.iter().map(|series| &series.y)));
-    // What is predicted and what is true are the same classes, even if one of them never is.
+    // Predicted and actual classes are the same, even if one of them never occurs.
     if is_square(&xs, &ys) {
         xs.append(&mut ys);
         xs = classes(xs);
@@ -40,7 +41,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Vec<Panel> {
         .collect()
 }
 
-/// Do the axes share more classes than not?
+/// Returns true if the axes share most of their classes.
 fn is_square(xs: &[String], ys: &[String]) -> bool {
     xs.iter().filter(|x| ys.contains(x)).count() * 2 >= xs.len().max(ys.len())
 }
@@ -88,7 +89,7 @@ fn matrix(chart: &Chart, title: &str, counts: &[Vec<u64>], xs: &[String], ys: &[
         for (column, count) in of_row.iter().enumerate() {
             let share = *count as f64 / if shares { in_row } else { largest };
             let (left, top) = (x.at(column as f64 - 0.5), y.at(row as f64 - 0.5));
-            // What is there at all is seen, however rare.
+            // A rare class stays visible.
             let strength = if *count == 0 { 0.03 } else { 0.08 + 0.92 * share };
             svg.begin(
                 "rect",

@@ -1,11 +1,11 @@
-//! What is around the shapes: grid, ticks, labels.
+//! The frame of a chart: grid, ticks, labels.
 
 use super::super::scale::Scale;
 use super::super::svg::{Svg, px};
 
 pub const WIDTH: f64 = 640.0;
 pub const HEIGHT: f64 = 340.0;
-/// The width of a letter, about: no font is measured here.
+/// The approximate width of a letter: fonts are not measured here.
 pub const LETTER: f64 = 6.6;
 /// Longer words are cut.
 const LONGEST: usize = 24;
@@ -31,7 +31,7 @@ impl Frame {
         }
     }
 
-    /// Grid and ticks; where bars or words stand there is no grid line through them.
+    /// Grid and ticks; no grid lines through bars or words.
     pub fn axes(&self, svg: &mut Svg, x: &Scale, y: &Scale, grid: (bool, bool)) {
         let Frame { left, right, top, bottom } = *self;
         svg.begin("g", &[("class", "grid")]);
@@ -58,7 +58,7 @@ impl Frame {
             let label = cut(label, LONGEST);
             let half = label.chars().count() as f64 * LETTER / 2.0;
             let at = x.at(*value);
-            // Labels do not run into each other, nor out of the picture.
+            // Labels do not overlap, and stay inside the picture.
             if at - half < free {
                 continue;
             }
@@ -85,7 +85,7 @@ impl Frame {
         }
     }
 
-    /// Instead of shapes, where there is nothing to draw.
+    /// The text of an empty chart.
     pub fn nothing(&self, svg: &mut Svg) {
         let (x, y) = ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0);
         svg.text("text", &[("class", "label"), ("x", &px(x)), ("y", &px(y)), ("text-anchor", "middle")], "no values");
@@ -97,6 +97,7 @@ pub fn letters(scale: &Scale) -> usize {
     scale.ticks.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0)
 }
 
+/// Shortens a text to a number of letters.
 pub fn cut(text: &str, letters: usize) -> String {
     match text.char_indices().nth(letters.max(1)) {
         Some(_) => text.chars().take(letters.max(2) - 1).chain(['…']).collect(),

@@ -10,25 +10,26 @@ use super::super::smooth::smooth;
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
 use super::super::thin::{order, thin};
-use super::super::{Chart, Report};
+use super::super::{Chart, PlotReport};
 use super::axes::Axis;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
 use super::{Panel, class};
 
-/// More points than this are not marked one by one.
+/// With more points, they are not marked individually.
 const MOST_MARKS: usize = 80;
 
-/// The page has widths for so many lines above one.
+/// The page has line widths for this many lines on top of another.
 const MOST_UNDER: usize = 4;
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
+/// Draws lines.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     let xs = Axis::of(chart.series.iter().map(|series| &series.x));
     let ys = Axis::of(chart.series.iter().map(|series| &series.y));
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());
     let about = format!("{} of {}; x from {}, y from {}", lines(chart.series.len()), labels.1, xs.range(), ys.range());
     let mut svg = Svg::new(WIDTH, HEIGHT, title, &about);
 
-    // The room on the left depends on the labels of y, which do not depend on it.
+    // The left margin depends on the labels of y, which do not depend on it.
     let rows = Frame::new(WIDTH, HEIGHT, 0, labels);
     let y = ys.scale(rows.bottom, rows.top, 6, true);
     let frame = Frame::new(WIDTH, HEIGHT, y.as_ref().map_or(0, letters), labels);
@@ -86,15 +87,15 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
 /// Points without a gap between them.
 type Run = Vec<(f64, f64)>;
 
-/// A series as it is drawn.
+/// A series as drawn.
 struct Curve {
     runs: Vec<Run>,
-    /// What was smoothed.
+    /// The original points of a smoothed line.
     faint: Vec<Run>,
 }
 
-/// The parts of each curve on which others are drawn later, with how many. Such a part is drawn so much wider that it
-/// is seen on both sides of them.
+/// The parts of each curve that later curves cover, with their number. Such a part is drawn wider, so that it is
+/// visible on both sides of them.
 fn covered(curves: &[Curve], x: &Scale, y: &Scale) -> Vec<Vec<(usize, Run)>> {
     let at = |point: &(f64, f64)| [x.at(point.0).round() as i64, y.at(point.1).round() as i64];
     let piece = |pair: &[(f64, f64)]| [at(&pair[0]), at(&pair[1])];
@@ -145,7 +146,7 @@ pub fn dots<'p>(svg: &mut Svg, class: &str, points: impl Iterator<Item = &'p (f6
     }
 }
 
-/// Six digits, which is what a tooltip shows.
+/// Six digits, like a tooltip.
 pub fn rounded(value: f64) -> f64 {
     number(value).parse().unwrap_or(value)
 }

@@ -7,24 +7,26 @@ use serde_json::json;
 use super::super::scale::Scale;
 use super::super::svg::Svg;
 use super::super::template::Template;
-use super::super::{Chart, Report};
+use super::super::{Chart, PlotReport};
 use super::axes::Axis;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
 use super::lines::{dots, rounded};
 use super::{Panel, class};
 
-/// From this many on, dots that would lie on each other are drawn once.
+/// From this number on, overlapping dots are drawn once.
 const MANY: usize = 3000;
-/// Then, of dots in a square of this many pixels, one is drawn.
+/// The size in pixels of a square with at most one dot.
 const SQUARE: f64 = 2.5;
-/// What the mouse can ask for.
+/// The maximum number of points with a tooltip.
 const MOST_HOVER: usize = 4000;
 
+/// Returns true for the templates of this module.
 pub fn draws(template: Template) -> bool {
     matches!(template, Template::Scatter | Template::ScatterJitter)
 }
 
-pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
+/// Draws dots.
+pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     let xs = Axis::of(chart.series.iter().map(|series| &series.x));
     let ys = Axis::of(chart.series.iter().map(|series| &series.y));
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());
@@ -34,7 +36,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
     let rows = Frame::new(WIDTH, HEIGHT, 0, labels);
     let y = ys.scale(rows.bottom, rows.top, 6, true);
     let frame = Frame::new(WIDTH, HEIGHT, y.as_ref().map_or(0, letters), labels);
-    // A little away from the edge, so that dots are whole.
+    // A margin, so that dots are complete.
     let x = xs.scale(frame.left + 8.0, frame.right - 4.0, 7, false);
     let (Some(x), Some(y)) = (x, y) else {
         frame.nothing(&mut svg);
@@ -65,7 +67,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
         let shown: Vec<(f64, f64)> =
             points.iter().filter(|p| points.len() < MANY || taken.insert(square(p))).copied().collect();
         dots(&mut svg, &format!("dots {class}"), shown.iter(), &x, &y);
-        // Who has words on an axis, or moved dots, is told no numbers.
+        // Charts with words on an axis or jittered dots have no tooltips.
         if xs.words.is_none() && ys.words.is_none() && reach == (0.0, 0.0) && shown.len() <= left {
             left -= shown.len();
             hover.push(json!({
@@ -85,7 +87,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
     Panel { caption: None, svg: svg.finish(), note: None, hover }
 }
 
-/// From -1 to 1, evenly spread and the same each time: the fractions of a row's multiples of an irrational number.
+/// A deterministic, even spread from -1 to 1: the fractions of a row's multiples of an irrational number.
 fn spread(row: usize, factor: f64) -> f64 {
     (row as f64 * factor).fract() * 2.0 - 1.0
 }

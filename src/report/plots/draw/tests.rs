@@ -15,15 +15,15 @@ fn series(revision: usize, part: usize, x: Column, y: Column) -> Series {
     Series { revision, part, name: format!("s{part}"), file: "f.csv".into(), x, y }
 }
 
-fn report(revisions: &[&str]) -> Report {
-    Report { revisions: revisions.iter().map(|r| r.to_string()).collect(), ..Report::default() }
+fn report(revisions: &[&str]) -> PlotReport {
+    PlotReport { revisions: revisions.iter().map(|r| r.to_string()).collect(), ..PlotReport::default() }
 }
 
 fn chart(template: Template, series: Vec<Series>) -> Chart {
     Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), series }
 }
 
-fn svg(chart: &Chart, report: &Report) -> String {
+fn svg(chart: &Chart, report: &PlotReport) -> String {
     let panels = draw(chart, report, "Title");
     panels.into_iter().map(|panel| panel.svg).collect()
 }
@@ -120,7 +120,7 @@ fn a_gap_breaks_the_line_and_a_lonely_point_is_a_dot() {
 #[test]
 fn colours_are_revisions_and_dashes_columns() {
     let line = |revision, part| series(revision, part, numbers(&[0.0]), numbers(&[1.0]));
-    let classes = |chart: &Chart, report: &Report| -> Vec<String> {
+    let classes = |chart: &Chart, report: &PlotReport| -> Vec<String> {
         legend(chart, report).into_iter().map(|key| format!("{} {}", key.class, key.label)).collect()
     };
     let one = chart(Template::Linear, vec![line(0, 0), line(0, 1)]);

@@ -2,34 +2,34 @@ use super::super::define::define;
 use super::*;
 use crate::pipeline::load::memory::Memory;
 
-/// A revision that a test writes down.
+/// A revision defined by a test.
 struct Revision(&'static str, Vec<(&'static str, &'static str)>);
 
-impl Source for Revision {
+impl PlotSource for Revision {
     fn label(&self) -> &str {
         self.0
     }
 
-    fn read(&self, path: &RepoPath) -> Result<Entry> {
+    fn read(&self, path: &RepoPath) -> Result<PathContent> {
         if let Some((_, text)) = self.1.iter().find(|(name, _)| *name == path.as_str()) {
-            return Ok(Entry::File(text.as_bytes().to_vec()));
+            return Ok(PathContent::File(text.as_bytes().to_vec()));
         }
         let names = self.1.iter().filter_map(|(name, _)| RepoPath::root().join(name));
         let inside: Vec<RepoPath> = names.filter(|name| name.is_in(path)).collect();
-        Ok(if inside.is_empty() { Entry::Missing } else { Entry::Folder(inside) })
+        Ok(if inside.is_empty() { PathContent::Missing } else { PathContent::Folder(inside) })
     }
 }
 
-fn report(plots: &str, revisions: &[Revision]) -> Report {
+fn report(plots: &str, revisions: &[Revision]) -> PlotReport {
     let loaded = Memory::new(&[("pipeline.yaml", &format!("plots: {plots}"))]).load();
     let defined = define(&loaded.pipelines, &RepoPath::root());
     assert!(defined.errors.is_empty(), "{:?}", defined.errors);
-    let sources: Vec<&dyn Source> = revisions.iter().map(|r| r as &dyn Source).collect();
+    let sources: Vec<&dyn PlotSource> = revisions.iter().map(|r| r as &dyn PlotSource).collect();
     gather(&defined.plots, &sources, &RepoPath::root())
 }
 
 /// `revision name x=… y=…` of each series, or the file of each picture.
-fn short(report: &Report) -> Vec<String> {
+fn short(report: &PlotReport) -> Vec<String> {
     let numbers = |column: &Column| match column {
         Column::Numbers(numbers) => format!("{numbers:?}"),
         Column::Words { rows, words } => format!("{:?}", rows.iter().map(|r| &words[*r as usize]).collect::<Vec<_>>()),

@@ -1,7 +1,7 @@
 use super::super::Template;
 use super::*;
 
-fn report() -> Report {
+fn report() -> PlotReport {
     let words = |values: &[&str]| Column::Words {
         rows: (0..values.len() as u32).collect(),
         words: values.iter().map(|v| v.to_string()).collect(),
@@ -18,10 +18,10 @@ fn report() -> Report {
         Content::Chart(Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), series })
     };
     let plot = |id: &str, content| Plot { id: id.into(), title: format!("{id} *title*"), content };
-    Report {
+    PlotReport {
         revisions: vec!["main".into(), "workspace".into()],
         plots: vec![plot("lines", chart(Template::Linear, lines)), plot("matrix", chart(Template::Confusion, matrix))],
-        ..Report::default()
+        ..PlotReport::default()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::Error;
 
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\" onload=\"alert(1)";
 
-fn hostile() -> Report {
+fn hostile() -> PlotReport {
     let words = |text: &str| Column::Words { rows: vec![0, 0], words: vec![text.into()] };
     let series = |x, y| Series { revision: 0, part: 0, name: HOSTILE.into(), file: HOSTILE.into(), x, y };
     let numbers = || Column::Numbers(vec![1.0, 2.0]);
@@ -26,7 +26,7 @@ fn hostile() -> Report {
         Content::Images(vec![Image { revision: 0, file: HOSTILE.into(), kind: ImageKind::Svg, bytes: HOSTILE.into() }]),
     ];
     let plot = |content| Plot { id: HOSTILE.into(), title: HOSTILE.into(), content };
-    Report {
+    PlotReport {
         revisions: vec![HOSTILE.into(), "workspace".into()],
         plots: contents.into_iter().map(plot).collect(),
         errors: vec![Error::usage(HOSTILE)],
@@ -37,7 +37,7 @@ fn hostile() -> Report {
 #[test]
 fn hostile_text_stays_text() {
     let page = page(&hostile());
-    // The only scripts are ours, and data.
+    // The only scripts are the page's own, and data.
     let tags: Vec<&str> = page.match_indices("<script").map(|(at, _)| &page[at..at + 20]).collect();
     assert!(tags.len() >= 3);
     for tag in &tags[..tags.len() - 1] {
@@ -60,7 +60,7 @@ fn the_page_reaches_for_nothing() {
     assert!(page[..1024].contains(GENERATOR));
 }
 
-/// The content security policy names the hashes of the very texts that stand between the tags.
+/// The content security policy has the hashes of exactly the texts between the tags.
 #[test]
 fn only_our_own_script_may_run() {
     let page = page(&hostile());

@@ -1,4 +1,4 @@
-//! What DVC's anchors stand for, and putting it there. Pure.
+//! Replaces DVC's anchors in a template. Pure.
 
 use std::collections::BTreeSet;
 
@@ -14,15 +14,15 @@ const SHAPES: [&str; 4] = ["circle", "square", "triangle", "diamond"];
 /// Legible on light and dark cards.
 const COLOURS: [&str; 8] = ["#3f7fe0", "#e0752f", "#1f9d74", "#cf4c98", "#b08c1f", "#8268e6", "#d65151", "#6f93a8"];
 
-/// What the columns are called in the data.
+/// The names of the columns in the data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Names {
     pub x: String,
     pub y: String,
 }
 
-/// What there is to be put into a template.
-pub struct Filling<'a> {
+/// The values for a template.
+pub struct TemplateValues<'a> {
     pub title: &'a str,
     pub names: Names,
     pub x_label: &'a str,
@@ -35,7 +35,7 @@ pub struct Filling<'a> {
 }
 
 impl Names {
-    /// One name where all lines agree, else DVC's.
+    /// One name if all lines agree, otherwise DVC's.
     pub fn of(xs: &[&str], ys: &[&str]) -> Names {
         let one = |all: &[&str], other: &str| match all {
             [first, rest @ ..] if rest.iter().all(|name| name == first) => first.to_string(),
@@ -45,7 +45,7 @@ impl Names {
     }
 }
 
-/// The rows of one series: all columns of its file, its x and y, and where they are from.
+/// The rows of one series: all columns of its file, its x and y, and their origin.
 pub fn rows(
     names: &Names,
     columns: &[(String, Column)],
@@ -68,10 +68,10 @@ pub fn rows(
     (0..series.y.len()).map(row).collect()
 }
 
-/// The template with everything in its place, and the anchors in it that nobody knows.
+/// The filled template, and its unknown anchors.
 ///
 /// Errors: the end of a sentence about the template.
-pub fn fill(template: &Json, filling: Filling<'_>) -> Result<(Json, Vec<String>), &'static str> {
+pub fn fill(template: &Json, filling: TemplateValues<'_>) -> Result<(Json, Vec<String>), &'static str> {
     if !contains(template, "<DVC_METRIC_DATA>") {
         return Err("has no place for the data: \"data\": {\"values\": \"<DVC_METRIC_DATA>\"}");
     }
@@ -82,8 +82,8 @@ pub fn fill(template: &Json, filling: Filling<'_>) -> Result<(Json, Vec<String>)
     Ok((spec, unknown.into_iter().collect()))
 }
 
-impl Filling<'_> {
-    /// Each anchor's name with what it stands for.
+impl TemplateValues<'_> {
+    /// The value of each anchor.
     fn values(self) -> Map<String, Json> {
         let several = |of: &dyn Fn(&(&str, &str)) -> String| {
             let all: BTreeSet<String> = self.lines.iter().map(of).collect();
@@ -91,7 +91,7 @@ impl Filling<'_> {
         };
         let files = several(&|line| line.0.to_string());
         let fields = several(&|line| line.1.to_string());
-        // What tells the lines apart, and all that it may be.
+        // The distinction between the lines, and all possible ones.
         let both = format!("filename{SEPARATOR}field");
         let (varied, domain): (Option<String>, Vec<String>) = match (files, fields) {
             (Some(_), Some(_)) => {
@@ -162,7 +162,7 @@ impl Filling<'_> {
     }
 }
 
-/// As a field: Vega takes a point for a step into a nested value.
+/// The name of a field: Vega interprets a point as access to a nested value.
 fn escaped(name: &str) -> String {
     name.chars().flat_map(|c| matches!(c, '.' | '[' | ']').then_some('\\').into_iter().chain([c])).collect()
 }
@@ -176,8 +176,8 @@ fn contains(json: &Json, anchor: &str) -> bool {
     }
 }
 
-/// Puts the values where their anchors are: in place of a text that is an anchor and nothing else, or, where the value
-/// is a text itself, inside of a longer one.
+/// Replaces anchors by their values: a text that is only an anchor by any value, an anchor within a longer text by a
+/// text.
 fn put(json: &mut Json, values: &Map<String, Json>, unknown: &mut BTreeSet<String>) {
     match json {
         Json::Array(items) => items.iter_mut().for_each(|item| put(item, values, unknown)),
@@ -195,7 +195,7 @@ fn put(json: &mut Json, values: &Map<String, Json>, unknown: &mut BTreeSet<Strin
     }
 }
 
-/// A text with anchors in it, each replaced once: what was put there is not looked at again.
+/// A text with anchors in it, each replaced once: inserted values are not searched again.
 fn inside(text: &str, values: &Map<String, Json>, unknown: &mut BTreeSet<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -220,7 +220,7 @@ fn inside(text: &str, values: &Map<String, Json>, unknown: &mut BTreeSet<String>
 mod tests {
     use super::*;
 
-    fn filling<'a>(revisions: &[&'a str], lines: &[(&'a str, &'a str)]) -> Filling<'a> {
+    fn filling<'a>(revisions: &[&'a str], lines: &[(&'a str, &'a str)]) -> TemplateValues<'a> {
         let names = Names::of(&["step"], &lines.iter().map(|line| line.1).collect::<Vec<_>>());
         let row = |(file, field): &(&str, &str)| {
             let Json::Object(row) = json!({"rev": "a", "filename": file, "field": field}) else { return Map::new() };
@@ -228,10 +228,10 @@ mod tests {
         };
         let rows = lines.iter().map(row).collect();
         let (revisions, lines) = (revisions.to_vec(), lines.to_vec());
-        Filling { title: "T", names, x_label: "the x", y_label: "the y", revisions, lines, rows }
+        TemplateValues { title: "T", names, x_label: "the x", y_label: "the y", revisions, lines, rows }
     }
 
-    fn filled(template: Json, filling: Filling<'_>) -> (Json, Vec<String>) {
+    fn filled(template: Json, filling: TemplateValues<'_>) -> (Json, Vec<String>) {
         let (spec, unknown) = fill(&json!({"data": {"values": "<DVC_METRIC_DATA>"}, "t": template}), filling).unwrap();
         (spec["t"].clone(), unknown)
     }
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_template_needs_data_and_what_is_put_there_is_not_read_again() {
         assert!(fill(&json!({"mark": "line"}), filling(&["r"], &[("a", "b")])).is_err());
-        let sly = Filling { title: "<DVC_METRIC_Y_LABEL>", ..filling(&["r"], &[("a", "b")]) };
+        let sly = TemplateValues { title: "<DVC_METRIC_Y_LABEL>", ..filling(&["r"], &[("a", "b")]) };
         assert_eq!(filled(json!("x <DVC_METRIC_TITLE> <DVC_METRIC_X"), sly).0, "x <DVC_METRIC_Y_LABEL> <DVC_METRIC_X");
     }
 }

@@ -1,14 +1,14 @@
-//! Templates of the project's own: Vega-Lite with DVC's anchors, `<DVC_METRIC_X>` and the like, in `.dvc/plots/` or
-//! wherever `template:` says.
+//! Templates of the project: Vega-Lite with DVC's anchors, `<DVC_METRIC_X>` and the like, in `.dvc/plots/` or at the
+//! path of `template:`.
 //!
-//! Such a template may be anything that Vega-Lite can express, so Vega-Lite itself draws it. `runtime.js.gz` holds it
-//! (`make.sh` says how it was made); it goes into a page that needs it and into no other. The page stays what it is: it
-//! works without a network, and its content security policy allows no script but those whose hashes it names, and no
-//! `eval`: Vega's expressions are interpreted.
+//! Such a template may use anything in Vega-Lite, so Vega-Lite itself draws it. `runtime.js.gz` contains it (`make.sh`
+//! documents the build); it is included only in pages that need it. The page still works without a network, and its
+//! content security policy allows only scripts whose hashes it names, and no `eval`: Vega's expressions are
+//! interpreted.
 //!
-//! What the anchors stand for is DVC's, as in its package `dvc-render`. A row of the data has every column of its file,
-//! and `rev`, `filename` and `field` besides; where the lines of a plot are from different columns, these are put under
-//! one name, `dvc_inferred_y_value`.
+//! The values of the anchors are DVC's, as in its package `dvc-render`. A row of the data has every column of its file,
+//! and `rev`, `filename` and `field` in addition; if the lines of a plot are from different columns, these have one
+//! name, `dvc_inferred_y_value`.
 
 mod fill;
 
@@ -17,20 +17,20 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use serde_json::Value as Json;
 
-use super::source::{Entry, Source};
+use super::source::{PathContent, PlotSource};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
-pub use fill::{Filling, Names, fill, rows};
+pub use fill::{Names, TemplateValues, fill, rows};
 
 /// Runs the specifications of a page.
 pub const SCRIPT: &str = include_str!("page.js");
-/// Templates are written by people; one that is larger is something else.
+/// Templates are written by people; a larger file is something else.
 const LARGEST: usize = 4 << 20;
 
-/// How a template of the project is called, and where.
+/// The name of a project's template, and the folder it is relative to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Called {
+pub struct TemplateRef {
     /// As it was written.
     pub name: String,
     /// The folder of the pipeline file, or the current one.
@@ -39,7 +39,7 @@ pub struct Called {
 
 /// A specification that is ready to be drawn.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Drawing {
+pub struct VegaSpec {
     /// The template as it was called.
     pub name: String,
     pub spec: Json,
@@ -49,13 +49,13 @@ pub struct Drawing {
 pub fn runtime() -> String {
     let mut text = String::new();
     let packed: &[u8] = include_bytes!("runtime.js.gz");
-    // It is part of the program, and a test has read it.
+    // It is part of the program, and covered by a test.
     let _ = GzDecoder::new(packed).read_to_string(&mut text);
     text
 }
 
-impl Called {
-    /// Where it may lie: as a path from the pipeline file or from the root, or by its name where DVC keeps templates.
+impl TemplateRef {
+    /// The possible paths: relative to the pipeline file or to the root, or by name in DVC's folder of templates.
     pub fn candidates(&self) -> Vec<RepoPath> {
         let root = RepoPath::root();
         let kept =
@@ -70,13 +70,13 @@ impl Called {
         all
     }
 
-    /// The template, from the last of the sources that has it: it says how a plot looks, and has no history of its own.
+    /// The template, from the last of the sources that has it: it defines the style, and is not versioned by itself.
     ///
     /// Errors: [`Kind::Missing`] if none has it.
-    pub fn read(&self, sources: &[&dyn Source]) -> Result<Json> {
+    pub fn read(&self, sources: &[&dyn PlotSource]) -> Result<Json> {
         for path in self.candidates() {
             for source in sources.iter().rev() {
-                let Entry::File(bytes) = source.read(&path)? else { continue };
+                let PathContent::File(bytes) = source.read(&path)? else { continue };
                 if bytes.len() > LARGEST {
                     return Err(Error::usage(format!("{path} is too large for a template of a plot")));
                 }
@@ -85,7 +85,7 @@ impl Called {
                 })?;
                 return match json {
                     Json::Object(_) => Ok(json),
-                    _ => Err(Error::usage(format!("{path} is no Vega-Lite: it does not hold a map"))),
+                    _ => Err(Error::usage(format!("{path} is not Vega-Lite: it is not a map"))),
                 };
             }
         }
@@ -117,7 +117,7 @@ mod tests {
     fn where_a_template_may_lie() {
         let called = |name: &str| {
             let folder = RepoPath::root().join("sub").unwrap();
-            let all = Called { name: name.into(), folder }.candidates();
+            let all = TemplateRef { name: name.into(), folder }.candidates();
             all.iter().map(RepoPath::to_string).collect::<Vec<_>>()
         };
         assert_eq!(called("mine"), [".dvc/plots/mine.json"]);

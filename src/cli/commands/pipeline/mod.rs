@@ -1,0 +1,8 @@
+//! Commands that run a pipeline and show its state.
+
+pub mod dag;
+pub mod init;
+pub mod logs;
+pub mod repro;
+pub mod stage;
+pub mod status;

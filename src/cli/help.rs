@@ -1,0 +1,86 @@
+//! `lockstep --help`: the commands in groups, one line each. clap writes the help of a command.
+
+use std::fmt::Write as _;
+
+use clap::Command;
+use clap::builder::StyledStr;
+
+/// The groups and their commands, in the order of the help. A new command is added here by its name.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Pipeline", &["init", "status", "repro", "stage", "dag", "logs"]),
+    ("Compare", &["diff", "metrics", "params", "plots"]),
+    ("Data", &["add", "commit", "checkout", "push", "pull", "get", "import", "update", "list", "remote"]),
+    ("Models", &["model"]),
+    ("Project", &["ci", "hooks", "merge", "store", "config", "completion", "version", "help"]),
+];
+
+/// The description of `help`, which clap adds with a longer one.
+const HELP: &str = "Show the help of a command";
+
+const OPTIONS: &str = "\
+-C DIR  -q, --quiet  -v, --verbose  --color WHEN  --no-progress
+          --wait [SECS]  -h, --help  -V, --version";
+
+/// Replaces the help of the program by the grouped one.
+pub fn add_groups(program: Command) -> Command {
+    let help = grouped(&program);
+    program.override_help(help)
+}
+
+fn grouped(program: &Command) -> StyledStr {
+    let (header, literal) = (*program.get_styles().get_header(), *program.get_styles().get_literal());
+    let mut text = program.get_about().map(StyledStr::to_string).unwrap_or_default();
+    let _ = writeln!(text, "\n{header}Usage:{header:#} {literal}lockstep{literal:#} [OPTIONS] COMMAND");
+    for (group, names) in GROUPS {
+        text.push('\n');
+        for (at, name) in names.iter().enumerate() {
+            let group =
+                if at == 0 { format!("{header}{group}{header:#}{:1$}", "", 8 - group.len()) } else { " ".repeat(8) };
+            let about = program.find_subcommand(name).and_then(Command::get_about).map(StyledStr::to_string);
+            let about = about.unwrap_or(HELP.to_string());
+            let _ = writeln!(text, "{group}  {literal}{name:10}{literal:#}  {about}");
+        }
+    }
+    let _ = writeln!(text, "\n{header}Options{header:#}   {OPTIONS}");
+    let _ = writeln!(
+        text,
+        "          {literal}lockstep help COMMAND{literal:#} shows its options, {literal}lockstep help topics{literal:#} more"
+    );
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::commands::Cli;
+
+    #[test]
+    fn each_visible_command_is_in_one_group() {
+        let program = Cli::command();
+        let visible = program.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name());
+        let mut visible: Vec<&str> = visible.chain(["help"]).collect();
+        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        visible.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(visible, listed);
+    }
+
+    #[test]
+    fn the_help_fits_a_screen() {
+        let program = Cli::command();
+        let help = grouped(&program).to_string();
+        assert!(help.lines().count() <= 45, "{} lines", help.lines().count());
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        for option in program.get_arguments().filter(|arg| arg.is_global_set()) {
+            let name = match (option.get_long(), option.get_short()) {
+                (Some(long), _) => format!("--{long}"),
+                (None, short) => format!("-{}", short.unwrap()),
+            };
+            assert!(OPTIONS.contains(&name), "{name}");
+        }
+    }
+}

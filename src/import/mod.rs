@@ -1,0 +1,4 @@
+//! Reads files of any commit, of this or another repository.
+
+pub mod get;
+pub mod origin;

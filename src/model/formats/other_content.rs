@@ -1,0 +1,56 @@
+//! The content of a file besides tensors and metadata: operators of a graph, settings, Python values. It is hashed to
+//! detect differences, and not listed.
+
+use crate::store::{Digest, ObjectId};
+
+const CONTEXT: &str = "lockstep 2026-11-30 what a model file holds beside its tensors";
+
+/// The content of a file besides tensors and metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherContent {
+    Nothing,
+    /// A hash of all of it: files with the same hash have the same content.
+    Hash(ObjectId),
+    /// Not read.
+    Unread,
+}
+
+impl OtherContent {
+    /// Combines two parts of a file.
+    pub fn with(self, other: OtherContent) -> OtherContent {
+        match (self, other) {
+            (OtherContent::Unread, _) | (_, OtherContent::Unread) => OtherContent::Unread,
+            (OtherContent::Nothing, rest) | (rest, OtherContent::Nothing) => rest,
+            (OtherContent::Hash(a), OtherContent::Hash(b)) => {
+                let mut hash = OtherContentHash::default();
+                hash.update(&a.0).update(&b.0);
+                hash.rest()
+            }
+        }
+    }
+}
+
+/// Hashes the content incrementally. A part of variable length is preceded by its length.
+pub struct OtherContentHash(Digest);
+
+impl Default for OtherContentHash {
+    fn default() -> OtherContentHash {
+        OtherContentHash(Digest::new(CONTEXT))
+    }
+}
+
+impl OtherContentHash {
+    pub fn update(&mut self, bytes: &[u8]) -> &mut OtherContentHash {
+        self.0.update(bytes);
+        self
+    }
+
+    /// Adds bytes with a mark of their kind, and their length.
+    pub fn field(&mut self, mark: u8, bytes: &[u8]) {
+        self.update(&[mark]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+
+    pub fn rest(&self) -> OtherContent {
+        OtherContent::Hash(self.0.id())
+    }
+}

@@ -1,0 +1,433 @@
+//! The schema of a pipeline file: its keys, their types, and valid names. It is checked before templates are resolved,
+//! as in DVC: `frozen: ${x}` is a string where a boolean is expected.
+
+mod top;
+
+use super::budget::LONGEST_NAME;
+use super::problem::{Problem, did_you_mean};
+use super::stage::BackStep;
+use super::template;
+use crate::path::RepoPath;
+use crate::path::links::steps_back;
+use crate::value::Mark;
+use crate::value::Value;
+use crate::value::node::{Entry, Node, Tree};
+
+/// The keys at the top level of a pipeline file.
+pub const TOP_KEYS: &[&str] =
+    &["stages", "vars", "params", "metrics", "plots", "artifacts", "checks", "datasets", "data"];
+const STAGE_KEYS: &[&str] = &[
+    "cmd",
+    "wdir",
+    "deps",
+    "params",
+    "vars",
+    "outs",
+    "metrics",
+    "plots",
+    "frozen",
+    "always_changed",
+    "desc",
+    "meta",
+    "matrix",
+    "env",
+    "scratch",
+];
+const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
+/// The properties of a plot.
+pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
+
+/// A pipeline file that matches the schema, with templates not yet resolved.
+#[derive(Default)]
+pub struct RawPipeline<'n> {
+    pub vars: &'n [Node],
+    pub stages: Vec<RawStage<'n>>,
+    pub params: &'n [Node],
+    pub metrics: &'n [Node],
+    pub plots: &'n [Node],
+    pub artifacts: &'n [Entry],
+    /// Conditions, each with its artifact if it has one.
+    pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
+    pub data: &'n [Node],
+    pub datasets: Option<Mark>,
+}
+
+/// A stage that matches the schema.
+pub struct RawStage<'n> {
+    pub name: &'n str,
+    pub mark: Mark,
+    pub group: Group<'n>,
+    /// The keys of the stage, or those below `do`.
+    pub body: &'n [Entry],
+}
+
+/// The values from which a group of stages is generated.
+pub enum Group<'n> {
+    None,
+    Foreach(&'n Node),
+    Matrix(&'n Entry, &'n [Entry]),
+}
+
+/// At most this many problems of a file are kept.
+const MOST_PROBLEMS: usize = 1000;
+
+/// Collects the problems of one file.
+pub struct Checker<'t> {
+    pub file: &'t str,
+    pub text: &'t str,
+    pub problems: Vec<Problem>,
+    /// See [`PipelineFile::back_steps`](super::stage::PipelineFile).
+    pub back_steps: Vec<BackStep>,
+}
+
+impl Checker<'_> {
+    /// Notes a path relative to the folder `base` if it contains `..`: symlinks may give it another meaning.
+    pub fn note_path(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) {
+        if steps_back(spelling) && !spelling.contains("://") {
+            let (at, spelling) = (at.to_string(), spelling.to_string());
+            self.back_steps.push(BackStep { at, spelling, base: base.clone(), mark });
+        }
+    }
+
+    /// Adds a problem.
+    pub fn report(&mut self, mark: Mark, message: impl Into<String>) {
+        self.report_with(mark, message.into(), None);
+    }
+
+    /// Adds a problem with a hint.
+    pub fn report_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
+        // Only a few of them are shown.
+        if self.problems.len() < MOST_PROBLEMS {
+            let mut problem = Problem::new(self.file, Some(mark), message).within(self.text);
+            problem.hint = hint;
+            self.problems.push(problem);
+        }
+    }
+
+    /// `at` names the place for the message: ``stage `a`, `outs` ``.
+    fn wrong(&mut self, node: &Node, at: &str, expected: &str) {
+        self.report(node.start, format!("{at} must be {expected}, not {}", node.kind()));
+    }
+
+    fn keys(&mut self, entries: &[Entry], known: &[&str], at: &str) {
+        for entry in entries {
+            if !known.contains(&entry.key.as_str()) {
+                let hint = did_you_mean(&entry.key, known.iter().copied());
+                self.report_with(entry.start, format!("unknown key `{}` in {at}", entry.key), hint);
+            }
+        }
+    }
+
+    fn string(&mut self, node: &Node, at: &str) {
+        match node.as_str() {
+            Some(text) => {
+                if let Err(bad) = template::check(text) {
+                    self.report_template_error(node, at, bad);
+                }
+            }
+            None => self.wrong(node, at, "a string"),
+        }
+    }
+
+    /// An error in a template, with the mark of the invalid part of the scalar.
+    pub fn report_template_error(&mut self, node: &Node, at: &str, bad: template::TemplateError) {
+        let mark = part_mark(self.text, node, &bad.part);
+        self.report_with(mark, format!("{at}: {}", bad.message), bad.hint);
+    }
+
+    fn boolean(&mut self, node: &Node, at: &str) {
+        if !matches!(node.tree, Tree::Scalar(Value::Bool(_))) {
+            self.wrong(node, at, "true or false");
+        }
+    }
+
+    /// Checks that all references in a value are well formed.
+    fn any(&mut self, node: &Node, at: &str) {
+        match &node.tree {
+            Tree::Scalar(Value::Str(_)) => self.string(node, at),
+            Tree::Scalar(_) => {}
+            Tree::List(items) => items.iter().for_each(|n| self.any(n, at)),
+            Tree::Map(entries) => entries.iter().for_each(|e| self.any(&e.value, at)),
+        }
+    }
+
+    fn list<'n>(&mut self, node: &'n Node, at: &str, expected: &str) -> &'n [Node] {
+        match node.as_list() {
+            Some(items) => items,
+            None => {
+                self.wrong(node, at, expected);
+                &[]
+            }
+        }
+    }
+
+    fn map<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Entry] {
+        match node.as_map() {
+            Some(entries) => entries,
+            None => {
+                self.wrong(node, at, "a map");
+                &[]
+            }
+        }
+    }
+
+    fn strings(&mut self, node: &Node, at: &str) {
+        for item in self.list(node, at, "a list of strings") {
+            self.string(item, &format!("an entry of {at}"));
+        }
+    }
+
+    /// `NAME`, or `NAME: {input: false}`, or `NAME: {input: true}`.
+    fn env(&mut self, node: &Node, at: &str) {
+        for item in self.list(node, at, "a list of names") {
+            let at = format!("an entry of {at}");
+            match item.as_map() {
+                None => self.string(item, &at),
+                Some([entry]) => match entry.value.as_map() {
+                    Some(keys) => {
+                        let at = format!("{at}, `{}`", entry.key);
+                        self.keys(keys, &["input"], &at);
+                        keys.iter().for_each(|key| self.boolean(&key.value, &format!("{at}, `{}`", key.key)));
+                    }
+                    None => self.wrong(&entry.value, &at, "a name or `NAME: {input: false}`"),
+                },
+                Some(_) => self.wrong(item, &at, "a name or `NAME: {input: false}`"),
+            }
+        }
+    }
+
+    fn vars(&mut self, node: &Node, at: &str) {
+        for item in self.list(node, at, "a list of files and maps") {
+            let inside = template_inside(item);
+            if item.as_str().is_none() && item.as_map().is_none() {
+                self.wrong(item, &format!("an entry of {at}"), "the path of a file or a map");
+            } else if let Some(place) = inside {
+                self.report(place.start, format!("{at} cannot have `${{}}` in it"));
+            }
+        }
+    }
+
+    fn flag(&mut self, entry: &Entry, at: &str) {
+        let at = format!("{at}, `{}`", entry.key);
+        match entry.key.as_str() {
+            "cache" | "persist" | "checkpoint" | "push" | "header" => self.boolean(&entry.value, &at),
+            "labels" => self.strings(&entry.value, &at),
+            "meta" => self.any(&entry.value, &at),
+            _ => self.string(&entry.value, &at),
+        }
+    }
+
+    fn outs(&mut self, node: &Node, at: &str, known: &[&str]) {
+        for item in self.list(node, at, "a list of paths") {
+            match &item.tree {
+                Tree::Scalar(Value::Str(_)) => self.string(item, at),
+                Tree::Map(entries) => {
+                    for entry in entries {
+                        let at = format!("`{}` in {at}", entry.key);
+                        if !entry.is_string {
+                            self.report(entry.start, format!("{at} is no path; quote it"));
+                        }
+                        let flags = self.map(&entry.value, &at);
+                        self.keys(flags, known, &at);
+                        for flag in flags.iter().filter(|f| known.contains(&f.key.as_str())) {
+                            self.flag(flag, &at);
+                        }
+                    }
+                }
+                _ => self.wrong(item, &format!("an entry of {at}"), "a path or a map of paths with flags"),
+            }
+        }
+    }
+
+    fn command(&mut self, node: &Node, at: &str) {
+        let items = match &node.tree {
+            Tree::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        if items.is_empty() {
+            self.report(node.start, format!("{at} is empty"));
+        }
+        for item in items {
+            match item.as_str() {
+                Some(text) if text.trim().is_empty() => self.report(item.start, format!("{at} is empty")),
+                Some(_) => self.string(item, at),
+                None => self.wrong(item, at, "a string or a list of strings"),
+            }
+        }
+    }
+
+    fn body(&mut self, entries: &[Entry], at: &str, mark: Mark) {
+        self.keys(entries, STAGE_KEYS, at);
+        for entry in entries {
+            let node = &entry.value;
+            let at = format!("{at}, `{}`", entry.key);
+            match entry.key.as_str() {
+                "cmd" => self.command(node, &at),
+                "wdir" | "desc" => self.string(node, &at),
+                "deps" | "scratch" => self.strings(node, &at),
+                "env" => self.env(node, &at),
+                "vars" => self.vars(node, &at),
+                "frozen" | "always_changed" => self.boolean(node, &at),
+                "meta" => self.any(node, &at),
+                "outs" | "metrics" => self.outs(node, &at, FLAG_KEYS),
+                "plots" => self.outs(node, &at, &[FLAG_KEYS, PLOT_KEYS].concat()),
+                "params" => {
+                    for item in self.list(node, &at, "a list of keys and files") {
+                        match &item.tree {
+                            Tree::Scalar(Value::Str(_)) | Tree::Map(_) => self.any(item, &at),
+                            _ => self.wrong(item, &format!("an entry of {at}"), "a key or a map of files with keys"),
+                        }
+                    }
+                }
+                "matrix" => {
+                    for dim in self.map(node, &at) {
+                        let at = format!("{at}, `{}`", dim.key);
+                        match &dim.value.tree {
+                            Tree::List(_) => self.any(&dim.value, &at),
+                            Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&dim.value, &at),
+                            _ => self.wrong(&dim.value, &at, "a list"),
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !entries.iter().any(|e| e.key == "cmd") {
+            self.report(mark, format!("{at} has no `cmd`"));
+        }
+    }
+
+    fn stage<'n>(&mut self, entry: &'n Entry) -> Option<RawStage<'n>> {
+        let name = entry.key.as_str();
+        let at = format!("stage `{name}`");
+        if !entry.is_string {
+            self.report(entry.start, format!("stages: the name `{name}` is no string; quote it"));
+        } else if let Some(why) = name_problem(name) {
+            self.report(entry.start, format!("the stage name `{name}` {why}"));
+        }
+        let Some(keys) = entry.value.as_map() else {
+            self.wrong(&entry.value, &at, "a map with a `cmd`");
+            return None;
+        };
+        let find = |key: &str| keys.iter().find(|e| e.key == key);
+        let raw = |group, body| Some(RawStage { name, mark: entry.start, group, body });
+        match (find("foreach"), find("do")) {
+            (None, None) => {
+                self.body(keys, &at, entry.start);
+                let matrix = find("matrix").and_then(|m| m.value.as_map().map(|dims| Group::Matrix(m, dims)));
+                raw(matrix.unwrap_or(Group::None), keys)
+            }
+            (Some(_), None) => {
+                self.report(entry.start, format!("{at} has `foreach` and no `do`"));
+                None
+            }
+            (None, Some(_)) => {
+                self.report(entry.start, format!("{at} has `do` and no `foreach`"));
+                None
+            }
+            (Some(data), Some(body)) => {
+                self.keys(keys, &["foreach", "do"], &format!("{at}, which has `foreach`"));
+                let data_at = format!("{at}, `foreach`");
+                match &data.value.tree {
+                    Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&data.value, &data_at),
+                    Tree::List(_) | Tree::Map(_) => self.any(&data.value, &data_at),
+                    _ => self.wrong(&data.value, &data_at, "a list or a map"),
+                }
+                let entries = self.map(&body.value, &format!("{at}, `do`"));
+                if let Some(matrix) = entries.iter().find(|e| e.key == "matrix") {
+                    self.report(matrix.start, format!("{at}: `matrix` cannot stand in `do`"));
+                }
+                if body.value.as_map().is_some() {
+                    self.body(entries, &at, body.start);
+                }
+                raw(Group::Foreach(&data.value), entries)
+            }
+        }
+    }
+
+    /// Checks a whole file; collects problems and leaves out invalid parts.
+    pub fn file<'n>(&mut self, root: &'n Node) -> RawPipeline<'n> {
+        let mut raw = RawPipeline::default();
+        let top = self.map(root, "a pipeline file");
+        self.keys(top, TOP_KEYS, "the pipeline file");
+        for entry in top {
+            let node = &entry.value;
+            let at = format!("`{}`", entry.key);
+            match entry.key.as_str() {
+                "stages" => {
+                    let stages = self.map(node, &at);
+                    raw.stages = stages.iter().filter_map(|stage| self.stage(stage)).collect();
+                }
+                "vars" => {
+                    self.vars(node, &at);
+                    raw.vars = node.as_list().unwrap_or_default();
+                }
+                "params" | "metrics" => {
+                    self.strings(node, &at);
+                    let items = node.as_list().unwrap_or_default();
+                    if entry.key == "params" { raw.params = items } else { raw.metrics = items }
+                }
+                "plots" => raw.plots = self.top_plots(node, &at),
+                "artifacts" => raw.artifacts = self.artifacts(node, &at),
+                "checks" => raw.checks = self.checks(node, &at),
+                "data" => raw.data = self.data(node, &at),
+                "datasets" => raw.datasets = Some(entry.start),
+                _ => {}
+            }
+        }
+        raw
+    }
+}
+
+/// The mark of a part of a scalar in the text; the scalar's start if the part cannot be found.
+pub fn part_mark(text: &str, node: &Node, part: &str) -> Mark {
+    let (from, to) = (node.start.offset as usize, node.end.offset as usize);
+    let found = text.get(from..to).and_then(|written| {
+        // An unclosed reference must not match the same text with a `}` behind it.
+        let is_closed = |at: usize| written[at + part.len()..].lines().next().is_some_and(|rest| rest.contains('}'));
+        written.match_indices(part).map(|(at, _)| at).find(|at| part.ends_with('}') || !is_closed(*at))
+    });
+    let Some(found) = found else { return node.start };
+    let before = &text[from..from + found];
+    let lines = before.matches('\n').count() as u32;
+    let column = match before.rfind('\n') {
+        Some(n) => before[n + 1..].chars().count() as u32 + 1,
+        None => node.start.column + before.chars().count() as u32,
+    };
+    Mark { line: node.start.line + lines, column, offset: (from + found) as u32 }
+}
+
+fn template_inside(node: &Node) -> Option<&Node> {
+    match &node.tree {
+        Tree::Scalar(Value::Str(text)) => template::has_reference(text).then_some(node),
+        Tree::Scalar(_) => None,
+        Tree::List(items) => items.iter().find_map(template_inside),
+        Tree::Map(entries) => entries.iter().find_map(|e| template_inside(&e.value)),
+    }
+}
+
+/// Why a stage or group of this name could not be used on the command line.
+fn name_problem(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("is empty".into());
+    }
+    if name.len() > LONGEST_NAME {
+        return Some(format!("has more than {LONGEST_NAME} bytes"));
+    }
+    if name.starts_with('-') {
+        return Some("looks like an option: it starts with `-`".into());
+    }
+    if matches!(name, "." | "..") {
+        return Some("is that of a folder".into());
+    }
+    if name.chars().any(char::is_control) {
+        return Some("has a control character in it".into());
+    }
+    let bad = name.chars().find(|c| matches!(c, ':' | '/' | '\\' | '@'))?;
+    let why = match bad {
+        '@' => "which stands between a group and its key",
+        ':' => "which stands between a file and a stage",
+        _ => "which belongs to paths",
+    };
+    Some(format!("has `{bad}` in it, {why}"))
+}

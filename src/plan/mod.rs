@@ -1,0 +1,13 @@
+//! Decides what is stale, and which stage may start next: facts of the workspace in, reasons out.
+
+pub mod bashisms;
+pub mod data_version;
+pub mod facts;
+pub(super) mod hidden_edges;
+pub mod locked_secrets;
+pub(super) mod program_versions;
+pub mod programs;
+pub mod reasons;
+pub mod schedule;
+pub mod select;
+pub(super) mod stale_upstream;
