@@ -5,12 +5,9 @@
 //! It covers the stage key, the lock entry with the ids of all outputs, and the run record, so no part of an entry can
 //! be exchanged. Keys come from the environment, so that no committed file contains a secret.
 //!
-//! | `cache.sign` | signs with | is checked with |
-//! | --- | --- | --- |
-//! | `hmac` | `LOCKSTEP_SIGN_KEY`, any secret | the same (BLAKE3 in keyed mode) |
-//! | `ed25519` | `LOCKSTEP_SIGN_KEY`, a seed of 32 bytes in base64 | `cache.verify_keys` and `LOCKSTEP_VERIFY_KEYS`, public keys in base64, and the own key |
-//! | not set, with keys | as `ed25519` | as `ed25519` |
-//! | not set, with `LOCKSTEP_SIGN_KEY` alone | as `ed25519` if it is a seed, else as `hmac` | either, by that key |
+//! Signatures are Ed25519: entries are signed with `LOCKSTEP_SIGN_KEY`, a seed of 32 bytes in base64, and checked with
+//! `cache.verify_keys` and `LOCKSTEP_VERIFY_KEYS`, public keys in base64, and the own key. `cache.sign = "ed25519"` asks
+//! for signatures; so does any of the keys.
 //!
 //! A branch can therefore not disable the check by removing `cache.sign` from `lockstep.toml`. If the user has a list
 //! of keys or writers, which may be empty (such as an empty `LOCKSTEP_VERIFY_KEYS`), only the repository's keys and
@@ -29,14 +26,9 @@ use crate::error::{Error, Result};
 use crate::git;
 use crate::project::Project;
 use crate::secret::SIGN_KEY;
-use crate::store::authenticate;
 
 /// The environment variable with the user's public keys.
 pub const VERIFY_KEYS: &str = "LOCKSTEP_VERIFY_KEYS";
-
-const CONTEXT: &str = "lockstep 2026-11-24 run cache signature";
-/// A shorter secret could be guessed.
-const SHORTEST: usize = 16;
 
 /// The requirements of the settings on entries.
 pub struct TrustPolicy {
@@ -46,14 +38,9 @@ pub struct TrustPolicy {
     warning: Option<String>,
 }
 
-enum SigningKeys {
-    Hmac(Vec<u8>),
-    Ed25519 {
-        own: Option<Box<SigningKey>>,
-        known: Vec<VerifyingKey>,
-    },
-    /// One key, and no setting says how it signs.
-    Either(Box<SigningKeys>, Box<SigningKeys>),
+struct SigningKeys {
+    own: Option<Box<SigningKey>>,
+    known: Vec<VerifyingKey>,
 }
 
 impl TrustPolicy {
@@ -74,21 +61,15 @@ impl TrustPolicy {
         let theirs = theirs.map(|keys| keys.iter().map(|key| verifying_key(key)).collect::<Result<Vec<_>>>());
         let theirs = theirs.transpose()?;
         let has_keys = has_list || theirs.is_some();
-        let how = match config.cache_sign() {
-            // The user's keys are for ed25519; a repository must not disable them.
-            Some((_, Grade::Repository)) if has_list => Some("ed25519"),
-            Some((how, _)) => Some(how),
-            None => has_keys.then_some("ed25519"),
-        };
+        let asks = has_keys || config.cache_sign().is_some();
         let mut warning = None;
-        let seal = match how {
-            None if is_empty(SIGN_KEY) => {
+        let seal = match asks {
+            false if is_empty(SIGN_KEY) => {
                 warning = Some(format!("{SIGN_KEY} is empty: no result of others is used; set it, or unset it"));
-                Some(SigningKeys::Ed25519 { own: None, known: Vec::new() })
+                Some(SigningKeys { own: None, known: Vec::new() })
             }
-            None => env(SIGN_KEY).map(seal_by_one_key).transpose()?,
-            Some("hmac") => Some(SigningKeys::Hmac(secret(env(SIGN_KEY))?)),
-            Some(_) => {
+            false => env(SIGN_KEY).map(keys_of_seed).transpose()?,
+            true => {
                 let own = env(SIGN_KEY).map(signing_key).transpose()?;
                 let own_key = own.as_ref().map(SigningKey::verifying_key);
                 // A user with a key has a list of keys: the repository's keys are not added to it.
@@ -105,7 +86,7 @@ impl TrustPolicy {
                 if known.is_empty() && !has_keys {
                     return Err(no_key(false));
                 }
-                Some(SigningKeys::Ed25519 { own: own.map(Box::new), known })
+                Some(SigningKeys { own: own.map(Box::new), known })
             }
         };
         let writers = config.cache_trust().into_iter().map(<[String]>::to_vec).collect();
@@ -137,33 +118,14 @@ impl TrustPolicy {
 
 impl SigningKeys {
     fn sign(&self, message: &[u8]) -> Option<String> {
-        match self {
-            SigningKeys::Hmac(secret) => Some(format!("hmac:{}", authenticate(CONTEXT, secret, message))),
-            SigningKeys::Ed25519 { own, .. } => {
-                let signature = own.as_ref()?.sign(message);
-                Some(format!("ed25519:{}", BASE64.encode(signature.to_bytes())))
-            }
-            SigningKeys::Either(first, _) => first.sign(message),
-        }
+        let signature = self.own.as_ref()?.sign(message);
+        Some(format!("ed25519:{}", BASE64.encode(signature.to_bytes())))
     }
 
     fn verifies(&self, message: &[u8], how: &str, text: &str) -> bool {
-        match self {
-            // Ids are compared as hashes of equal length, whose comparison gives no help to forge one: the texts are
-            // hashed again under the secret first.
-            SigningKeys::Hmac(secret) => {
-                let again = |text: &str| authenticate(CONTEXT, secret, text.as_bytes());
-                how == "hmac" && again(text) == again(&authenticate(CONTEXT, secret, message).hex())
-            }
-            SigningKeys::Ed25519 { known, .. } => {
-                let Ok(bytes) = BASE64.decode(text) else { return false };
-                let Ok(signature) = Signature::from_slice(&bytes) else { return false };
-                how == "ed25519" && known.iter().any(|key| key.verify_strict(message, &signature).is_ok())
-            }
-            SigningKeys::Either(first, second) => {
-                first.verifies(message, how, text) || second.verifies(message, how, text)
-            }
-        }
+        let Ok(bytes) = BASE64.decode(text) else { return false };
+        let Ok(signature) = Signature::from_slice(&bytes) else { return false };
+        how == "ed25519" && self.known.iter().any(|key| key.verify_strict(message, &signature).is_ok())
     }
 }
 
@@ -212,18 +174,11 @@ fn unused_keys(
     }
 }
 
-/// Reads `LOCKSTEP_SIGN_KEY` if no setting says how to sign. Errors: it is not a valid key.
-fn seal_by_one_key(text: &str) -> Result<SigningKeys> {
-    let hmac = secret(Some(text)).map(SigningKeys::Hmac);
-    let ed25519 = signing_key(text).ok().map(|own| {
-        let known = vec![own.verifying_key()];
-        SigningKeys::Ed25519 { own: Some(Box::new(own)), known }
-    });
-    match (ed25519, hmac) {
-        (Some(first), Ok(second)) => Ok(SigningKeys::Either(Box::new(first), Box::new(second))),
-        (Some(first), Err(_)) => Ok(first),
-        (None, second) => second,
-    }
+/// The keys where only `LOCKSTEP_SIGN_KEY` is given. Errors: it is not a valid key.
+fn keys_of_seed(text: &str) -> Result<SigningKeys> {
+    let own = signing_key(text)?;
+    let known = vec![own.verifying_key()];
+    Ok(SigningKeys { own: Some(Box::new(own)), known })
 }
 
 /// A new key pair: the secret seed and the public key, both in base64.
@@ -236,18 +191,9 @@ pub fn new_pair() -> Result<(String, String)> {
     Ok((BASE64.encode(seed), BASE64.encode(key.verifying_key().to_bytes())))
 }
 
-fn secret(text: Option<&str>) -> Result<Vec<u8>> {
-    match text {
-        Some(text) if text.len() >= SHORTEST => Ok(text.as_bytes().to_vec()),
-        Some(_) => Err(Error::usage(format!("{SIGN_KEY} is shorter than {SHORTEST} characters"))),
-        None => Err(Error::usage(format!("cache.sign is hmac, and {SIGN_KEY} is not set"))
-            .hint("entries are signed and checked with this secret; keep it where CI keeps its others")),
-    }
-}
-
 fn signing_key(text: &str) -> Result<SigningKey> {
     bytes(text).map(|seed| SigningKey::from_bytes(&seed)).ok_or_else(|| {
-        Error::usage(format!("{SIGN_KEY} is no Ed25519 seed of 32 bytes in base64"))
+        Error::usage(format!("{SIGN_KEY} is not an Ed25519 seed of 32 bytes in base64"))
             .hint("make a pair: lockstep store keygen")
     })
 }
@@ -257,7 +203,7 @@ fn verifying_key(text: &str) -> Result<VerifyingKey> {
     // The text is not shown: it may be a seed or secret in the wrong variable.
     key.ok_or_else(|| {
         Error::usage(
-            "a key of cache.verify_keys or LOCKSTEP_VERIFY_KEYS is no Ed25519 public key of 32 bytes in base64",
+            "a key of cache.verify_keys or LOCKSTEP_VERIFY_KEYS is not an Ed25519 public key of 32 bytes in base64",
         )
     })
 }
@@ -274,32 +220,24 @@ mod tests {
         TrustPolicy { writers: Vec::new(), seal, warning: None }
     }
 
-    fn hmac(secret: &str) -> TrustPolicy {
-        sealed(Some(SigningKeys::Hmac(secret.as_bytes().to_vec())))
-    }
-
     fn pair() -> (TrustPolicy, VerifyingKey) {
         let (seed, public) = new_pair().unwrap();
         let own = signing_key(&seed).unwrap();
         let key = verifying_key(&public).unwrap();
-        (sealed(Some(SigningKeys::Ed25519 { own: Some(Box::new(own)), known: vec![key] })), key)
+        (sealed(Some(SigningKeys { own: Some(Box::new(own)), known: vec![key] })), key)
     }
 
     #[test]
-    fn one_key_is_checked_either_way() {
+    fn a_seed_alone_signs_and_checks() {
         let (seed, _) = new_pair().unwrap();
-        let alone = sealed(seal_by_one_key(&seed).ok());
-        let own = signing_key(&seed).unwrap();
-        let known = vec![own.verifying_key()];
-        let ed25519 = sealed(Some(SigningKeys::Ed25519 { own: Some(Box::new(own)), known }));
-        for other in [hmac(&seed), ed25519] {
-            assert!(alone.accepts("u@h", b"m", other.sign(b"m").as_deref()));
-        }
+        let alone = sealed(keys_of_seed(&seed).ok());
+        assert!(alone.accepts("u@h", b"m", alone.sign(b"m").as_deref()));
         assert!(!alone.accepts("u@h", b"m", None));
         assert!(!alone.accepts("u@h", b"m", pair().0.sign(b"m").as_deref()));
-        assert!(alone.sign(b"m").unwrap().starts_with("ed25519:"));
-        assert!(sealed(seal_by_one_key("a secret of a team").ok()).sign(b"m").unwrap().starts_with("hmac:"));
-        assert!(seal_by_one_key("short").is_err());
+        for text in ["a secret of a team", "short", ""] {
+            let error = keys_of_seed(text).err().unwrap();
+            assert!(error.hints.iter().any(|hint| hint.contains("lockstep store keygen")), "{text}");
+        }
     }
 
     #[test]
@@ -317,20 +255,16 @@ mod tests {
     fn a_signature_fits_its_message_and_its_key_alone() {
         let (a, key) = pair();
         let (b, _) = pair();
-        let reader = sealed(Some(SigningKeys::Ed25519 { own: None, known: vec![key] }));
+        let reader = sealed(Some(SigningKeys { own: None, known: vec![key] }));
         assert_eq!(reader.sign(b"m"), None);
-        for (trust, other) in [(hmac("one secret of many"), hmac("another secret of many")), (a, b)] {
-            let signature = trust.sign(b"message").unwrap();
-            assert!(trust.accepts("u@h", b"message", Some(&signature)));
-            assert!(!trust.accepts("u@h", b"messages", Some(&signature)));
-            assert!(!other.accepts("u@h", b"message", Some(&signature)));
-            for bad in [None, Some(""), Some("ed25519:"), Some("hmac:"), Some("none:x"), Some("ed25519:%%"), Some("x")]
-            {
-                assert!(!trust.accepts("u@h", b"message", bad), "{bad:?}");
-            }
-            if signature.starts_with("ed25519") {
-                assert!(reader.accepts("u@h", b"message", Some(&signature)));
-            }
+        let signature = a.sign(b"message").unwrap();
+        assert!(a.accepts("u@h", b"message", Some(&signature)));
+        assert!(reader.accepts("u@h", b"message", Some(&signature)));
+        assert!(!a.accepts("u@h", b"messages", Some(&signature)));
+        assert!(!b.accepts("u@h", b"message", Some(&signature)));
+        let renamed = signature.replace("ed25519:", "hmac:");
+        for bad in [None, Some(""), Some("ed25519:"), Some(&renamed), Some("none:x"), Some("ed25519:%%"), Some("x")] {
+            assert!(!a.accepts("u@h", b"message", bad), "{bad:?}");
         }
     }
 
@@ -356,7 +290,6 @@ mod tests {
 
     #[test]
     fn weak_or_broken_keys_are_refused() {
-        assert!(secret(None).is_err() && secret(Some("short")).is_err());
         assert!(signing_key("AAAA").is_err() && verifying_key("no base64!").is_err());
     }
 }

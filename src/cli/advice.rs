@@ -51,7 +51,8 @@ pub fn warn_broken_pipelines(definitions: &Definitions, project: &Project, out: 
     }
 }
 
-/// The same for any revision. A warning about a commit names the commit.
+/// Warns of pipeline files of a revision that cannot be read: for the worktree as [`warn_broken_pipelines`], for a commit
+/// of the broken files alone, and the warning names the commit.
 pub fn warn_broken_pipelines_of(snapshot: &Snapshot<'_>, out: &Output) {
     if snapshot.commit.is_none() {
         return warn_broken_pipelines(&snapshot.definitions, snapshot.project, out);

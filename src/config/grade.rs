@@ -284,14 +284,8 @@ mod tests {
                 "remote:r",
                 vec![],
             ),
-            ("cache.sign", Rule::Narrows, vec![(Repository, "hmac")], "hmac", vec![]),
-            (
-                "cache.sign",
-                Rule::Narrows,
-                vec![(User, "ed25519"), (Repository, "hmac")],
-                "ed25519",
-                vec!["your own setting counts"],
-            ),
+            ("cache.sign", Rule::Narrows, vec![(Repository, "ed25519")], "ed25519", vec![]),
+            ("cache.sign", Rule::Narrows, vec![(User, "ed25519"), (Repository, "ed25519")], "ed25519", vec![]),
             ("cache.links", Rule::Narrows, vec![(Repository, "[copy]")], "copy", vec![]),
             ("cache.links", Rule::Narrows, vec![(Repository, "[reflink]")], "reflink", vec![]),
             (

@@ -30,6 +30,7 @@ impl fmt::Display for ValueType {
         match self {
             ValueType::Count => f.write_str("a number from 0"),
             ValueType::Text => f.write_str("a text"),
+            ValueType::Word([word]) => f.write_str(word),
             ValueType::Word(known) => write!(f, "one of {}", known.join(", ")),
             ValueType::Words(known) => write!(f, "a list of some of {}", known.join(", ")),
             ValueType::Texts => f.write_str("a list of texts"),
@@ -45,7 +46,7 @@ const KEYS: &[(&str, ValueType, Rule, Option<&str>)] = &[
     ("cache.dir", ValueType::Text, Rule::Inside, None),
     ("cache.links", ValueType::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),
     ("cache.mode", ValueType::Modes, Rule::Narrows, None),
-    ("cache.sign", ValueType::Word(&["hmac", "ed25519"]), Rule::Narrows, None),
+    ("cache.sign", ValueType::Word(&["ed25519"]), Rule::Narrows, None),
     ("cache.trust", ValueType::Texts, Rule::Joins, None),
     ("cache.verify_keys", ValueType::Texts, Rule::Joins, None),
     ("core.remote", ValueType::Text, Rule::Free, None),
@@ -228,7 +229,8 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         }
         wanted => wanted,
     };
-    Err(format!("`{key}` takes {}, not `{}`", wanted.0, shown(&wanted.1.to_string())))
+    let made = if key == "cache.sign" { "; make a pair of keys: lockstep store keygen" } else { "" };
+    Err(format!("`{key}` takes {}, not `{}`{made}", wanted.0, shown(&wanted.1.to_string())))
 }
 
 /// A value, shortened for a message.
@@ -283,7 +285,7 @@ mod tests {
             ("cache.links", "", "`cache.links` takes a list of some of reflink, hardlink, copy, not ``"),
             ("shell", "", "`shell` takes a text, not ``"),
             ("cache.sign", "ed25519", "ed25519"),
-            ("cache.sign", "rsa", "`cache.sign` takes one of hmac, ed25519, not `rsa`"),
+            ("cache.sign", "rsa", "`cache.sign` takes ed25519, not `rsa`; make a pair of keys: lockstep store keygen"),
             ("cache.trust", "ci@*, me@laptop", "ci@*,me@laptop"),
             ("cache.trust", r#"["ci@*", 'me@laptop']"#, "ci@*,me@laptop"),
             ("cache.trust", "[ci@*]", "`cache.trust` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `[ci@*]`"),

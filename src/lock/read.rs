@@ -63,7 +63,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Lock> {
 }
 
 fn damaged(path: &str, why: &str) -> Error {
-    Error::new(Kind::Usage, format!("{path} is no lock file: {why}"))
+    Error::new(Kind::Usage, format!("{path} is not a lock file: {why}"))
         .hint(format!("bring back the last good one: git checkout {}", word(path)))
         .hint("or delete it: `lockstep repro` finds earlier results in the run cache")
 }

@@ -575,7 +575,7 @@ mod tests {
             ("stages: {}\n", "does not begin"),
             ("schema: 1\nstage: {}\n", "unknown field"),
             ("<<<<<<< HEAD\nschema: 1\n=======\n>>>>>>> x\n", "merge conflict"),
-            ("schema: 1\nstages: {a: {key: 12, cmd: x}}\n", "no BLAKE3"),
+            ("schema: 1\nstages: {a: {key: 12, cmd: x}}\n", "not a BLAKE3"),
         ] {
             let message = read("pipeline.lock", text).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");

@@ -255,6 +255,11 @@ impl<'a> Scan<'a> {
                 self.skip(1 + usize::from(is_double));
                 self.in_word = false;
             }
+            // The head of a function: its body is a command.
+            b'(' if next == Some(b')') => {
+                self.at += 2;
+                (self.in_word, self.first) = (false, true);
+            }
             b'(' => {
                 self.at += 1;
                 self.push(Mode::Code(Some(b')')));
@@ -289,6 +294,10 @@ impl<'a> Scan<'a> {
     /// Handles a word that begins here and is followed by `next`: notes it if it is the program of a command.
     fn note_program(&mut self, word: &'a [u8], next: Option<u8>, begins_command: bool) {
         if !(self.first || self.is_led) || begins_command {
+            return;
+        }
+        if word == b"function" {
+            (self.is_led, self.takes_word) = (true, true);
             return;
         }
         let name = word.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();

@@ -204,7 +204,7 @@ pub fn stream(
         }
         drop((full, written));
         let id = hashing.join().map_err(|_| io::Error::other("the hashing thread failed"))?;
-        syncing.join().map_err(|_| io::Error::other("the writing thread failed"))??;
+        syncing.join().map_err(|_| io::Error::other("the syncing thread failed"))??;
         Ok((id, total))
     })
 }

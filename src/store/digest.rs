@@ -20,9 +20,3 @@ impl Digest {
         ObjectId(*self.0.finalize().as_bytes())
     }
 }
-
-/// A message authentication code: BLAKE3 in keyed mode, its key derived from a secret of any length.
-pub fn authenticate(context: &'static str, secret: &[u8], message: &[u8]) -> ObjectId {
-    let key = blake3::derive_key(context, secret);
-    ObjectId(*blake3::keyed_hash(&key, message).as_bytes())
-}

@@ -29,7 +29,7 @@ pub use checkout::export::export;
 pub use checkout::preserve::{PreserveResult, carry_over, strip};
 pub use checkout::restore;
 pub use diff::{Change, difference};
-pub use digest::{Digest, authenticate};
+pub use digest::Digest;
 pub use fs::link::{LinkType, LinkTypes};
 pub use fs::open_folder::OpenFolder;
 pub use fs::paths::{

@@ -285,7 +285,7 @@ fn a_tree_that_lies_is_refused() {
     assert!(!s.top.join("d").exists());
 }
 
-/// Each level is a stack frame of every recursive function.
+/// Each level of folders costs a stack frame in every recursive function, so a tree that is too deep is refused.
 #[test]
 fn a_chain_of_folders_without_end_is_refused() {
     let s = Sandbox::new();

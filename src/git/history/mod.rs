@@ -64,7 +64,8 @@ pub(super) struct Inner {
     pub ref_table: OnceCell<Rc<RefTable>>,
     /// Does Git fetch missing objects from a remote?
     pub is_partial: bool,
-    /// Git's commit graph, if there is one: it holds the trees of commits, so that commits need not be read.
+    /// Git's commit graph, which holds the tree of each commit, so that commits need not be read. `None` if there is
+    /// none, if Git does not enable it, or if it may not be trusted (signatures are required, parents are replaced).
     pub graph: Option<gix::commitgraph::Graph>,
     /// The positions of objects in packs; see [`crate::git::history::prefetch`].
     pub packs: OnceCell<Vec<gix::odb::pack::index::File>>,

@@ -116,7 +116,7 @@ impl Repo {
             foreign::refuse_tracked(&own.join(OWN_FOLDER))?;
             return Repo::with_files(own, None, project, &start);
         }
-        let error = Error::missing(format!("there is no Git repository here: {}", start.display()));
+        let error = Error::missing(format!("neither {} nor a folder above it is a Git repository", start.display()));
         if let Some(ceiling) = start.ancestors().skip(1).find(|folder| !is_in_reach(folder)) {
             let why = format!("GIT_CEILING_DIRECTORIES ends the search below {}", ceiling.display());
             return Err(error.because(why).hint("unset GIT_CEILING_DIRECTORIES — lets it go on"));

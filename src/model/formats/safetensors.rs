@@ -13,7 +13,8 @@ use crate::model::tensor::{Data, Dtype, Tensor};
 /// The format allows 100 MB. Half a million tensors fit into this, and parsing it stays well below a gigabyte.
 const HEADER: u64 = 32 << 20;
 
-/// Eight bytes of length, then an object. A text with a brace at that position has letters in place of the length.
+/// Eight bytes of length, then a JSON object. If all eight are printable or white space, it is a text that happens to
+/// have a brace there.
 pub fn is_it(head: &[u8]) -> bool {
     head.len() >= 9 && head[8] == b'{' && !head[..8].iter().all(|b| matches!(b, b' '..=b'~' | b'\n' | b'\r' | b'\t'))
 }

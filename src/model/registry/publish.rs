@@ -242,8 +242,8 @@ impl<'p> Publisher<'p> {
         let remote = &self.remote;
         let take = format!("git tag -d {} && git fetch {} --tags", word(tag), typed(remote));
         Error::new(Kind::Remote, format!("the tag {tag} of this clone is not the one at {remote}"))
-            .hint(format!("if that of {remote} is the right one: {take}"))
-            .hint(format!("if that of this clone is: {}", force_command(remote, tag)))
+            .hint(format!("if the tag at {remote} is the right one: {take}"))
+            .hint(format!("if the tag of this clone is the right one: {}", force_command(remote, tag)))
     }
 }
 

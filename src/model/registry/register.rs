@@ -98,7 +98,8 @@ impl RegistrationPlan {
         }
         let checks = Gates::new(&snapshots, registry).evaluate(&snapshot, GateScope::Artifact(&artifact));
         let measured = gate::metrics(&snapshot, artifact.file);
-        // A pinned file that is not available has metrics, too, which the tag would lack.
+        // A missing file that is not pinned has no metrics, which is fine. One that is pinned but not available has some,
+        // which the tag would lack.
         let is_pinned = |path: &RepoPath| snapshot.locate(path).map_or(true, |found| found.is_some());
         let broken = measured.unread.iter().filter(|(path, error)| error.kind != Kind::Missing || is_pinned(path));
         let unread = broken.map(|(_, error)| error.message.clone()).collect();

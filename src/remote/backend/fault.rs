@@ -178,8 +178,10 @@ pub fn error(fault: &Fault, name: &str, url: &Url, scheme: Scheme, doing: &str) 
         FaultKind::NotFound => error.hint("does the bucket, container or folder exist? lockstep remote list"),
         FaultKind::Denied => error.hint(credentials(name, scheme)),
         FaultKind::Unreachable => error.hint(format!("lockstep remote check {name}")),
-        FaultKind::Full => error.hint("free some space there and run the same command again; what arrived is kept"),
-        FaultKind::Busy => error.hint("run the same command again later; what arrived is kept"),
+        FaultKind::Full => {
+            error.hint("free some space there and run the same command again; what was transferred so far is kept")
+        }
+        FaultKind::Busy => error.hint("run the same command again later; what was transferred so far is kept"),
         FaultKind::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
         FaultKind::Other | FaultKind::Stopped(_) => error,
     }

@@ -125,7 +125,7 @@ impl Folder {
             if total == size {
                 Ok(())
             } else {
-                Err(StreamFault::Source(io::Error::other("its size is not what was expected")))
+                Err(StreamFault::Source(io::Error::other(format!("it does not have the expected {size} bytes"))))
             }
         })
     }

@@ -106,7 +106,7 @@ impl Upload {
             source.read_exact(&mut piece).map_err(StreamFault::Source)?;
             left -= piece.len() as u64;
             if left == 0 && source.read(&mut [0]).map_err(StreamFault::Source)? > 0 {
-                return Err(StreamFault::Source(io::Error::other("its size is not what was expected")));
+                return Err(StreamFault::Source(io::Error::other("it is longer than expected")));
             }
             let n = piece.len() as u64;
             let mut waited = Duration::ZERO;

@@ -46,7 +46,8 @@ pub fn read_alone(backend: &Backend) -> Result<BTreeSet<SegmentName>> {
         std::thread::sleep(PAUSE);
     }
     let message = format!("the remote {} has no {SUMMARY}, which lists its content", backend.url());
-    Err(Error::new(Kind::Remote, message).hint("a push to the storage behind its web server writes it"))
+    Err(Error::new(Kind::Remote, message)
+        .hint("each push writes it: lockstep push to the storage that this web server serves, a remote of its own"))
 }
 
 fn encode(names: &BTreeSet<SegmentName>) -> Vec<u8> {

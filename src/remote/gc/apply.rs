@@ -76,7 +76,10 @@ impl Remote {
         self.must_be_writable()?;
         let catalog = self.read_catalog_again()?;
         if let Some((_, error)) = catalog.damaged.first() {
-            return Err(error.clone().because("its data would be taken for garbage").hint(self.push_again_hint()));
+            return Err(error
+                .clone()
+                .because("nothing is removed: the data that this file lists would look unneeded")
+                .hint(self.push_again_hint()));
         }
         let (unneeded, young) = self.unneeded(store, &catalog, needs)?;
         let strays = self.unlisted_packs(&catalog)?;

@@ -110,7 +110,8 @@ impl Context<'_> {
         let mut pins: Vec<Option<Pin>> =
             task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
         if task.stage.frozen {
-            // Existing outputs of a frozen stage stay, edited or not, and are not stored under another pin.
+            // An existing output of a frozen stage is left alone, edited or not: without its pin it is neither replaced
+            // here nor stored later.
             let here = |(pin, now): (&mut Option<Pin>, &Option<Pin>)| now.is_some().then(|| pin.take());
             pins.iter_mut().zip(&task.facts.outs).filter_map(here).for_each(drop);
         }

@@ -46,7 +46,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes a complete temporary file: verified, 0444 and sealed, but not yet durable.
+    /// Writes an item to a temporary file: mode 0444 and sealed (see [`seal`]), not yet synced. A copied file must have the
+    /// hash of the item.
     fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(TempFile, File)> {
         let temp = TempFile(self.store.temp()?);
         let done = |bytes| sink.event(Event::WorkDone { doing: Activity::Storing, bytes });

@@ -39,7 +39,7 @@ fn imports_are_pinned_and_renewed() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["update"])), @r"
     exit 0
     --- stderr
-    all imports are at the newest commits of their revisions
+    every import is at the newest commit of the revision that it follows
     ");
 
     commit(&source, 3);
@@ -123,7 +123,6 @@ fn what_is_refused() {
       |
     3 |   import: {url: u, path: p, commit: abc, branch: main}
       |                                          ^
-    no stages here
     ");
 }
 

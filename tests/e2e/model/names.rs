@@ -13,7 +13,7 @@ fn an_artifact_in_a_folder_with_a_space_is_listed_with_the_reason() {
     digits      -       -       model.bin    -
     sub a:deep  -       -       sub a/d.bin  -
     --- stderr
-    warning: it cannot be registered: sub a/pipeline.yaml:2:3: artifact `deep`: the name `deep` lies in the folder sub a, which has ' ' in it, which is not allowed in the name of a tag
+    warning: it cannot be registered: sub a/pipeline.yaml:2:3: artifact `deep`: the name `deep` is in the folder sub a, which has ' ' in it, which is not allowed in the name of a tag
       |
     2 |   deep: {path: d.bin}
       |   ^
@@ -26,6 +26,6 @@ fn an_artifact_in_a_folder_with_a_space_is_listed_with_the_reason() {
     );
     for (folder, name) in [("sub a", "deep"), ("", "deep"), ("", "sub a:deep")] {
         let out = sandbox.run_in(folder, &["model", "register", name, "--version", "1.0.0"]);
-        assert!(out.code == 2 && out.stderr.contains("has ' ' in it, which cannot stand"), "{folder} {name}: {out}");
+        assert!(out.code == 2 && out.stderr.contains("has ' ' in it, which is not allowed"), "{folder} {name}: {out}");
     }
 }

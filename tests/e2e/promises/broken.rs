@@ -36,7 +36,7 @@ fn telling_mistakes_have_telling_messages() {
       hint: next time it resolves itself, once this clone knows how: lockstep hooks install
 
     == cut-off.lock
-    error: pipeline.lock is no lock file: stages.eval.outs.m.json: `af1349` is not a BLAKE3 hash of 64 hexadecimal digits at line 31 column 9
+    error: pipeline.lock is not a lock file: stages.eval.outs.m.json: `af1349` is not a BLAKE3 hash of 64 hexadecimal digits at line 31 column 9
       hint: bring back the last good one: git checkout pipeline.lock
       hint: or delete it: `lockstep repro` finds earlier results in the run cache
 
@@ -63,7 +63,7 @@ fn telling_mistakes_have_telling_messages() {
       hint: did you mean `outs`?
 
     == negative.lock
-    error: pipeline.lock is no lock file: data.raw.size: invalid type: integer `-1`, expected u64 at line 5 column 11
+    error: pipeline.lock is not a lock file: data.raw.size: invalid type: integer `-1`, expected u64 at line 5 column 11
       hint: bring back the last good one: git checkout pipeline.lock
       hint: or delete it: `lockstep repro` finds earlier results in the run cache
 
@@ -72,7 +72,7 @@ fn telling_mistakes_have_telling_messages() {
       hint: install a newer lockstep
 
     == no-hash.lock
-    error: pipeline.lock is no lock file: stages.eval: `xyz111111111111111111111111111111111111111111111111111111111` is not a BLAKE3 hash of 64 hexadecimal digits at line 9 column 5
+    error: pipeline.lock is not a lock file: stages.eval: `xyz111111111111111111111111111111111111111111111111111111111` is not a BLAKE3 hash of 64 hexadecimal digits at line 9 column 5
       hint: bring back the last good one: git checkout pipeline.lock
       hint: or delete it: `lockstep repro` finds earlier results in the run cache
 
@@ -109,7 +109,7 @@ fn telling_mistakes_have_telling_messages() {
       |   ^
 
     == unknown-key.lock
-    error: pipeline.lock is no lock file: stages.eval: unknown field `shiny`, expected one of `key`, `cmd`, `wdir`, `shell`, `env`, `deps`, `params`, `outs` at line 11 column 5
+    error: pipeline.lock is not a lock file: stages.eval: unknown field `shiny`, expected one of `key`, `cmd`, `wdir`, `shell`, `env`, `deps`, `params`, `outs` at line 11 column 5
       hint: bring back the last good one: git checkout pipeline.lock
       hint: or delete it: `lockstep repro` finds earlier results in the run cache
 

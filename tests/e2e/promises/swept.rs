@@ -138,7 +138,7 @@ fn a_neighbour_at_the_same_path_is_another_one() {
     repro(&first);
     let out = first.run(&gc);
     assert_eq!(out.code, 3, "{out}");
-    assert!(out.stderr.contains("lies another repository") && out.stderr.contains("--forget"), "{out}");
+    assert!(out.stderr.contains("is another repository") && out.stderr.contains("--forget"), "{out}");
     fs::rename(&place, second.root()).unwrap();
     fs::rename(&away, &place).unwrap();
     first.remove("out");

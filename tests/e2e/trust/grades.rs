@@ -211,8 +211,6 @@ fn the_repository_adds_no_key_and_takes_no_check_away() {
         ("cache.verify_keys = ['THEIRS']", "", vec![("LOCKSTEP_VERIFY_KEYS", "MINE")], false),
         ("", "", vec![("LOCKSTEP_VERIFY_KEYS", "MINE")], false),
         ("", "", vec![("LOCKSTEP_VERIFY_KEYS", "MINE,THEIRS")], true),
-        ("cache.sign = 'hmac'", "", vec![("LOCKSTEP_VERIFY_KEYS", "MINE")], false),
-        ("cache.sign = 'hmac'", "cache.sign = 'ed25519'\ncache.verify_keys = ['MINE']", vec![], false),
         ("", "", vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET")], false),
         ("", "", vec![("LOCKSTEP_SIGN_KEY", "a secret of our team")], false),
         ("cache.verify_keys = ['THEIRS']", "", vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET")], false),
@@ -249,7 +247,7 @@ fn the_repository_adds_no_key_and_takes_no_check_away() {
         ("", "cache.verify_keys = ['THEIRS']", vec![("LOCKSTEP_VERIFY_KEYS", "")], true),
         ("", "", vec![("LOCKSTEP_SIGN_KEY", "")], false),
         ("", "", vec![("LOCKSTEP_SIGN_KEY", "short")], false),
-        ("", "", vec![("LOCKSTEP_CACHE_SIGN", "hmac"), ("LOCKSTEP_SIGN_KEY", "a secret of our team")], false),
+        ("", "", vec![("LOCKSTEP_CACHE_SIGN", "ed25519"), ("LOCKSTEP_SIGN_KEY", "a secret of our team")], false),
         ("cache.trust = ['*']", "cache.trust = ['ci@*']", vec![], false),
         ("cache.trust = ['ci@*']", "cache.trust = ['*']", vec![], false),
         ("cache.trust = ['t@*', 'ci@*']", "cache.trust = ['t@*']", vec![], true),
@@ -261,7 +259,12 @@ fn the_repository_adds_no_key_and_takes_no_check_away() {
     assert!(out.stderr.contains("none of the keys of lockstep.toml is one of yours"), "{out}");
     let (_, out) = lab.takes("cache.verify_keys = ['THEIRS']", "", &[("LOCKSTEP_SIGN_KEY", "MY_SECRET")]);
     assert!(out.stderr.contains("lockstep config --user cache.verify_keys KEY"), "{out}");
-    let (_, out) =
-        lab.takes("cache.sign = 'hmac'", "", &[("LOCKSTEP_CACHE_SIGN", "ed25519"), ("LOCKSTEP_SIGN_KEY", "MY_SECRET")]);
-    assert!(!out.stderr.contains("ignored"), "{out}");
+    // A key pair is made by `store keygen`; no other scheme is left.
+    for (settings, env) in [
+        ("cache.sign = 'hmac'", [("LOCKSTEP_SIGN_KEY", "MY_SECRET")]),
+        ("", [("LOCKSTEP_SIGN_KEY", "a secret of our team")]),
+    ] {
+        let (_, out) = lab.takes(settings, "", &env);
+        assert!(out.code == 2 && out.stderr.contains("lockstep store keygen"), "{out}");
+    }
 }

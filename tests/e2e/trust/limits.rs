@@ -63,7 +63,7 @@ fn locks_of_many_entries() {
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: x}}\n");
     for text in ["a: 1\n".repeat(9_000_000), "stages: {".to_string() + &"a,".repeat(6_000_000) + "}\n"] {
         sandbox.write("pipeline.lock", "schema: 1\n".to_string() + &text);
-        refused(&sandbox, &["status"], "pipeline.lock is no lock file: it has more than");
+        refused(&sandbox, &["status"], "pipeline.lock is not a lock file: it has more than");
     }
     sandbox.write("pipeline.lock", format!("schema: 1\nstages: {{a: {{cmd: \"{}\"}}}}\n", "x".repeat(80 << 20)));
     refused(&sandbox, &["status"], "larger than 64 MiB and not in the form that lockstep writes");
@@ -129,10 +129,10 @@ fn files_that_the_system_makes_up() {
     // Only root may open it, and only where the kernel has it.
     if std::fs::File::open("/proc/kcore").is_ok() {
         sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo 1 > o, deps: [/proc/kcore], outs: [o]}}\n");
-        refused(&sandbox, &["repro"], "the system does not tell its size");
+        refused(&sandbox, &["repro"], "the system does not report its size");
     }
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo 1 > o, deps: [/proc/self/pagemap], outs: [o]}}\n");
-    refused(&sandbox, &["repro"], "the system does not tell its size");
+    refused(&sandbox, &["repro"], "the system does not report its size");
 }
 
 #[test]

@@ -50,6 +50,6 @@ fn a_tilde_without_a_home_is_no_folder() {
         assert!(place.join("lockstep-remote").is_file() && !sandbox.path("~").exists());
         let mut status = sandbox.command(env!("CARGO_BIN_EXE_lockstep").as_ref(), "");
         let out = output(status.arg("status").env_remove("HOME").env("LOCKSTEP_CACHE_DIR", "~/x"));
-        assert!(out.code == 2 && out.stderr.contains("it is the setting cache.dir"), "{out}");
+        assert!(out.code == 2 && out.stderr.contains("it is the value of the setting cache.dir"), "{out}");
     }
 }

@@ -95,7 +95,7 @@ fn a_password_is_not_written_into_the_committed_settings() {
     ] {
         for args in [&["config", key, value][..], &["config", "--project", key, value]] {
             let out = sandbox.run(args);
-            let is_refused = out.stderr.contains("--local") || out.stderr.contains("is no URL of a remote");
+            let is_refused = out.stderr.contains("--local") || out.stderr.contains("is not a URL of a remote");
             assert!(out.code == 2 && is_refused, "{args:?}: {out}");
             assert!(!out.to_string().contains("S3CR3T"), "{args:?}: {out}");
         }

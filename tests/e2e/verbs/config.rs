@@ -96,7 +96,7 @@ fn mistakes() {
     insta::assert_snapshot!(outside.shown(&outside.run(&["config", "jobs", "3"])), @r"
     exit 3
     --- stderr
-    error: there is no Git repository here: [ROOT]
+    error: neither [ROOT] nor a folder above it is a Git repository
       hint: git init — makes one; lockstep needs no further set-up in it
       hint: lockstep init --no-scm — works without Git, in this folder
     ");

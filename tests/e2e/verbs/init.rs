@@ -30,7 +30,7 @@ fn outside_git_it_is_asked_for() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["init"])), @r"
     exit 3
     --- stderr
-    error: there is no Git repository here: [ROOT]
+    error: neither [ROOT] nor a folder above it is a Git repository
       hint: git init — makes one; lockstep needs no further set-up in it
       hint: lockstep init --no-scm — works without Git, in this folder
       hint: lockstep init --example DIR — creates a repository with an example project

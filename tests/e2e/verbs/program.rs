@@ -15,7 +15,7 @@ fn the_root_is_told_from_here() {
     insta::assert_snapshot!(outside.shown(&outside.run(&["root"])), @r"
     exit 3
     --- stderr
-    error: there is no Git repository here: [ROOT]
+    error: neither [ROOT] nor a folder above it is a Git repository
       hint: git init — makes one; lockstep needs no further set-up in it
       hint: lockstep init --no-scm — works without Git, in this folder
     ");

@@ -75,7 +75,6 @@ fn a_mistake_of_yaml_says_what_to_quote() {
     3 |     cmd: echo ${nope} ${a.b
       |                       ^
       hint: write `\${` for a `${` that lockstep shall leave alone
-    no stages here
     ");
 }
 

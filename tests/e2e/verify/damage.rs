@@ -214,5 +214,5 @@ fn a_broken_lock_is_told_and_passed_over() {
     flip(&loose(&sandbox, &[b'2'; 200_000]), 3);
     let out = sandbox.run(&["verify"]);
     assert!(out.code == 1 && out.stdout.contains("needed by d of gen: "), "{out}");
-    assert!(out.stderr.contains("warning: pipeline.lock is no lock file"), "{out}");
+    assert!(out.stderr.contains("warning: pipeline.lock is not a lock file"), "{out}");
 }

@@ -20,7 +20,10 @@ const BAD: Weather = Weather {
 
 pub fn refusals_and_lost_connections_are_survived(target: &Target) {
     for seed in 0..4 {
-        let (proxy, target) = target.clone().within(&format!("seed-{seed}")).proxied(BAD);
+        let mut target = target.clone().within(&format!("seed-{seed}"));
+        // An object of WebDAV takes several requests, each of which may fail.
+        target.options.insert("retries".into(), "8".into());
+        let (proxy, target) = target.proxied(BAD);
         let work = workplace(&target, 50 + seed);
         proxy.set(Weather { seed, ..BAD });
         must(&work, &["push"]);

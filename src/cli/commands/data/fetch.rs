@@ -44,10 +44,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if args.transfer.json {
         out.json(&json!({"remotes": json(&fetched)}));
     }
-    let absent = print_fetched(&fetched, scope.unpinned.is_empty(), !args.transfer.json, out);
+    let code = args.transfer.exit_code(project)?;
+    let is_whole = scope.unpinned.is_empty() && code == 0;
+    let absent = print_fetched(&fetched, is_whole, !args.transfer.json, out);
     let mut errors = failures(&fetched, &absent, &scope);
     errors.extend(args.transfer.unpinned(&scope, project, out)?);
-    transfer::worst(errors, out).map_or(Ok(0), Err)
+    transfer::worst(errors, out).map_or(Ok(code), Err)
 }
 
 /// A lock with conflicts has no pins to fetch. Reports the listings of its folders, with which it can be merged.

@@ -86,7 +86,7 @@ pub fn run_update(args: &UpdateArgs, project: &Project, out: &Output) -> Result<
     let done = done?;
     done.iter().for_each(|one| print_import(one, project, out));
     if done.is_empty() {
-        out.status("all imports are at the newest commits of their revisions");
+        out.status("every import is at the newest commit of the revision that it follows");
     }
     let written: Vec<_> = done.into_iter().flat_map(|one| one.written).collect();
     advice::print_git_add(&written, project, out);

@@ -45,7 +45,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.json(&json!({"remotes": pushed.iter().map(one).collect::<Vec<_>>()}));
     }
     let mut absent = Vec::new();
-    let is_whole = scope.unpinned.is_empty();
+    let code = args.transfer.exit_code(project)?;
+    let is_whole = scope.unpinned.is_empty() && code == 0;
     for at in pushed {
         if !args.transfer.json {
             transfer::print_transferred("pushed", &at.done.pushed, out);
@@ -68,5 +69,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if !absent.is_empty() {
         errors.insert(0, transfer::nowhere(&absent, &scope));
     }
-    transfer::worst(errors, out).map_or(Ok(0), Err)
+    transfer::worst(errors, out).map_or(Ok(code), Err)
 }

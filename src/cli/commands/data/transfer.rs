@@ -99,6 +99,12 @@ impl TransferArgs {
         Ok(())
     }
 
+    /// The exit code of a transfer that went well: not 0 if a pipeline file that it is about was left out.
+    pub fn exit_code(&self, project: &Project) -> Result<u8> {
+        let is_about_all = self.means_workspace() && self.targets.is_empty();
+        if is_about_all { Ok(advice::exit_code_of_all(0, &project.definitions()?)) } else { Ok(0) }
+    }
+
     /// Reports outputs without a pin, which cannot be transferred: errors for named targets, else a message.
     pub fn unpinned(&self, scope: &Scope, project: &Project, out: &Output) -> Result<Vec<Error>> {
         if scope.unpinned.is_empty() {
@@ -213,6 +219,7 @@ pub fn worst(mut errors: Vec<Error>, out: &Output) -> Option<Error> {
 
 /// `status -c`: exit 1 with `-q` where anything differs.
 pub fn compare(args: &TransferArgs, project: &Project, out: &Output) -> Result<u8> {
+    let code = args.exit_code(project)?;
     let progress = Progress::new(out, false);
     let scope = args.gather(project, out, &progress)?;
     let compared = scope.compare(project, &args.options());
@@ -252,7 +259,7 @@ pub fn compare(args: &TransferArgs, project: &Project, out: &Output) -> Result<u
             }
             if at.done.unmarked.is_some() {
                 out.status(format!("nothing was pushed to {} ({}) yet", at.remote, at.url));
-            } else if sorts.iter().all(|(all, ..)| all.is_empty()) && scope.unpinned.is_empty() {
+            } else if sorts.iter().all(|(all, ..)| all.is_empty()) && scope.unpinned.is_empty() && code == 0 {
                 out.status(format!("{} has everything, and so has this clone", at.remote));
             }
         }
@@ -261,5 +268,5 @@ pub fn compare(args: &TransferArgs, project: &Project, out: &Output) -> Result<u
     if let Some(error) = worst(args.unpinned(&scope, project, out)?, out) {
         return Err(error);
     }
-    Ok(u8::from(out.quiet && !same))
+    Ok(code.max(u8::from(out.quiet && !same)))
 }

@@ -109,7 +109,8 @@ fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Inv
     table.print(false, out);
 }
 
-/// A row for each version; with `verify`, with the state of its tag's signature.
+/// Prints a row for each version, withdrawn ones only with `all`, and one for each model without versions. With `verify`
+/// there is a column for the signature of the tag.
 fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool, verify: Option<&Repo>, out: &Output) {
     let head = ["model", "version", "labels", "commit", "registered", "by"];
     let mut table = Table::new(head.into_iter().chain(verify.map(|_| "signed")));

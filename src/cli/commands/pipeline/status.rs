@@ -131,7 +131,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 _ => {}
             }
         }
-        out.status(summary(&found));
+        // Without the stages of a broken file, "no stages" would be false.
+        if found.looked_at > 0 || definitions.broken.is_empty() {
+            out.status(summary(&found));
+        }
         if args.targets.is_empty() {
             advice::warn_orphans(&found.orphans, project, out);
             advice::warn_unlisted_data(&found.unlisted, project, out);

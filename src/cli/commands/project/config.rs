@@ -183,12 +183,12 @@ fn set_secret(
     }
 }
 
-/// Refuses a URL with a password, since `lockstep.toml` is committed.
+/// Refuses a URL with a password, token or signature, since `lockstep.toml` is committed.
 fn refuse_committed_password(name: &str, value: &str) -> Result<()> {
     if !name.starts_with("remote.") || !Url::from(value).has_secret() {
         return Ok(());
     }
-    Err(Error::usage(format!("{name} would hold a password, and lockstep.toml is committed"))
+    Err(Error::usage(format!("{name} would hold a secret, and lockstep.toml is committed"))
         .hint(format!("for this clone alone: lockstep config --local {name} URL")))
 }
 
@@ -263,7 +263,7 @@ fn file(args: &Args, global: &Global) -> Result<PathBuf> {
     if args.local {
         return Ok(repo.local_config());
     }
-    // A bare repository has lockstep.toml only in its commits.
+    // A bare repository has lockstep.toml only in commits: there is no file to change.
     if repo.is_bare() {
         return Err(Error::usage("a bare repository has no lockstep.toml to change")
             .hint("for this repository alone: --local")

@@ -54,6 +54,17 @@ impl History {
             let broken = table.broken.iter().filter(|name| name.starts_with(prefix));
             return Ok(found.chain(broken.map(|name| Err(broken_ref(name, "Git cannot read it")))).collect());
         }
+        // Another process may delete a ref between the listing and the reading of its file, so an error is looked at again.
+        for _ in 0..3 {
+            let found = self.read_ref_files(prefix)?;
+            if found.iter().all(Result::is_ok) {
+                return Ok(found);
+            }
+        }
+        self.read_ref_files(prefix)
+    }
+
+    fn read_ref_files(&self, prefix: &str) -> Result<Vec<Result<Ref>>> {
         let platform = self.0.repo.references().map_err(unreadable)?;
         let mut found = Vec::new();
         for reference in platform.prefixed(prefix).map_err(unreadable)? {

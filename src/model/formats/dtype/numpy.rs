@@ -83,7 +83,8 @@ pub fn structured(fields: &[(String, Descr)]) -> Option<Descr> {
         match &field.dtype {
             Dtype::Other { name: kind, .. } if name.is_empty() && kind.starts_with("raw[") => {}
             Dtype::Struct(inner) if count <= RANGES && inner.values[..] != [(0, inner.bytes as usize)] => {
-                // They are counted before they are made: each factor alone may be as large as the limit.
+                // The ranges are counted before any is made: the count of elements and the ranges of one element may each
+                // be as large as `RANGES`.
                 if ranges(inner, count) + values.len() as u64 > RANGES + 1 {
                     return None;
                 }

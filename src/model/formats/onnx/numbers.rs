@@ -110,7 +110,7 @@ impl List {
         Source::of_bytes(numbers.iter().flat_map(|n| &n[..width as usize]).copied().collect(), name)
     }
 
-    /// The integers of the list with `bits` bits each, packed from the lowest bit on.
+    /// Packs the integers of the list: the low `bits` bits of each, without gaps, from the lowest bit of a byte on.
     pub fn packed(self, bits: usize, name: &str) -> Source {
         let (numbers, _) = self.bytes.as_chunks::<8>();
         let mut packed = vec![0u8; (numbers.len() * bits).div_ceil(8)];

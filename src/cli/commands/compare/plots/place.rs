@@ -57,7 +57,7 @@ fn refuse_foreign(there: &Path, path: &Path) -> Result<()> {
     }
 }
 
-/// Adds the page to .gitignore: it can be made again from what Git tracks.
+/// Hints at adding the page to .gitignore, unless Git tracks or ignores it already.
 fn hint_gitignore(project: &Project, out: &Output) {
     if !project.repo.is_git() {
         return;

@@ -134,7 +134,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let question = format!("no remote has {them}; remove {them} for good?");
         ask::confirm(&question, "the same command with --force", "nothing was removed", out).map_err(|e| {
             e.hint("or keep objects that only this store has: --not-in-remote")
-                .hint("or push it first: lockstep push -a -T")
+                .hint("or push it first: lockstep push -a -T, and --rev COMMIT for older commits")
         })?;
     }
     let freed = apply(project, &options, &planned, args.force, &progress);
