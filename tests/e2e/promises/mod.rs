@@ -1,4 +1,6 @@
-//! The promises, each proved by a test that can fail: what lockstep guards against is done to it here.
+//! The promises, each proved by a test that can fail: what lockstep guards against is done to it here. By their numbers in
+//! `src/lib.rs`: 1 `edited`, `meanwhile`; 2 `failed`, `killed`, `recovered`, `disk`; 3 and 4 `beside`, `together`;
+//! 5 `unsaved`, `ignored`, `kept`; 6 `found_damaged`, `packs`, `swept`; 7 `hostile`; 8 and 9 `mutated`, `broken`.
 
 mod beside;
 mod branches;

@@ -88,3 +88,19 @@ fn data_is_pushed_and_not_made() {
         assert!(said.contains("push it from a clone that has it: lockstep push") && !said.contains("repro"), "{out}");
     }
 }
+
+/// What a broken pipeline file pins is not known, so no verb says that all of it is there.
+#[test]
+fn beside_a_broken_pipeline_file_a_remote_has_not_everything() {
+    let (sandbox, _) = reader();
+    let pipeline = sandbox.read("pipeline.yaml");
+    sandbox.write("pipeline.yaml", pipeline.replace("outs:", "out:"));
+    for args in [&["push"][..], &["fetch"], &["status", "-c"], &["push", "--json"]] {
+        let out = sandbox.run(args);
+        let said = out.to_string();
+        assert!(out.code == 2 && said.contains("is left out"), "{args:?}: {out}");
+        assert!(!said.contains("everything"), "{args:?}: {out}");
+    }
+    // Of commits the file of the workspace says nothing.
+    fine(&sandbox.run(&["push", "--rev", "HEAD"]));
+}

@@ -45,8 +45,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.json(&json!({"remotes": json(&fetched)}));
     }
     let code = args.transfer.exit_code(project)?;
-    let is_whole = scope.unpinned.is_empty() && code == 0;
-    let absent = print_fetched(&fetched, is_whole, !args.transfer.json, out);
+    let nothing = match (scope.unpinned.is_empty(), code) {
+        (true, 0) => "everything is here",
+        (false, 0) => "everything that is pinned is here",
+        _ => "nothing to fetch for the pipeline files that can be read",
+    };
+    let absent = print_fetched(&fetched, (!args.transfer.json).then_some(nothing), out);
     let mut errors = failures(&fetched, &absent, &scope);
     errors.extend(args.transfer.unpinned(&scope, project, out)?);
     transfer::worst(errors, out).map_or(Ok(code), Err)
@@ -96,18 +100,18 @@ fn lost(losses: &[Loss]) -> Vec<Json> {
     losses.iter().map(one).collect()
 }
 
-/// Prints what was fetched, and returns the outputs that are at no remote.
+/// Prints what was fetched, or `nothing` if that was nothing, and returns the outputs that are at no remote. Without
+/// `nothing`, prints the cost alone.
 pub(super) fn print_fetched(
     fetched: &[RemoteResult<(FetchResult, usize)>],
-    is_whole: bool,
-    aloud: bool,
+    nothing: Option<&str>,
     out: &Output,
 ) -> Vec<Wanted> {
     let mut absent = Vec::new();
     let mut any = false;
     for at in fetched {
         let (done, runs) = &at.done;
-        if aloud {
+        if nothing.is_some() {
             transfer::print_transferred("fetched", &done.fetched, out);
             let runs =
                 if *runs > 0 { format!("{} of the run cache", text::count(*runs, "new entry")) } else { String::new() };
@@ -126,8 +130,8 @@ pub(super) fn print_fetched(
         transfer::print_cost(&at.remote, &at.spent, out);
         absent.extend(done.absent.clone());
     }
-    if aloud && !any {
-        out.status(if is_whole { "everything is here" } else { "everything that is pinned is here" });
+    if let Some(nothing) = nothing.filter(|_| !any) {
+        out.status(nothing);
     }
     absent
 }

@@ -53,7 +53,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     let done = checkout(project, &definitions, &selected, &options, &progress);
     progress.finish();
-    let absent = fetch::print_fetched(&fetched, true, false, out);
+    let absent = fetch::print_fetched(&fetched, None, out);
     let failures = fetch::failures(&fetched, &absent, &scope);
     let done = done?;
     let restored: Vec<String> = done.restored.iter().map(|path| path.relative_to(&project.cwd)).collect();
