@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::problem::{Problem, render};
 use crate::pipeline::stage::{FileId, InputLocation, PipelineFile};
-use crate::project::{Rev, Snapshot};
+use crate::project::Snapshot;
 use crate::tag::ModelName;
 use crate::value::{Value, yaml};
 
@@ -87,10 +87,6 @@ pub fn declared(snapshot: &Snapshot<'_>, name: &ModelName) -> Result<Artifact> {
     let error = Error::missing(format!("no artifact {name} is declared{at}"));
     let meant = crate::pipeline::problem::did_you_mean(&name.to_string(), known.iter().map(String::as_str));
     let error = meant.into_iter().fold(error, Error::hint);
-    // The workspace may have it already.
-    if snapshot.commit.is_some() && declared(&snapshot.project.at(&Rev::Worktree)?, name).is_ok() {
-        return Err(error.hint(format!("it is declared, but not committed: git add {path} && git commit")));
-    }
     Err(error.hint(format!("declare it in {path}: `artifacts: {{{}: {{path: …}}}}`", name.short())))
 }
 

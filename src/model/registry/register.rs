@@ -70,7 +70,10 @@ impl RegistrationPlan {
         let version = unused_number(registry, name, number)?;
         let snapshots = project.snapshots();
         let snapshot = snapshots.at(&Rev::Named(rev.unwrap_or("HEAD").to_string()))?;
-        let artifact = artifact::declared(&snapshot, name)?;
+        let artifact = artifact::declared(&snapshot, name).map_err(|error| match rev {
+            None => hint_at_workspace(project, &snapshots, name, error),
+            Some(_) => error,
+        })?;
         let origin = origin::trace(&snapshot, &artifact.path)?;
         refuse_pointer(project, &origin)?;
         let commit = snapshot.git().ok_or_else(|| Error::new(Kind::Bug, "a commit without Git"))?;
@@ -160,6 +163,21 @@ impl RegistrationPlan {
     pub fn overrule(&mut self) {
         self.new_tag.note.forced = self.refusal().map(|e| e.causes).unwrap_or_default();
     }
+}
+
+/// Adds the hint to commit an artifact that the workspace declares and `HEAD` does not.
+fn hint_at_workspace(project: &Project, snapshots: &Snapshots<'_>, name: &ModelName, error: Error) -> Error {
+    // A bare repository has no workspace.
+    if project.repo.is_bare() || error.kind != Kind::Missing {
+        return error;
+    }
+    let is_declared = snapshots.at(&Rev::Worktree).is_ok_and(|now| artifact::declared(&now, name).is_ok());
+    if !is_declared {
+        return error;
+    }
+    let file = artifact::pipeline_of(name).relative_to(&project.cwd);
+    let hint = format!("the workspace declares it; commit that: git add {} && git commit", word(&file));
+    Error { hints: vec![hint], ..error }
 }
 
 /// Refuses a Git LFS pointer that was pinned as if it were the model.

@@ -30,6 +30,20 @@ fn project() -> Sandbox {
     sandbox
 }
 
+/// The hint for an artifact that only the workspace declares; a bare repository has none.
+#[test]
+fn an_artifact_that_is_not_committed_is_named_as_such() {
+    let sandbox = project();
+    let register = |args: &[&str]| sandbox.run(&[args, &["model", "register", "new", "--version", "v1.0.0"]].concat());
+    let out = register(&["-C", "../bare.git"]);
+    assert!(out.code == 3 && out.stderr.contains("hint: declare it in pipeline.yaml"), "{out}");
+    let pipeline = sandbox.read("pipeline.yaml").replace("{digits:", "{new: {path: data.csv}, digits:");
+    sandbox.write("pipeline.yaml", pipeline);
+    let out = register(&[]);
+    assert!(out.code == 3 && out.stderr.contains("commit that: git add pipeline.yaml && git commit"), "{out}");
+    assert!(!out.stderr.contains("declare it in"), "{out}");
+}
+
 #[test]
 fn commits_and_tags_are_enough() {
     let sandbox = project();
