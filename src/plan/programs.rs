@@ -52,6 +52,15 @@ pub struct ProgramChange {
     pub runs: Vec<(StageId, ObjectId)>,
 }
 
+/// The result of a lookup of a program by its name.
+#[derive(Clone, Debug)]
+enum Lookup {
+    Found(Program),
+    Missing,
+    /// The name may lead to a file that only the running command finds, or to a file of the repository.
+    Unknown,
+}
+
 /// The content of the state file.
 #[derive(Default, Serialize, Deserialize)]
 struct ProgramsFile {
@@ -76,7 +85,7 @@ pub struct Programs<'a> {
     /// The index of each run's set.
     runs: HashMap<ObjectId, usize>,
     /// Results of earlier lookups, by folder and name.
-    found: HashMap<(PathBuf, String), Option<Program>>,
+    found: HashMap<(PathBuf, String), Lookup>,
     is_changed: bool,
 }
 
@@ -103,7 +112,7 @@ impl<'a> Programs<'a> {
         let mut places = Vec::new();
         let mut versions = BTreeMap::new();
         for name in names {
-            let Some(program) = self.find_cached(&wdir, name) else { continue };
+            let Lookup::Found(program) = self.find_cached(&wdir, name) else { continue };
             let place = self.remember(program);
             versions.extend(self.programs[place].version.clone().map(|version| (name.to_string(), version)));
             places.push(place);
@@ -162,10 +171,14 @@ impl<'a> Programs<'a> {
         let mut found = Vec::new();
         for at in self.sets[set].clone() {
             let old = self.programs[at].clone();
-            let new = self.find_cached(wdir, &old.name);
+            let found_now = self.find_cached(wdir, &old.name);
             let known =
                 |new: Program| self.programs.iter().find(|known| known.is_same_file(&new)).cloned().unwrap_or(new);
-            let new = new.map(known);
+            let new = match found_now {
+                Lookup::Found(new) => Some(known(new)),
+                Lookup::Missing => None,
+                Lookup::Unknown => continue,
+            };
             if new.as_ref().is_some_and(|new| new.is_same_file(&old) || new.is_same_version(&old)) {
                 continue;
             }
@@ -242,7 +255,7 @@ impl<'a> Programs<'a> {
         }
     }
 
-    fn find_cached(&mut self, wdir: &Path, name: &str) -> Option<Program> {
+    fn find_cached(&mut self, wdir: &Path, name: &str) -> Lookup {
         // The PATH may contain relative folders, so the result depends on the working folder.
         let asked = (wdir.to_path_buf(), name.to_string());
         if let Some(found) = self.found.get(&asked) {
@@ -312,18 +325,22 @@ fn path(project: &Project) -> PathBuf {
 
 /// The program that a shell in this folder starts for this name. A file of the repository that is called by its path is
 /// not included: the stage may depend on it as on any other file.
-fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
+fn find(project: &Project, wdir: &Path, name: &str) -> Lookup {
+    let Some(path) = project.around.env.get("PATH") else { return Lookup::Unknown };
     // A relative folder depends on where the command changes to before it calls the program.
-    let folders = project.around.env.get("PATH").and_then(|folders| absolute_part(folders));
-    let (path, found) = find_file(folders, wdir, name)?;
+    let folders = absolute_part(path);
+    let Some((path, found)) = find_file(folders, wdir, name) else {
+        let is_searched = name.contains('/') || folders.is_some_and(|folders| folders.len() == path.len());
+        return if is_searched { Lookup::Missing } else { Lookup::Unknown };
+    };
     if name.contains('/')
         && path.starts_with(project.top())
         && fs::canonicalize(&path).is_ok_and(|real| real.starts_with(project.top()))
     {
-        return None;
+        return Lookup::Unknown;
     }
     let changed = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-    Some(Program { name: name.to_string(), path, stat: (found.len(), changed, found.ino()), version: None })
+    Lookup::Found(Program { name: name.to_string(), path, stat: (found.len(), changed, found.ino()), version: None })
 }
 
 /// The folders of a PATH before the first relative one, if there are any.

@@ -165,6 +165,24 @@ fn a_command_with_a_path_of_its_own_is_not_judged() {
     }
 }
 
+/// A relative folder of the PATH is another one for each command, so what it has is not known; a folder without the
+/// program is.
+#[test]
+fn a_program_that_may_be_in_a_relative_folder_is_not_called_missing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", PIPELINE);
+    install(&sandbox, "old", "3.11.2");
+    run(&sandbox, "old", &["repro"]);
+    let status = |path: &str| output(sandbox.lockstep("").arg("status").env("PATH", path));
+    let git = "/usr/local/bin:/usr/bin:/bin";
+    for path in [format!(".:{git}"), format!("/nowhere:bin:{git}"), ":/nowhere".to_string()] {
+        let out = status(&path);
+        assert!(!out.stderr.contains("not on the PATH"), "{path}: {out}");
+    }
+    let out = status("/nowhere");
+    assert!(out.stderr.contains("python3 is not on the PATH any more"), "{out}");
+}
+
 /// The shell is found for each stage, as its process would find it.
 #[test]
 fn the_shell_is_the_one_of_the_path_at_that_time() {
