@@ -19,11 +19,12 @@ pub mod testing;
 
 pub use discover::{DiscoveredFiles, discover, is_foreign};
 pub use glob::matches;
+pub use history::History;
 pub use history::commit::{Commit, CommitInfo, EntryKind, TreeEntry};
 pub use history::find_by_name::FilesByName;
 pub use history::refs::tags::{Annotation, Tag};
+pub use history::select::{CommitSelection, SelectedCommit};
 pub use history::signature::{Signature, SignatureState};
-pub use history::{CommitSelection, History, SelectedCommit};
 pub use id::GitId;
 pub use ignore::Rules;
 pub use operations::OperationObjects;

@@ -1,5 +1,7 @@
+use super::select::children_first;
 use super::*;
 use crate::git::testing::{git, git_at, repository, write};
+use crate::git::{CommitSelection, SelectedCommit};
 
 /// Three commits on `main`, tags of several kinds, one branch aside.
 fn sample() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {

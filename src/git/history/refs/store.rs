@@ -54,14 +54,15 @@ impl History {
             let broken = table.broken.iter().filter(|name| name.starts_with(prefix));
             return Ok(found.chain(broken.map(|name| Err(broken_ref(name, "Git cannot read it")))).collect());
         }
-        // Another process may delete a ref between the listing and the reading of its file, so an error is looked at again.
-        for _ in 0..3 {
+        // Another process may delete a ref between the listing and the reading of its file. An error that stays is real.
+        let mut errors_before = None;
+        loop {
             let found = self.read_ref_files(prefix)?;
-            if found.iter().all(Result::is_ok) {
+            let errors = found.iter().filter(|one| one.is_err()).count();
+            if errors == 0 || errors_before.replace(errors).is_some_and(|before| before <= errors) {
                 return Ok(found);
             }
         }
-        self.read_ref_files(prefix)
     }
 
     fn read_ref_files(&self, prefix: &str) -> Result<Vec<Result<Ref>>> {
