@@ -22,7 +22,12 @@ pub fn stale_metrics(snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>
     let order = definitions.graph.order();
     let mut reader = FactsReader::new(snapshot.project, definitions, &Silent);
     let (found, _) = status(snapshot.project, definitions, order, &[], &mut reader)?;
-    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, PathState::Deleted | PathState::NotInCache));
+    let is_absence = |reason: &Reason| match reason {
+        Reason::Out { state, .. } | Reason::Dep { state, .. } => {
+            matches!(state, PathState::Deleted | PathState::NotInCache)
+        }
+        _ => false,
+    };
     let counts = |reason: &Reason| !matches!(reason, Reason::Always | Reason::Forced) && !is_absence(reason);
     let stale = found.stages.iter().filter(|(_, reasons)| reasons.iter().any(counts)).map(|(id, _)| *id);
     let mut stale: HashSet<StageId> = stale.chain(found.unknown.iter().copied()).collect();

@@ -21,7 +21,7 @@ impl Remote {
             return Ok(());
         }
         let (name, url) = (&self.name, self.url());
-        self.refuse_missing_marker()?;
+        self.refuse_index_without_marker()?;
         let error = Error::new(Kind::Remote, format!("the remote {name} ({url}) is not there"))
             .because(match self.backend.folder() {
                 Some(folder) if !folder.is_dir() => format!("there is no folder {}", folder.display()),
@@ -43,7 +43,7 @@ impl Remote {
 
     /// The error for reading from a location without a marker that this clone has not used.
     pub(in crate::remote) fn missing_marker_error(&self) -> Result<Error> {
-        self.refuse_missing_marker()?;
+        self.refuse_index_without_marker()?;
         let is_absent = self.backend.folder().is_some_and(|folder| !folder.is_dir());
         let (what, why) = match is_absent {
             true => ("is not there", "the folder does not exist".to_string()),
@@ -56,7 +56,7 @@ impl Remote {
     }
 
     /// A location with an index and without the marker is a damaged remote.
-    fn refuse_missing_marker(&self) -> Result<()> {
+    fn refuse_index_without_marker(&self) -> Result<()> {
         if !self.backend.can_list() || self.backend.list("index")?.is_empty() {
             return Ok(());
         }
