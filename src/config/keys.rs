@@ -153,7 +153,9 @@ pub(super) fn takes(key: &str) -> Result<ValueType, String> {
         ["remote", name, option] if !name.is_empty() && !option.is_empty() => {
             if !is_remote_name(name) {
                 let name = name.escape_debug();
-                return Err(format!("`{name}` is no name of a remote, which has letters, digits, `-`, `_` and `.`"));
+                return Err(format!(
+                    "`{name}` is not a valid name of a remote, which has letters, digits, `-`, `_` and `.`"
+                ));
             }
             return Ok(if option == "url" { ValueType::Text } else { ValueType::Free });
         }
@@ -297,17 +299,25 @@ mod tests {
             (
                 "remote.lab@0123456789abcdef.url",
                 "/x",
-                "`lab@0123456789abcdef` is no name of a remote, which has letters, digits, `-`, `_` and `.`",
+                "`lab@0123456789abcdef` is not a valid name of a remote, which has letters, digits, `-`, `_` and `.`",
             ),
-            ("remote.*.url", "/x", "`*` is no name of a remote, which has letters, digits, `-`, `_` and `.`"),
-            ("remote.-lab.url", "/x", "`-lab` is no name of a remote, which has letters, digits, `-`, `_` and `.`"),
+            ("remote.*.url", "/x", "`*` is not a valid name of a remote, which has letters, digits, `-`, `_` and `.`"),
+            (
+                "remote.-lab.url",
+                "/x",
+                "`-lab` is not a valid name of a remote, which has letters, digits, `-`, `_` and `.`",
+            ),
             ("cache.dri", "x", "unknown setting `cache.dri` — did you mean `cache.dir`?"),
             ("colour", "x", "unknown setting `colour`"),
             ("cache.mode", "local:rw", "local:rw"),
             ("cache.mode", "all", "`cache.mode` takes rights, like local:rw,remote:r, not `all`"),
             ("cache.dir", "x\nkey=evil", "`cache.dir` has a control character in its name or its value"),
             ("cache.trust", "a,b\u{1b}[2J", "`cache.trust` has a control character in its name or its value"),
-            ("remote.x\r.url", "s3://b", "`x\\r` is no name of a remote, which has letters, digits, `-`, `_` and `.`"),
+            (
+                "remote.x\r.url",
+                "s3://b",
+                "`x\\r` is not a valid name of a remote, which has letters, digits, `-`, `_` and `.`",
+            ),
             ("remote.x.user", "a\u{7f}", "`remote.x.user` has a control character in its name or its value"),
         ] {
             let got = parse(key, text).map_or_else(|e| e, |value| value.to_string());

@@ -288,7 +288,7 @@ impl Config {
         let Some(url) = self.text(&format!("{prefix}url")) else {
             if !is_remote_name(name) {
                 let url = Url::from(name);
-                return Err(Error::usage(format!("`{url}` is no name of a remote"))
+                return Err(Error::usage(format!("`{url}` is not a valid name of a remote"))
                     .hint(format!("name that place: lockstep remote add NAME {}", word(&url.to_string()))));
             }
             return Err(Error::new(Kind::Missing, format!("there is no remote `{name}`"))

@@ -146,9 +146,8 @@ pub fn update(
     for target in targets {
         let path = project.typed(target);
         if !wanted.iter().any(|(_, _, data, _)| Some(data) == path.as_ref()) {
-            return Err(
-                Error::missing(format!("`{target}` is no import")).hint("import something: lockstep import URL PATH")
-            );
+            return Err(Error::missing(format!("`{target}` is not an import"))
+                .hint("import something: lockstep import URL PATH"));
         }
     }
     let is_named = |path: &RepoPath| targets.iter().any(|t| project.typed(t).as_ref() == Some(path));

@@ -275,7 +275,8 @@ fn lock_at(project: &Project, revision: &str, path: &RepoPath) -> Option<(GitId,
 }
 
 fn parse(path: &RepoPath, whose: &str, bytes: &[u8]) -> Result<Lock> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::usage(format!("{whose} version of {path} is no text")))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| Error::usage(format!("{whose} version of {path} is not text")))?;
     lock::read(path.as_str(), text).map_err(|error| Error {
         message: format!("{whose} version of {path} cannot be merged"),
         causes: std::iter::once(error.message).chain(error.causes).collect(),

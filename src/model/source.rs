@@ -133,7 +133,7 @@ fn check(about: &Metadata, name: &str) -> Result<()> {
         return Err(Error::usage(format!("{name} is a folder")).hint("name a file in it"));
     }
     if !about.is_file() {
-        return Err(Error::usage(format!("{name} is no regular file")));
+        return Err(Error::usage(format!("{name} is not a regular file")));
     }
     Ok(())
 }

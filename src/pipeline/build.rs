@@ -119,7 +119,7 @@ impl Builder<'_, '_> {
                 None => return Some(path),
             },
             InputLocation::Outside(_) => "is outside of the repository",
-            InputLocation::Url(_) => "is no path of the repository",
+            InputLocation::Url(_) => "is not a path of the repository",
         };
         self.checker.report(mark, format!("{at}: `{spelling}` {why}"));
         None
@@ -215,7 +215,7 @@ impl Builder<'_, '_> {
             for entry in entries {
                 let at = format!("{at}, `{}`", entry.key);
                 if entry.key.is_empty() || entry.key.contains("://") {
-                    self.checker.report(entry.start, format!("{at} is no path of a params file"));
+                    self.checker.report(entry.start, format!("{at} is not a path of a params file"));
                     continue;
                 }
                 match &entry.value.tree {
@@ -246,7 +246,7 @@ impl Builder<'_, '_> {
                 Some(entries) => {
                     for entry in entries {
                         if entry.key.is_empty() || !entry.is_string {
-                            self.checker.report(entry.start, format!("{at}: `{}` is no path", entry.key));
+                            self.checker.report(entry.start, format!("{at}: `{}` is not a path", entry.key));
                             continue;
                         }
                         let flags = entry.value.as_map().unwrap_or_default();
@@ -300,7 +300,7 @@ impl Builder<'_, '_> {
             if name == SIGN_KEY {
                 self.checker.report(item.start, format!("{at}: {name} is never passed to a stage"));
             } else if is_input && is_withheld(name) {
-                let message = format!("{at}: `{name}` belongs to the job of a CI system, and is no input");
+                let message = format!("{at}: `{name}` belongs to the job of a CI system, and is not an input");
                 let hint = format!("a stage asks for it by `- {name}: {{input: false}}`");
                 self.checker.report_with(item.start, message, Some(hint));
             } else if declared.is_none() && may_be_secret(name) {
@@ -314,7 +314,7 @@ impl Builder<'_, '_> {
             if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 self.checker.report(
                     item.start,
-                    format!("{at}: `{name}` is no name of a variable; its value is not written here"),
+                    format!("{at}: `{name}` is not a name of a variable; its value is not written here"),
                 );
             }
             let (names, others) = match is_input {

@@ -80,7 +80,7 @@ fn parts(text: &str) -> Result<Vec<TemplatePart<'_>>, TemplateError> {
 /// The names and positions of a reference: `a[0].b` → `a`, `0`, `b`.
 fn path(reference: &str) -> Result<Vec<&str>, TemplateError> {
     let bad = |why: &str| TemplateError {
-        message: format!("`${{{reference}}}` is no reference: {why}"),
+        message: format!("`${{{reference}}}` is not a reference: {why}"),
         hint: Some("a reference is a name with `.name`, `.0` or `[0]` behind it; `\\${` is left alone".into()),
         part: format!("${{{reference}}}"),
     };

@@ -162,7 +162,7 @@ impl<'a> Scope<'a> {
             let path = self.inside(file)?;
             self.refuse_broken(|broken| *broken == path)?;
             let Some(at) = self.pipelines.files.iter().position(|f| f.path == path) else {
-                return Err(Error::missing(format!("{file} is no pipeline file, so there is no stage {target}")));
+                return Err(Error::missing(format!("{file} is not a pipeline file, so there is no stage {target}")));
             };
             return match self.stages_named(FileId(at as u32), name) {
                 Some(ids) => {

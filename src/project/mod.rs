@@ -478,7 +478,7 @@ impl Files for Worktree<'_> {
         match place {
             InputLocation::Repo(path) => self.bounds.read(&path.on_disk(self.top)),
             InputLocation::Outside(path) => self.bounds.read(&self.top.join(path)),
-            InputLocation::Url(url) => Err(Error::usage(format!("{url} is no file that can be read here"))),
+            InputLocation::Url(url) => Err(Error::usage(format!("{url} is not a file that can be read here"))),
         }
     }
 }

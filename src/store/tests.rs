@@ -281,7 +281,7 @@ fn a_tree_that_lies_is_refused() {
     batch.commit(&Silent).unwrap();
     assert!(!s.store.contains(&lie.pin()) && s.restore("d", &lie.pin()).is_err());
     assert!(s.store.read_tree(&hostile, 0).unwrap_err().message.contains("cannot be used"));
-    assert!(s.store.read_tree(&file.id, 0).is_err(), "content is no tree");
+    assert!(s.store.read_tree(&file.id, 0).is_err(), "content is not a tree");
     assert!(!s.top.join("d").exists());
 }
 
@@ -415,7 +415,7 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
         assert!(fs::symlink_metadata(&place).is_err() && !to.exists(), "{how}");
     }
     fs::create_dir_all(&place).unwrap();
-    let Err(fault) = store.locate(&id, 0) else { panic!("a folder is no object") };
+    let Err(fault) = store.locate(&id, 0) else { panic!("a folder is not an object") };
     assert_eq!(fault.kind, Kind::Io, "{fault}");
     assert!(fault.message.contains("it is a folder") && place.exists());
 }

@@ -197,10 +197,12 @@ impl Orphan {
         let of = match &self.origin {
             Some((file, Block::Stage(name))) => {
                 let file = file.relative_to(&project.cwd);
-                format!("{path} is no output of {file} any more (stage {name} made it)")
+                format!("{path} is not an output of {file} any more (stage {name} made it)")
             }
-            Some((file, Block::Data(_))) => format!("{path} is no data of {} any more", file.relative_to(&project.cwd)),
-            None => format!("{path} is no output and no data any more"),
+            Some((file, Block::Data(_))) => {
+                format!("{path} is not data of {} any more", file.relative_to(&project.cwd))
+            }
+            None => format!("{path} is neither an output nor data any more"),
         };
         let folder = self.path.parent().unwrap_or_default();
         let ignore = folder.join(".gitignore").unwrap_or_default().relative_to(&project.cwd);

@@ -78,15 +78,15 @@ fn what_one_side_deleted_by_hand_and_the_other_changed_stays() {
     let lock = sandbox.read("pipeline.lock");
     assert!(lock.contains("  e:\n") && lock.contains("  b:\n"), "{lock}");
     let out = ok(&sandbox, &["status"]);
-    assert!(out.stderr.contains("e is no data of pipeline.yaml any more"), "{out}");
-    assert!(out.stderr.contains("b is no output of pipeline.yaml any more (stage b made it)"), "{out}");
+    assert!(out.stderr.contains("e is not data of pipeline.yaml any more"), "{out}");
+    assert!(out.stderr.contains("b is not an output of pipeline.yaml any more (stage b made it)"), "{out}");
     let out = ok(&sandbox, &["repro"]);
     assert!(out.stderr.contains("pipeline.lock pins the data e no longer"), "{out}");
     // Now that no lock has them, `status` names them, and the version of the other side is still in the store.
     let out = ok(&sandbox, &["status"]);
     for path in ["b", "e"] {
         assert!(
-            out.stderr.contains(&format!("{path} is no output and no data any more; Git still ignores it")),
+            out.stderr.contains(&format!("{path} is neither an output nor data any more; Git still ignores it")),
             "{out}"
         );
         assert_eq!(sandbox.read(path), "2");

@@ -309,7 +309,7 @@ fn commit_drops_data_that_the_pipeline_file_lists_no_more() {
     let text = sandbox.read("pipeline.yaml");
     sandbox.write("pipeline.yaml", text.replace("data:\n- path: raw\n", "").replace("    deps: [raw]\n", ""));
     let out = ok(&sandbox, &["commit", "--force"]);
-    assert!(out.stderr.contains("raw is no data of pipeline.yaml any more"), "{out}");
+    assert!(out.stderr.contains("raw is not data of pipeline.yaml any more"), "{out}");
     sandbox.git(&["checkout", "-q", "."]);
     std::fs::rename(sandbox.path("raw"), sandbox.path("raw2")).unwrap();
     sandbox.write("pipeline.yaml", sandbox.read("pipeline.yaml").replace("raw", "raw2"));
@@ -352,7 +352,7 @@ fn a_lock_without_a_pipeline_file_is_seen() {
     assert_eq!(sandbox.read("raw/a"), "a");
     let out = ok(&sandbox, &["status"]);
     assert!(out.stderr.contains("pipeline.lock pins raw") && out.stderr.contains("bring back pipeline.yaml"), "{out}");
-    assert!(out.stderr.contains("o is no output of pipeline.yaml any more"), "{out}");
+    assert!(out.stderr.contains("o is not an output of pipeline.yaml any more"), "{out}");
     let lock = sandbox.read("pipeline.lock");
     sandbox.write("pipeline.lock", lock.replace("    size", "<<<<<<< a\n    size"));
     for command in ["status", "checkout"] {

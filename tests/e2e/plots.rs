@@ -229,7 +229,7 @@ fn any_file_and_the_last_word_of_the_command_line() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "data/a.tsv", "-y", "x"])), @r#"
     exit 2
     --- stderr
-    error: data/a.tsv, column `x`: "y" in line 2 is no number
+    error: data/a.tsv, column `x`: "y" in line 2 is not a number
       hint: name another column with `y` (-y); its columns are: 0.5, x
     "#);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "dato/a.tsv"])), @r#"
@@ -256,7 +256,7 @@ fn what_is_missing_is_named_and_the_rest_is_shown() {
     --- stdout
     p.html
     --- stderr
-    error: log.csv, column `loss`: "oops" in line 3 is no number
+    error: log.csv, column `loss`: "oops" in line 3 is not a number
       hint: name another column with `y` (-y); its columns are: step, loss, test
     error: conf.csv does not exist
       hint: make it: lockstep repro, or bring it back: lockstep checkout

@@ -225,7 +225,7 @@ impl Checker<'_> {
                     for entry in entries {
                         let at = format!("`{}` in {at}", entry.key);
                         if !entry.is_string {
-                            self.report(entry.start, format!("{at} is no path; quote it"));
+                            self.report(entry.start, format!("{at} is not a path; quote it"));
                         }
                         let flags = self.map(&entry.value, &at);
                         self.keys(flags, known, &at);
@@ -301,7 +301,7 @@ impl Checker<'_> {
         let name = entry.key.as_str();
         let at = format!("stage `{name}`");
         if !entry.is_string {
-            self.report(entry.start, format!("stages: the name `{name}` is no string; quote it"));
+            self.report(entry.start, format!("stages: the name `{name}` is not a string; quote it"));
         } else if let Some(why) = name_problem(name) {
             self.report(entry.start, format!("the stage name `{name}` {why}"));
         }

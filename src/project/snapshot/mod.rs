@@ -401,7 +401,9 @@ impl Files for CommitFiles<'_> {
         match place {
             InputLocation::Repo(path) => self.commit.read(path),
             InputLocation::Outside(_) => Ok(None),
-            InputLocation::Url(url) => Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
+            InputLocation::Url(url) => {
+                Err(Error::new(Kind::Usage, format!("{url} is not a file that can be read here")))
+            }
         }
     }
 }

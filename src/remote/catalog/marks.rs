@@ -242,7 +242,7 @@ mod tests {
         for kind in [NoteKind::Marked, NoteKind::Kept, NoteKind::Removing] {
             let note = NoteName { kind, name: name.clone() };
             assert_eq!(NoteName::parse(&note.file_name()), Some(note.clone()));
-            assert_eq!(SegmentName::parse(&note.file_name()), None, "it is no segment");
+            assert_eq!(SegmentName::parse(&note.file_name()), None, "it is not a segment");
         }
         assert_eq!(NoteName::parse(name.as_str()), None);
     }

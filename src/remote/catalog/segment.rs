@@ -169,7 +169,7 @@ impl Segment {
         let cut = Malformed("it is cut short");
         let (body, sum) = bytes.split_at_checked(bytes.len().wrapping_sub(32)).ok_or(cut)?;
         if body.len() < START || body[..8] != *MAGIC {
-            return Err(Malformed("it is no segment"));
+            return Err(Malformed("it is not a segment"));
         }
         let mut rest = RowReader(&body[8..]);
         match rest.u32()? {

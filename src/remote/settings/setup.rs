@@ -103,7 +103,7 @@ fn check_name(name: &str) -> Result<()> {
     if config::is_remote_name(name) {
         return Ok(());
     }
-    Err(Error::usage(format!("`{name}` is no name of a remote")).hint("letters, digits, `-`, `_` and `.`"))
+    Err(Error::usage(format!("`{name}` is not a valid name of a remote")).hint("letters, digits, `-`, `_` and `.`"))
 }
 
 /// Sets an option, or the URL. Returns the name of the option as written.

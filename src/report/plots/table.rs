@@ -235,7 +235,7 @@ impl<'a> Table<'a> {
 
     fn no_number(&self, column: &str, cell: &str, place: &str) -> Error {
         let cell = cut(cell, 40);
-        Error::usage(format!("{}, column `{}`: {cell:?} in {place} is no number", self.name, cut(column, 40))).hint(
+        Error::usage(format!("{}, column `{}`: {cell:?} in {place} is not a number", self.name, cut(column, 40))).hint(
             format!("name another column with `y` (-y); its columns are: {}", cut(&self.columns().join(", "), 300)),
         )
     }
@@ -390,9 +390,9 @@ mod tests {
                 "a.csv",
                 "a,b\n1,2\n\n3,x\n",
                 "b",
-                "a.csv, column `b`: \"x\" in line 4 is no number\n  hint: name another",
+                "a.csv, column `b`: \"x\" in line 4 is not a number\n  hint: name another",
             ),
-            ("a.json", r#"[{"a": 1}, {"a": [2]}]"#, "a", "a.json, column `a`: \"[2]\" in row 2 is no number"),
+            ("a.json", r#"[{"a": 1}, {"a": [2]}]"#, "a", "a.json, column `a`: \"[2]\" in row 2 is not a number"),
             ("a.csv", "a,b\n1,2\n", "c", "a.csv has no column `c`\n  hint: its columns are: a, b"),
             ("a.csv", "a,b\n1,2\n3\n", "a", "a.csv:3: 1 cells where the lines before have 2"),
             ("a.csv", "", "a", "a.csv has no column `a`\n  hint: it has no rows"),

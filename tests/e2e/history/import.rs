@@ -107,7 +107,7 @@ fn what_is_refused() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["update", "taken"])), @r"
     exit 3
     --- stderr
-    error: `taken` is no import
+    error: `taken` is not an import
       hint: import something: lockstep import URL PATH
     ");
     sandbox.write("pipeline.yaml", "data:\n- path: x\n  import: {url: u, path: p, commit: abc, branch: main}\n");

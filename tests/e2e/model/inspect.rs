@@ -292,5 +292,5 @@ fn a_fifo_is_refused() {
     let sandbox = Sandbox::without_git();
     output(sandbox.command(Path::new("mkfifo"), "").arg("pipe"));
     let out = sandbox.run(&["model", "inspect", "pipe"]);
-    assert_eq!((out.code, out.stderr.as_str()), (2, "error: pipe is no regular file\n"));
+    assert_eq!((out.code, out.stderr.as_str()), (2, "error: pipe is not a regular file\n"));
 }

@@ -33,13 +33,13 @@ fn the_output_of_a_deleted_stage_stays_out_of_git_and_is_named() {
       cmd changed: echo a > a → echo b > a
     --- stderr
     1 stage stale, 0 up to date
-    warning: out/model is no output of pipeline.yaml any more (stage train made it); Git still ignores it
+    warning: out/model is not an output of pipeline.yaml any more (stage train made it); Git still ignores it
     hint: track it as data: lockstep add out/model
     hint: or delete it: rm -r out/model
     hint: or leave it to Git: delete the line /model in out/.gitignore
     ");
     let out = sandbox.run(&["repro"]);
-    assert!(out.code == 0 && out.stderr.contains("out/model is no output of pipeline.yaml any more"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("out/model is not an output of pipeline.yaml any more"), "{out}");
     assert!(!staged(&sandbox).contains("out/model"));
     // The lock forgets it with that run, and Git is still told nothing.
     assert!(!sandbox.read("pipeline.lock").contains("train"));
@@ -51,7 +51,7 @@ fn the_output_of_a_deleted_stage_stays_out_of_git_and_is_named() {
     exit 0
     --- stderr
     1 stage up to date
-    warning: out/model is no output and no data any more; Git still ignores it
+    warning: out/model is neither an output nor data any more; Git still ignores it
     hint: track it as data: lockstep add out/model
     hint: or delete it: rm -r out/model
     hint: or leave it to Git: delete the line /model in out/.gitignore
@@ -66,7 +66,7 @@ fn status_is_silent_about_what_the_user_decided_after_the_lock_forgot_it() {
     for decide in ["rm out/model", "rm out/.gitignore", "mv out/model elsewhere", "rm .git/lockstep/worktree/index"] {
         let sandbox = without_a_stage();
         assert_eq!(sandbox.run(&["repro"]).code, 0);
-        assert!(sandbox.run(&["status"]).stderr.contains("out/model is no output and no data any more"));
+        assert!(sandbox.run(&["status"]).stderr.contains("out/model is neither an output nor data any more"));
         let mut shell = sandbox.command(std::path::Path::new("sh"), "");
         assert_eq!(crate::sandbox::output(shell.args(["-c", decide])).code, 0);
         let out = sandbox.run(&["status"]);
@@ -87,19 +87,19 @@ fn what_the_user_decides_about_it_counts() {
     let sandbox = without_a_stage();
     sandbox.remove("out/model");
     let out = sandbox.run(&["repro"]);
-    assert!(!out.stderr.contains("is no output"), "{out}");
+    assert!(!out.stderr.contains("is not an output"), "{out}");
     assert!(!sandbox.exists("out/.gitignore") && !sandbox.read("pipeline.lock").contains("train"));
     // Left to Git.
     let sandbox = without_a_stage();
     sandbox.remove("out/.gitignore");
     let out = sandbox.run(&["repro"]);
-    assert!(!out.stderr.contains("is no output"), "{out}");
+    assert!(!out.stderr.contains("is not an output"), "{out}");
     assert!(staged(&sandbox).contains("out/model") && !sandbox.read("pipeline.lock").contains("train"));
     // Made by a stage of another name.
     let sandbox = without_a_stage();
     sandbox.write("pipeline.yaml", TWO.replace("train:", "fit:"));
     let out = sandbox.run(&["repro"]);
-    assert!(!out.stderr.contains("is no output") && !sandbox.read("pipeline.lock").contains("train"), "{out}");
+    assert!(!out.stderr.contains("is not an output") && !sandbox.read("pipeline.lock").contains("train"), "{out}");
     // Taken out with its flag, which is for Git.
     let sandbox = without_a_stage();
     sandbox.write("pipeline.yaml", TWO.replace("[out/model]", "[{out/model: {cache: false}}]"));
@@ -116,7 +116,7 @@ fn an_output_or_data_that_is_taken_out_of_its_list_is_an_orphan_as_well() {
     assert_eq!(sandbox.run(&["repro"]).code, 0);
     sandbox.write("pipeline.yaml", "stages:\n  s:\n    cmd: echo a > a; echo b > b\n    outs: [a]\n");
     let out = sandbox.run(&["repro"]);
-    assert!(out.stderr.contains("b is no output of") && out.stderr.contains("big is no data of"), "{out}");
+    assert!(out.stderr.contains("b is not an output of") && out.stderr.contains("big is not data of"), "{out}");
     let files = staged(&sandbox);
     assert!(!files.contains("b\n") && !files.contains("big"), "{files}");
 }
@@ -154,7 +154,7 @@ fn of_a_folder_that_is_split_git_gets_what_is_its_own() {
     let outs = "    outs: [d/model]\n    metrics: [d/s/m.json: {cache: false}]\n";
     sandbox.write("pipeline.yaml", format!("stages:\n  t:\n{cmd}{outs}"));
     let out = sandbox.run(&["repro"]);
-    assert!(out.code == 0 && out.stderr.contains("d is no output of pipeline.yaml any more"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("d is not an output of pipeline.yaml any more"), "{out}");
     let files = staged(&sandbox);
     assert_eq!(files, "d/.gitignore\nd/s/.gitignore\nd/s/m.json\npipeline.lock\npipeline.yaml\n");
 }

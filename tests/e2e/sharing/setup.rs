@@ -155,7 +155,7 @@ fn mistakes_are_told() {
     insta::assert_snapshot!(run(&["remote", "add", "a b", "/mnt/x"]), @r"
     exit 2
     --- stderr
-    error: `a b` is no name of a remote
+    error: `a b` is not a valid name of a remote
       hint: letters, digits, `-`, `_` and `.`
     ");
     insta::assert_snapshot!(run(&["remote", "modify", "lab", "regoin", "eu"]), @r"

@@ -63,7 +63,7 @@ fn a_mistake_of_yaml_says_what_to_quote() {
         assert!(out.code == 2 && out.stderr.contains(&format!("hint: {want}\n")), "{stage}: {out}");
     }
     sandbox.write("pipeline.yaml", "stages:\n  s:\n    cmd: x\n     deps: [a]\n");
-    assert!(!sandbox.run(&["status"]).stderr.contains("quotes"), "an indentation is no text");
+    assert!(!sandbox.run(&["status"]).stderr.contains("quotes"), "an indentation is not text");
     sandbox.write("params.yaml", "nope: 1\n");
     sandbox.write("pipeline.yaml", "stages:\n  s:\n    cmd: echo ${nope} ${a.b\n");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["status"])), @r"

@@ -101,7 +101,7 @@ fn what_fails_is_named_and_the_rest_goes_on() {
     for (plots, want) in [
         ("[gone.csv, a.csv]", "gone.csv is not in now"),
         ("[p: {y: {gone.csv: l, a.csv: l}}]", "gone.csv is not in now"),
-        ("[w.csv, a.csv]", "w.csv, column `l`: \"x\" in line 2 is no number"),
+        ("[w.csv, a.csv]", "w.csv, column `l`: \"x\" in line 2 is not a number"),
         ("[a.csv: {y: z}, b.csv]", "a.csv has no column `z`"),
         ("[a.csv: {template: confusion}, b.csv]", "plot `a.csv`: the template confusion needs an `x`"),
         ("[p: {x: {a.csv: s}, y: {b.csv: l}}, b.csv]", "plot `p`: x has 1 rows and y has 2"),
