@@ -35,14 +35,17 @@
 //! Project::open             finds the root, merges the settings
 //! Project::definitions      git::discover → pipeline::load → graph   (or the compiled form, if no file changed)
 //! plan::select              targets → stages, in topological order
+//! workspace::guard          takes the workspace lock; puts back and records what a killed command left
 //! run::repro                one thread owns all state
+//!   plan::schedule          the state of each stage; the next one    (pure)
 //!   plan::facts             stat index → facts of a stage
 //!   plan::reasons           facts × lock entry → reasons             (pure)
+//!   run::next_action        reasons, what is missing → action        (pure)
 //!   cache::entries          stage key → an earlier result, if cache::signatures accepts it
 //!   run::pull               the same from a remote, on a worker; fetches missing inputs
 //!   run::execute            on a worker: backs up outputs, runs the commands, pins; or restores
 //!   run::record             on the recorder thread: objects → run cache → journal
-//!   workspace::recover      at the end: journal → pipeline.lock, re-read under the workspace lock
+//! workspace::guard          at the end: records → pipeline.lock, which is read again for it
 //! Outcome                   printed by the command, which turns it into an exit code
 //! ```
 //!
@@ -55,7 +58,7 @@
 //!    again after them: `run/execute/pin.rs`.
 //! 2. *A failed, killed or interrupted run loses nothing.* Outputs are moved to a backup and moved back:
 //!    `workspace/backup.rs`. Names of temporary files say whether they may be removed: `store/fs/paths.rs`. Outputs
-//!    without a good copy in the store are kept: `run/decide.rs`. The journal is durable before old outputs are
+//!    without a good copy in the store are kept: `run/stored.rs`. The journal is durable before old outputs are
 //!    deleted: `run/record.rs`. If lockstep is killed, a second process ends the commands: `run/watchdog.rs`. A command
 //!    that succeeded after it was asked to stop is refused: `run/execute/pin.rs`.
 //! 3. *Read-only commands take no lock and run no user code.* They apply the journal in memory: `workspace/recover.rs`.

@@ -9,11 +9,12 @@ use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::Import;
 use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
-use crate::run::commit::{self, commit_held};
+use crate::run::commit::commit_in;
 use crate::run::data;
 use crate::shell::word;
+use crate::workspace::Workspace;
 use crate::workspace::gitignore;
-use crate::workspace::worktree_lock;
+use crate::workspace::worktree_lock::{self, WorkspaceLock};
 
 /// The options of `add`.
 #[derive(Clone, Debug, Default)]
@@ -43,12 +44,13 @@ pub struct AddOutcome {
 /// Tracks `paths`, which are relative to the current folder: adds entries in the nearest pipeline file upwards, pins
 /// and `.gitignore` lines.
 pub fn add(project: &Project, paths: &[String], options: &AddOptions, sink: &dyn Sink) -> Result<AddOutcome> {
-    let _lock = worktree_lock::take(project, "lockstep add", sink)?;
-    add_held(project, paths, options, sink)
+    let lock = worktree_lock::take(project, "lockstep add", sink)?;
+    add_within(&lock, project, paths, options, sink)
 }
 
 /// Like [`add`], for a caller that holds the workspace lock.
-pub(crate) fn add_held(
+pub(crate) fn add_within(
+    lock: &WorkspaceLock,
     project: &Project,
     paths: &[String],
     options: &AddOptions,
@@ -92,7 +94,7 @@ pub(crate) fn add_held(
     }
     // Storing large data takes long, and other commands may edit during that time.
     drop(edit_lock);
-    let done = finish(project, &definitions, &mut added, options, sink);
+    let done = finish(lock, project, &definitions, &mut added, options, sink);
     match (done, &new_entries) {
         (Ok(()), _) => Ok(added),
         (Err(error), None) => Err(error),
@@ -129,6 +131,7 @@ fn undo(project: &Project, edit: &Draft, new: &[RepoPath], sink: &dyn Sink) -> R
 }
 
 fn finish(
+    lock: &WorkspaceLock,
     project: &Project,
     definitions: &Definitions,
     added: &mut AddOutcome,
@@ -137,15 +140,15 @@ fn finish(
 ) -> Result<()> {
     let all: Vec<RepoPath> = added.new.iter().chain(&added.known).cloned().collect();
     if !options.no_commit {
-        let before = project.locks(definitions)?;
+        let workspace = Workspace::within(lock, project, definitions, sink)?;
+        let before: Vec<_> = workspace.locks.all.iter().map(|lock| lock.data.clone()).collect();
         let selected = Selection { data: all.clone(), ..Selection::default() };
-        let commit = commit::CommitOptions { command: "lockstep add".into(), force: options.force };
-        let committed = commit_held(project, definitions, &selected, &commit, sink, &|_| Ok(()))?;
+        let committed = commit_in(workspace, &selected, options.force, &|_| Ok(()))?;
         added.written.extend(committed.written);
         let after = project.locks(definitions)?;
         for (n, file) in definitions.pipelines.files.iter().enumerate() {
             for entry in file.data.iter().filter(|d| all.contains(&d.path)) {
-                let (old, new) = (before.all[n].data.get(&entry.spelled), after.all[n].data.get(&entry.spelled));
+                let (old, new) = (before[n].get(&entry.spelled), after.all[n].data.get(&entry.spelled));
                 let Some(new) = new else { continue };
                 let summary =
                     if old == Some(new) { "unchanged".into() } else { data::summary(project, &entry.path, old, new) };

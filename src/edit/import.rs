@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::add::{AddOptions, AddOutcome, add_held, nearest_pipeline, tracked_at};
+use super::add::{AddOptions, AddOutcome, add_within, nearest_pipeline, tracked_at};
 use crate::edit::draft::draft;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
@@ -68,7 +68,7 @@ pub fn import(
         .hint("Git asks for it and remembers it: git config --global credential.helper store (or cache)")
         .hint(format!("lockstep import {} {}", word(without.raw()), word(from))));
     }
-    let _lock = worktree_lock::take(project, "lockstep import", sink)?;
+    let lock = worktree_lock::take(project, "lockstep import", sink)?;
     let definitions = project.definitions()?;
     // The destination depends on whether it is a folder.
     let opened = open_repository(&project.around, url, rev, from, sink)?;
@@ -116,11 +116,12 @@ pub fn import(
     if let Some(folder) = clone::folder(url, &project.around.cwd, project.around.home.as_deref())? {
         grant::grant_folder(project, &folder)?;
     }
-    let AddOutcome { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
-        if !was_there {
-            let _ = store::remove(&on_disk);
-        }
-    })?;
+    let AddOutcome { written, .. } =
+        add_within(&lock, project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
+            if !was_there {
+                let _ = store::remove(&on_disk);
+            }
+        })?;
     Ok(ImportOutcome { path, import, old: None, written })
 }
 
@@ -133,7 +134,7 @@ pub fn update(
     options: &ImportOptions,
     sink: &dyn Sink,
 ) -> Result<Vec<ImportOutcome>> {
-    let _lock = worktree_lock::take(project, "lockstep update", sink)?;
+    let lock = worktree_lock::take(project, "lockstep update", sink)?;
     let definitions = project.definitions()?;
     let mut wanted = Vec::new();
     for file in &definitions.pipelines.files {
@@ -170,15 +171,15 @@ pub fn update(
         write_verified(project, &opened, &new.path, &path, false, sink)?;
         let name = file.relative_to(&project.cwd);
         let mut written = Vec::new();
-        let lock = worktree_lock::take_for_edit(project, "lockstep update", sink)?;
+        let edit_lock = worktree_lock::take_for_edit(project, "lockstep update", sink)?;
         if let Some(draft) = draft(project, &file, &|text| edit::set_import(&name, text, n, &new).map(Some))? {
             draft.write(project)?;
             written.push(file);
         }
-        drop(lock);
+        drop(edit_lock);
         let again = path.relative_to(&project.cwd);
         let add = AddOptions { force: true, ..AddOptions::default() };
-        let AddOutcome { written: more, .. } = add_held(project, &[again], &add, sink)?;
+        let AddOutcome { written: more, .. } = add_within(&lock, project, &[again], &add, sink)?;
         written.extend(more);
         imported.push(ImportOutcome { path, import: new, old: Some(old.commit), written });
     }

@@ -52,6 +52,16 @@ impl Graph {
         &self.downstream[id.0 as usize]
     }
 
+    /// The stages that need a stage, directly or through others, in no order.
+    pub fn all_downstream(&self, id: StageId) -> HashSet<StageId> {
+        let mut found = HashSet::new();
+        let mut heads = vec![id];
+        while let Some(head) = heads.pop() {
+            heads.extend(self.downstream(head).iter().copied().filter(|down| found.insert(*down)));
+        }
+        found
+    }
+
     /// All stages, each after those that it depends on; otherwise in the order of the files.
     pub fn order(&self) -> &[StageId] {
         &self.order

@@ -1,6 +1,6 @@
-//! Which stage may start next. Pure: ids in, ids out; no disk, no clock, no threads.
+//! The states of the stages of a run, and which stage comes next. Pure: no disk, no clock, no threads.
 //!
-//! Stages wait for those of their direct producers that take part in the run. Ready stages start in topological order,
+//! Stages wait for those of their direct producers that take part in the run. Ready stages come in topological order,
 //! so that one job runs them in the order of the file, and many jobs start in the same order each time.
 
 use std::cmp::Reverse;
@@ -8,86 +8,121 @@ use std::collections::BinaryHeap;
 
 use rustc_hash::FxHashMap;
 
+use crate::event::StageResult;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::StageId;
+use crate::plan::reasons::Reason;
 
-/// The state of one stage in the schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Waits for this many producers.
+/// The state of one stage in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StageState {
+    /// Needs this many stages of the run that are not finished.
     Waiting(u32),
-    Ready,
-    /// Handed out by [`Schedule::start_next`].
-    Started,
-    Done,
-    /// Needs a stage that failed.
-    Blocked,
+    /// All stages that it needs are finished. What a worker fetched already is not fetched again.
+    Ready(Fetched),
+    /// A worker fetches what the decision needs; then the stage is ready again.
+    Fetching(Fetched),
+    /// A worker runs the commands, or restores an earlier result, for these reasons.
+    Running(Vec<Reason>),
+    /// Like `Running`, but its inputs were replaced: the result of a stage that it needs could not be recorded. A failure
+    /// belongs to that stage.
+    Withdrawn(Vec<Reason>),
+    /// Stages that need it may start. The recorder may still be writing its result.
+    Finished(StageResult),
 }
 
-/// The state of the selected stages during a run.
+/// What was fetched for a stage before it was decided. Each level includes the ones before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fetched {
+    #[default]
+    Nothing,
+    /// The listings of folders of which the stage reads a part.
+    Listings,
+    /// Missing inputs.
+    Inputs,
+}
+
+impl StageState {
+    /// Whether a worker has the stage.
+    fn is_working(&self) -> bool {
+        matches!(self, StageState::Fetching(_) | StageState::Running(_) | StageState::Withdrawn(_))
+    }
+}
+
+/// The states of the selected stages during a run.
 pub struct Schedule<'a> {
     graph: &'a Graph,
-    progress: FxHashMap<StageId, Progress>,
+    states: FxHashMap<StageId, StageState>,
     /// Position in topological order, which orders the ready stages.
     rank: FxHashMap<StageId, u32>,
     ready: BinaryHeap<Reverse<(u32, StageId)>>,
-    open: usize,
+    working: usize,
 }
 
 impl<'a> Schedule<'a> {
-    /// `chosen` in topological order.
-    pub fn new(graph: &'a Graph, chosen: &[StageId]) -> Schedule<'a> {
-        let rank: FxHashMap<_, _> = chosen.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
-        let mut schedule =
-            Schedule { graph, progress: FxHashMap::default(), rank, ready: BinaryHeap::new(), open: chosen.len() };
-        for id in chosen {
-            let waits = graph.upstream(*id).iter().filter(|up| schedule.rank.contains_key(up)).count() as u32;
-            schedule.progress.insert(*id, Progress::Waiting(waits));
-            if waits == 0 {
+    /// `selected` in topological order.
+    pub fn new(graph: &'a Graph, selected: &[StageId]) -> Schedule<'a> {
+        let rank: FxHashMap<_, _> = selected.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
+        let states = FxHashMap::with_capacity_and_hasher(selected.len(), Default::default());
+        let mut schedule = Schedule { graph, states, rank, ready: BinaryHeap::new(), working: 0 };
+        for id in selected {
+            let needed = graph.upstream(*id).iter().filter(|up| schedule.rank.contains_key(up)).count() as u32;
+            schedule.set(*id, StageState::Waiting(needed));
+            if needed == 0 {
                 schedule.make_ready(*id);
             }
         }
         schedule
     }
 
-    fn make_ready(&mut self, id: StageId) {
-        self.progress.insert(id, Progress::Ready);
-        self.ready.push(Reverse((self.rank[&id], id)));
+    /// The ready stage to decide next. It is returned once, and again when it is ready again.
+    pub fn next_ready(&mut self) -> Option<StageId> {
+        self.ready.pop().map(|Reverse((_, id))| id)
     }
 
-    /// The next stage that may start, in order.
-    pub fn start_next(&mut self) -> Option<StageId> {
-        let Reverse((_, id)) = self.ready.pop()?;
-        self.progress.insert(id, Progress::Started);
-        Some(id)
+    /// `None` for a stage that does not take part.
+    pub fn state(&self, id: StageId) -> Option<&StageState> {
+        self.states.get(&id)
     }
 
-    /// Marks a started stage as done: stages that waited only for it become ready.
-    pub fn done(&mut self, id: StageId) {
-        self.progress.insert(id, Progress::Done);
-        self.open -= 1;
+    /// How many stages workers have.
+    pub fn working(&self) -> usize {
+        self.working
+    }
+
+    /// The stages that take part, in no order.
+    pub fn stages(&self) -> impl Iterator<Item = StageId> {
+        self.states.keys().copied()
+    }
+
+    /// The one place where a state changes.
+    pub fn set(&mut self, id: StageId, state: StageState) {
+        let is_working = state.is_working();
+        let was_working = self.states.insert(id, state).is_some_and(|old| old.is_working());
+        self.working = self.working + usize::from(is_working) - usize::from(was_working);
+    }
+
+    /// Finishes a stage: those that waited only for it become ready.
+    pub fn finish(&mut self, id: StageId, result: StageResult) {
+        self.set(id, StageState::Finished(result));
         for down in self.graph.downstream(id) {
-            if let Some(Progress::Waiting(n)) = self.progress.get(down).copied() {
-                if n <= 1 {
-                    self.make_ready(*down);
-                } else {
-                    self.progress.insert(*down, Progress::Waiting(n - 1));
-                }
+            match self.states.get(down) {
+                Some(StageState::Waiting(1)) => self.make_ready(*down),
+                Some(StageState::Waiting(n)) => self.set(*down, StageState::Waiting(n - 1)),
+                _ => {}
             }
         }
     }
 
-    /// Marks a started stage as failed: all its downstream stages are blocked. Returns those, in order.
-    pub fn failed(&mut self, id: StageId) -> Vec<StageId> {
-        self.progress.insert(id, Progress::Done);
-        self.open -= 1;
+    /// Finishes a stage without a result: all stages downstream that wait are blocked. Returns those, in order.
+    pub fn fail(&mut self, id: StageId, result: StageResult) -> Vec<StageId> {
+        self.set(id, StageState::Finished(result));
         let mut blocked = Vec::new();
         let mut heads = vec![id];
         while let Some(head) = heads.pop() {
             for down in self.graph.downstream(head) {
-                if matches!(self.progress.get(down), Some(Progress::Waiting(_))) {
-                    self.progress.insert(*down, Progress::Blocked);
-                    self.open -= 1;
+                if matches!(self.states.get(down), Some(StageState::Waiting(_))) {
+                    self.set(*down, StageState::Finished(StageResult::Blocked));
                     blocked.push(*down);
                     heads.push(*down);
                 }
@@ -97,21 +132,27 @@ impl<'a> Schedule<'a> {
         blocked
     }
 
-    /// The stages that were neither started nor blocked, in order.
+    /// Marks the stages downstream that are running: their inputs were replaced.
+    pub fn withdraw_downstream(&mut self, id: StageId) {
+        for down in self.graph.all_downstream(id) {
+            if let Some(StageState::Running(reasons)) = self.states.get(&down) {
+                let reasons = reasons.clone();
+                self.set(down, StageState::Withdrawn(reasons));
+            }
+        }
+    }
+
+    /// The stages that were never decided, in order.
     pub fn left(&self) -> Vec<StageId> {
-        let mut left: Vec<_> = self
-            .progress
-            .iter()
-            .filter(|(_, p)| matches!(p, Progress::Waiting(_) | Progress::Ready))
-            .map(|(id, _)| *id)
-            .collect();
+        let is_left = |state: &StageState| matches!(state, StageState::Waiting(_) | StageState::Ready(_));
+        let mut left: Vec<_> = self.states.iter().filter(|(_, state)| is_left(state)).map(|(id, _)| *id).collect();
         left.sort_by_key(|id| self.rank[id]);
         left
     }
 
-    /// Whether every stage is done or blocked.
-    pub fn is_over(&self) -> bool {
-        self.open == 0
+    fn make_ready(&mut self, id: StageId) {
+        self.set(id, StageState::Ready(Fetched::Nothing));
+        self.ready.push(Reverse((self.rank[&id], id)));
     }
 }
 
@@ -134,40 +175,75 @@ mod tests {
         graph.order().to_vec()
     }
 
+    fn finished() -> StageState {
+        StageState::Finished(StageResult::Ran)
+    }
+
     #[test]
-    fn what_is_ready_starts_in_the_order_of_the_file() {
+    fn ready_stages_come_in_the_order_of_the_file() {
         let g = graph(&[("c", &["a"]), ("a", &[]), ("b", &[])]);
         let mut s = Schedule::new(&g, &all(&g));
         // `a` comes before `c`, which needs it; `b` stands last in the file.
         let (a, b, c) = (StageId(1), StageId(2), StageId(0));
-        assert_eq!(s.start_next(), Some(a));
-        s.done(a);
-        assert_eq!(s.start_next(), Some(c));
-        assert_eq!(s.start_next(), Some(b));
-        assert_eq!(s.start_next(), None);
-        s.done(b);
-        s.done(c);
-        assert!(s.is_over() && s.left().is_empty());
+        assert_eq!(s.state(c), Some(&StageState::Waiting(1)));
+        assert_eq!(s.next_ready(), Some(a));
+        s.finish(a, StageResult::Ran);
+        assert_eq!(s.next_ready(), Some(c));
+        assert_eq!(s.next_ready(), Some(b));
+        assert_eq!(s.next_ready(), None);
+        s.finish(b, StageResult::Ran);
+        s.finish(c, StageResult::Ran);
+        assert_eq!(s.left(), []);
+        assert_eq!([s.state(a), s.state(b), s.state(c)], [Some(&finished()); 3]);
     }
 
     #[test]
     fn a_failure_blocks_what_needs_it_and_nothing_else() {
         let g = graph(&[("a", &[]), ("b", &["a"]), ("c", &["b"]), ("d", &[]), ("e", &["d", "c"])]);
         let mut s = Schedule::new(&g, &all(&g));
-        assert_eq!(s.start_next(), Some(StageId(0)));
-        assert_eq!(s.failed(StageId(0)), [StageId(1), StageId(2), StageId(4)]);
-        assert_eq!(s.start_next(), Some(StageId(3)));
-        s.done(StageId(3));
-        assert!(s.is_over() && s.left().is_empty());
+        assert_eq!(s.next_ready(), Some(StageId(0)));
+        assert_eq!(s.fail(StageId(0), StageResult::Failed), [StageId(1), StageId(2), StageId(4)]);
+        assert_eq!(s.state(StageId(4)), Some(&StageState::Finished(StageResult::Blocked)));
+        assert_eq!(s.next_ready(), Some(StageId(3)));
+        s.finish(StageId(3), StageResult::UpToDate);
+        assert_eq!((s.next_ready(), s.left()), (None, vec![]));
     }
 
     #[test]
-    fn producers_that_were_not_chosen_are_not_waited_for() {
+    fn producers_that_were_not_selected_are_not_waited_for() {
         let g = graph(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]);
         let mut s = Schedule::new(&g, &[StageId(2)]);
-        assert_eq!(s.start_next(), Some(StageId(2)));
+        assert_eq!(s.state(StageId(1)), None);
+        assert_eq!(s.left(), [StageId(2)]);
+        assert_eq!(s.next_ready(), Some(StageId(2)));
+        s.finish(StageId(2), StageResult::Ran);
         assert_eq!(s.left(), []);
-        s.done(StageId(2));
-        assert!(s.is_over());
+    }
+
+    #[test]
+    fn workers_are_counted_and_a_lost_result_withdraws_running_stages_alone() {
+        let g = graph(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["c"]), ("e", &[])]);
+        let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(StageId);
+        let mut s = Schedule::new(&g, &all(&g));
+        let running = || StageState::Running(vec![Reason::NeverRun]);
+        s.set(a, StageState::Fetching(Fetched::Inputs));
+        s.set(e, running());
+        assert_eq!(s.working(), 2);
+        s.set(a, StageState::Ready(Fetched::Inputs));
+        assert_eq!(s.working(), 1);
+        s.set(a, running());
+        s.finish(a, StageResult::Ran);
+        s.set(b, running());
+        s.withdraw_downstream(a);
+        assert_eq!(s.state(b), Some(&StageState::Withdrawn(vec![Reason::NeverRun])));
+        assert_eq!(
+            [s.state(c), s.state(d)],
+            [Some(&StageState::Ready(Fetched::Nothing)), Some(&StageState::Waiting(1))]
+        );
+        assert_eq!(s.state(e), Some(&running()));
+        assert_eq!(s.working(), 2);
+        s.fail(b, StageResult::Blocked);
+        s.finish(e, StageResult::Ran);
+        assert_eq!((s.working(), s.left()), (0, vec![c, d]));
     }
 }

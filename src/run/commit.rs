@@ -1,7 +1,7 @@
 //! `commit`: records the workspace as if the stages had just run. `commit --kept`: records the outputs of a refused
 //! run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::cache::entries;
 use crate::error::{Error, Kind, Result};
@@ -10,21 +10,20 @@ use crate::lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, FileId, StageId};
 use crate::plan::data_version::{DataVersions, UnrecordableData};
-use crate::plan::facts::{FactsReader, IgnoreRules, read_pins};
+use crate::plan::facts::read_pins;
 use crate::plan::reasons::{self, Reason, judge};
 use crate::plan::select::Selection;
-use crate::project::{Definitions, Locks, Project};
+use crate::project::{Definitions, Project};
 use crate::run::execute::{move_to_log, record_metrics};
 use crate::run::record::{RecordJob, record_now};
 use crate::shell::word;
 use crate::store::{Pin, TrackedPath};
-use crate::workspace::backup::{Backups, kept_at};
-use crate::workspace::journal::{Journal, LockChange, Record};
+use crate::workspace::backup::kept_at;
+use crate::workspace::journal::{LockChange, Record};
 use crate::workspace::logs::{Logs, RunLog};
 use crate::workspace::orphans::{Orphan, orphans};
-use crate::workspace::recover::{Baseline, fold_and_tidy, fold_records, has_stale_entries, recover, restore_backups};
 use crate::workspace::status::sentence;
-use crate::workspace::{gitignore, worktree_lock};
+use crate::workspace::{Workspace, gitignore};
 
 /// The options of `commit`.
 #[derive(Clone, Debug, Default)]
@@ -60,48 +59,38 @@ pub fn commit(
     sink: &dyn Sink,
     confirm: &dyn Fn(&ChangedInputs) -> Result<()>,
 ) -> Result<CommitOutcome> {
-    let _lock = worktree_lock::take(project, &options.command, sink)?;
-    commit_held(project, definitions, selected, options, sink, confirm)
+    commit_in(Workspace::hold(project, definitions, &options.command, sink)?, selected, options.force, confirm)
 }
 
-/// Like [`commit`], for a caller that holds the workspace lock.
-pub fn commit_held(
-    project: &Project,
-    definitions: &Definitions,
+/// Like [`commit`], in a workspace that is held already.
+pub fn commit_in(
+    mut workspace: Workspace,
     selected: &Selection,
-    options: &CommitOptions,
-    sink: &dyn Sink,
+    force: bool,
     confirm: &dyn Fn(&ChangedInputs) -> Result<()>,
 ) -> Result<CommitOutcome> {
-    let backups = Backups::for_project(project);
-    let returned = restore_backups(project, &backups, sink)?;
+    let (project, definitions) = (workspace.project, workspace.definitions);
     let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
-    if outs.any(|o| returned.contains(&o.path)) {
+    if outs.any(|o| workspace.returned.contains(&o.path)) {
         // The workspace is no longer what the user meant to record.
         return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
             .hint("check the outputs, and run the command again if they are right"));
     }
-    let mut reader = FactsReader::new(project, definitions, sink);
-    let mut locks = project.locks(definitions)?;
-    reader.sweep(&selected.named);
-    let mut journal = Journal::at(project.state_dir().join("journal"));
-    let recovered = recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
-    let stale_locks: Vec<FileId> =
-        selected.files.iter().copied().filter(|f| has_stale_entries(definitions, &locks, *f)).collect();
-    let baseline = Baseline::capture(project, definitions, &locks, &recovered, BTreeSet::new(), &stale_locks)?;
-    refuse_other_versions(project, definitions, selected, options, &locks, &mut reader, sink)?;
+    workspace.reader.sweep(&selected.named);
+    let stale_locks = workspace.stale_locks(&selected.files);
+    refuse_other_versions(&mut workspace, selected, force)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
     let head = project.repo.head().ok().flatten();
     let mut committed = CommitOutcome::default();
     if !stale_locks.is_empty() {
-        committed.orphans = orphans(project, definitions, &locks);
+        committed.orphans = orphans(project, definitions, &workspace.locks);
     }
     for id in definitions.graph.order().iter().copied().filter(|id| selected.named.contains(id)) {
         let stage = definitions.pipelines.stage(id);
-        let facts = reader.facts(id)?;
+        let facts = workspace.reader.facts(id)?;
         let address = definitions.pipelines.address(id, &project.cwd);
-        let old = locks.of_file(stage.file).stages.get(&stage.name).cloned();
+        let old = workspace.locks.of_file(stage.file).stages.get(&stage.name).cloned();
         if let Some((out, _)) = stage.outs.iter().zip(&facts.outs).find(|(_, pin)| pin.is_none()) {
             return Err(Error::missing(format!("the output {} of stage {address} does not exist", out.path))
                 .hint(format!("make it: lockstep repro {}", word(&address))));
@@ -111,7 +100,7 @@ pub fn commit_held(
         }
         let reasons = judge(stage, &shell, &facts, old.as_ref());
         let doubtful = reasons.iter().any(|r| *r != Reason::Always);
-        if doubtful && !options.force {
+        if doubtful && !force {
             confirm(&ChangedInputs { stage: id, reasons })?;
         }
         let mut entry = reasons::entry(stage, &shell, &facts, &facts.outs);
@@ -138,24 +127,21 @@ pub fn commit_held(
             if !is_selected(selected, f, entry) {
                 continue;
             }
-            let Some(pin) = reader.out(&entry.path)? else {
+            let Some(pin) = workspace.reader.out(&entry.path)? else {
                 return Err(Error::missing(format!("the data {} does not exist", entry.path)));
             };
             files.insert(FileId(f as u32));
-            let old = locks.all[f].data.get(&entry.spelled).copied();
+            let old = workspace.locks.all[f].data.get(&entry.spelled).copied();
             let change = LockChange::Data { path: entry.spelled.clone(), old, new: pin };
             let record = Some(Record { lock: Project::lock_path(&file.path), change });
             let store = vec![(entry.path.clone(), pin)];
             jobs.push(RecordJob { stage: None, store, run: None, record, replaced: vec![], log: None });
         }
     }
-    committed.written = gitignore::write(project, definitions, &locks, &files)?.written;
-    committed.written.extend(recovered);
+    committed.written = gitignore::write(project, definitions, &workspace.locks, &files)?.written;
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
-    record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, jobs)?;
-    committed.written.extend(fold_and_tidy(project, definitions, &records, &baseline, &stale_locks, sink)?);
-    journal.clear()?;
-    let _ = project.index().save();
+    record_now(&workspace, jobs)?;
+    committed.written.extend(workspace.finish(records, &stale_locks)?);
     Ok(committed)
 }
 
@@ -170,28 +156,21 @@ fn is_named(selected: &Selection, data: &Data) -> bool {
 
 /// Data of another version than the lock pins is recorded only with `--force`, and only if it was named: `--force` for
 /// a stage does not apply to other data.
-fn refuse_other_versions<'a>(
-    project: &Project,
-    definitions: &'a Definitions,
-    selected: &Selection,
-    options: &CommitOptions,
-    locks: &Locks,
-    reader: &mut FactsReader<'a>,
-    sink: &dyn Sink,
-) -> Result<()> {
+fn refuse_other_versions(workspace: &mut Workspace, selected: &Selection, force: bool) -> Result<()> {
+    let (project, definitions) = (workspace.project, workspace.definitions);
     let mut others = UnrecordableData::default();
     let mut versions = DataVersions::new(project, definitions);
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for data in file.data.iter().filter(|data| is_selected(selected, f, data)) {
-            let is_forced = options.force && is_named(selected, data);
-            if let (false, Some(now)) = (is_forced, reader.out(&data.path)?) {
-                let locked = locks.all[f].data.get(&data.spelled);
+            let is_forced = force && is_named(selected, data);
+            if let (false, Some(now)) = (is_forced, workspace.reader.out(&data.path)?) {
+                let locked = workspace.locks.all[f].data.get(&data.spelled);
                 others.note(&data.path, versions.version(&data.path, &now, locked));
             }
         }
     }
     others.error(project).map_or(Ok(()), Err)?;
-    versions.warn(sink);
+    versions.warn(workspace.sink);
     Ok(())
 }
 
@@ -215,13 +194,7 @@ pub fn commit_kept(
     options: &CommitOptions,
     sink: &dyn Sink,
 ) -> Result<CommitOutcome> {
-    let _lock = worktree_lock::take(project, &options.command, sink)?;
-    let backups = Backups::for_project(project);
-    restore_backups(project, &backups, sink)?;
-    let mut journal = Journal::at(project.state_dir().join("journal"));
-    let mut locks = project.locks(definitions)?;
-    let mut seen = FactsReader::new(project, definitions, sink);
-    let recovered = recover(project, definitions, &mut locks, &mut seen, &mut journal, sink)?;
+    let mut workspace = Workspace::hold(project, definitions, &options.command, sink)?;
     let stage = definitions.pipelines.stage(id);
     let address = definitions.pipelines.address(id, &project.cwd);
     let file = &definitions.pipelines.file(stage.file).path;
@@ -234,9 +207,9 @@ pub fn commit_kept(
     for out in &stage.outs {
         let kept = log.kept(&out.path);
         if let Some(at) = kept_at(&kept) {
-            let now = seen.out(&out.path)?;
+            let now = workspace.reader.out(&out.path)?;
             let precious = now.is_some_and(|now| !project.store().holds(&now));
-            let mut backup = backups.take(&out.path, precious)?;
+            let mut backup = workspace.backups.take(&out.path, precious)?;
             // If lockstep is killed after this point, each output returns to where it was, and the command can be
             // repeated.
             if let Some(backup) = &mut backup {
@@ -265,12 +238,12 @@ pub fn commit_kept(
             }
         }
     }
-    let old = locks.of_file(stage.file).stages.get(&stage.name).cloned();
+    let old = workspace.locks.of_file(stage.file).stages.get(&stage.name).cloned();
     let run = entries::is_cacheable(stage)
         .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &None, BTreeMap::new())));
     let change = LockChange::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
-    let written = gitignore::write(project, definitions, &locks, &[stage.file].into())?.written;
+    let written = gitignore::write(project, definitions, &workspace.locks, &[stage.file].into())?.written;
     let records = vec![record.clone()];
     // The replaced output came from the folder that kept the new one, so it needs its own log folder.
     let old_log = if replaced.iter().any(|backup| backup.precious) {
@@ -279,13 +252,10 @@ pub fn commit_kept(
         None
     };
     let job = RecordJob { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
-    record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, vec![job])?;
+    record_now(&workspace, vec![job])?;
     let mut committed = CommitOutcome { stages: vec![id], written, orphans: Vec::new() };
-    committed.written.extend(recovered);
-    committed.written.extend(fold_records(project, definitions, &records, sink)?);
-    journal.clear()?;
+    committed.written.extend(workspace.finish(records, &[])?);
     let _ = std::fs::remove_file(log.inputs());
-    let _ = project.index().save();
     Ok(committed)
 }
 

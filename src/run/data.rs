@@ -62,18 +62,18 @@ fn covered_data(definitions: &Definitions, selected: &Selection) -> BTreeMap<(us
 /// Pins changed data and restores missing data. Returns the jobs for the recorder.
 pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>> {
     let mut jobs = Vec::new();
-    let definitions = run.definitions;
+    let definitions = run.definitions();
     let mut others = UnrecordableData::default();
-    let mut versions = DataVersions::new(run.project, definitions);
+    let mut versions = DataVersions::new(run.project(), definitions);
     let mut summaries: Vec<(&RepoPath, String)> = Vec::new();
     for ((f, d), is_needed) in covered_data(definitions, selected) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
-        let locked = run.locks.all[f].data.get(&data.spelled).copied();
-        match (run.reader.out(&data.path)?, locked) {
+        let locked = run.workspace.locks.all[f].data.get(&data.spelled).copied();
+        match (run.workspace.reader.out(&data.path)?, locked) {
             (Some(now), Some(locked)) if now.same_content(&locked) => {
-                run.project.index().set_base(&TrackedPath::from(&data.path), &locked);
-                jobs.extend(store_again(run.project, data, now, run.options.no_commit));
+                run.project().index().set_base(&TrackedPath::from(&data.path), &locked);
+                jobs.extend(store_again(run.project(), data, now, run.options.no_commit));
             }
             (Some(now), locked) => {
                 if run.options.locked {
@@ -85,16 +85,16 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
                     continue;
                 }
                 // Git must not track the data, whichever command pins it.
-                if let Some(written) = gitignore::write_data(run.project, &data.path)? {
+                if let Some(written) = gitignore::write_data(run.project(), &data.path)? {
                     run.outcome.written.push(written);
-                    run.reader.forget();
+                    run.workspace.reader.forget();
                 }
-                summaries.push((&data.path, summary(run.project, &data.path, locked.as_ref(), &now)));
+                summaries.push((&data.path, summary(run.project(), &data.path, locked.as_ref(), &now)));
                 let record = Record {
                     lock: Project::lock_path(&file.path),
                     change: LockChange::Data { path: data.spelled.clone(), old: locked, new: now },
                 };
-                run.locks.all[f].data.insert(data.spelled.clone(), now);
+                run.workspace.locks.all[f].data.insert(data.spelled.clone(), now);
                 let store = if run.options.no_commit { vec![] } else { vec![(data.path.clone(), now)] };
                 jobs.push(RecordJob {
                     stage: None,
@@ -107,8 +107,8 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
             }
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) if !is_needed => {
-                if run.options.locked && !run.project.store().contains(&locked) {
-                    return Err(lost_error(run.project, data));
+                if run.options.locked && !run.project().store().contains(&locked) {
+                    return Err(lost_error(run.project(), data));
                 }
             }
             (None, Some(locked)) => {
@@ -118,10 +118,10 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
                         MissingInput { path: data.path.clone(), pin: locked, remote: data.remote.clone(), origin };
                     remotes.fetch_inputs(&[input], data.path.as_str())?;
                 }
-                if std::fs::symlink_metadata(data.path.on_disk(run.project.top())).is_err() {
-                    restore(run.project, definitions, run.sink, data, &locked)?;
+                if std::fs::symlink_metadata(data.path.on_disk(run.project().top())).is_err() {
+                    restore(run.project(), definitions, run.sink(), data, &locked)?;
                 }
-                run.reader.forget();
+                run.workspace.reader.forget();
             }
             (None, None) => {
                 return Err(Error::missing(format!("the data {} does not exist", data.path))
@@ -130,11 +130,11 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
         }
     }
     // One entry that must not be recorded stops all of them, so do not report the others before.
-    if let Some(error) = others.error(run.project) {
+    if let Some(error) = others.error(run.project()) {
         return Err(error);
     }
-    versions.warn(run.sink);
-    summaries.iter().for_each(|(path, summary)| run.sink.event(Event::DataPinned { path, summary }));
+    versions.warn(run.sink());
+    summaries.iter().for_each(|(path, summary)| run.sink().event(Event::DataPinned { path, summary }));
     Ok(jobs)
 }
 

@@ -5,27 +5,33 @@ use std::collections::HashSet;
 use crate::cache::entries;
 use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Result};
-use crate::event::StageResult;
+use crate::event::{Sink, StageResult};
 use crate::lock::StageLock;
 use crate::pipeline::stage::{InputLocation, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::facts::FactsReader;
 use crate::plan::reasons::{self, Facts, PathState, Reason, judge};
 use crate::plan::select::Selection;
-use crate::project::{Definitions, Locks, Project};
+use crate::project::{Definitions, Project};
+use crate::run::announce::announce;
+use crate::run::next_action::{Action, Change, Obstacle, Situation, next_action};
 use crate::run::options::RunOptions;
 use crate::run::outcome::{Outcome, StageOutcome};
+use crate::workspace::recover::overlay;
 
 /// Decides every selected stage as if the stale ones had run. A stage that needs one of them counts as stale too,
 /// because it is unknown until then whether its inputs will differ.
-pub fn plan<'a>(
-    project: &'a Project,
-    definitions: &'a Definitions,
-    locks: &Locks,
+pub fn plan(
+    project: &Project,
+    definitions: &Definitions,
     selected: &Selection,
     options: &RunOptions,
-    reader: &mut FactsReader<'a>,
+    sink: &dyn Sink,
 ) -> Result<Outcome> {
+    let mut reader = FactsReader::new(project, definitions, sink);
+    let mut locks = project.locks(definitions)?;
+    announce(project, definitions, &locks, selected, &mut reader, sink);
+    overlay(project, definitions, &mut locks, &mut reader)?;
     let mut outcome = Outcome { dry: true, ..Outcome::default() };
     let mut touched: HashSet<StageId> = HashSet::new();
     let shell = project.shell();
@@ -34,40 +40,45 @@ pub fn plan<'a>(
         let stage = definitions.pipelines.stage(*id);
         let entry = locks.of_file(stage.file).stages.get(&stage.name);
         let facts = reader.facts(*id)?;
-        let refusal = check_commands(stage, &|| project_address(project, definitions, *id), project.config.shell());
-        let refusal = refusal.filter(|_| !stage.frozen);
+        let address = project_address(project, definitions, *id);
+        let refusal = check_commands(stage, &|| address.clone(), project.config.shell());
         let mut reasons = judge(stage, &shell, &facts, entry);
         if options.allow_missing {
             reasons.retain(|r| !is_missing(r));
         }
         let above: Vec<&StageId> = definitions.graph.upstream(*id).iter().filter(|up| touched.contains(up)).collect();
+        let is_forced = options.force || (options.force_downstream && !above.is_empty());
+        if is_forced {
+            reasons.push(Reason::Forced);
+        }
+        if reasons.is_empty() && !above.is_empty() {
+            reasons.extend(upstream_reasons(definitions, *id, &above));
+        }
+        let missing = missing_input_error(definitions, *id, &facts, &address);
+        let action = next_action(&Situation {
+            change: Change::of(&reasons),
+            is_forced,
+            is_frozen: stage.frozen,
+            has_wrong_shell: refusal.is_some(),
+            lacks_inputs: missing.is_some(),
+            ..Situation::default()
+        });
+        let is_cached = || {
+            above.is_empty()
+                && options.modes.local.read
+                && has_cached_result(project, &trust, *id, definitions, &facts, &reasons, entry)
+        };
+        let (result, error) = match action {
+            Action::UpToDate => (StageResult::UpToDate, None),
+            Action::Skip => (StageResult::Skipped, None),
+            Action::Stop(Obstacle::WrongShell) => (StageResult::Failed, refusal),
+            Action::Stop(_) => (StageResult::Failed, missing),
+            _ if is_cached() => (StageResult::Restored, None),
+            _ => (StageResult::Ran, None),
+        };
         if stage.frozen {
             reasons.clear();
-        } else {
-            if options.force || (options.force_downstream && !above.is_empty()) {
-                reasons.push(Reason::Forced);
-            }
-            if reasons.is_empty() && !above.is_empty() {
-                reasons.extend(upstream_reasons(definitions, *id, &above));
-            }
         }
-        let mut error = None;
-        let result = if stage.frozen {
-            StageResult::Skipped
-        } else if refusal.is_some() {
-            error = refusal;
-            StageResult::Failed
-        } else if reasons.is_empty() {
-            StageResult::UpToDate
-        } else if above.is_empty()
-            && options.modes.local.read
-            && has_cached_result(project, &trust, *id, definitions, &facts, &reasons, entry)
-        {
-            StageResult::Restored
-        } else {
-            error = missing_input_error(definitions, *id, &facts, &project_address(project, definitions, *id));
-            if error.is_some() { StageResult::Failed } else { StageResult::Ran }
-        };
         if matches!(result, StageResult::Ran | StageResult::Restored) {
             touched.insert(*id);
         }

@@ -1,8 +1,9 @@
 //! Runs stages: decides, executes and records them.
 //!
-//! `repro` drives one run, `decide` judges each stage, `execute` runs or restores it on a worker, `record` makes
+//! `repro` drives one run, `decide` looks at each stage and carries out its `next_action`, `execute` runs or restores it on a worker, `record` makes
 //! results durable, `finish` updates the run's state.
 
+mod announce;
 pub mod commit;
 pub mod data;
 mod decide;
@@ -12,6 +13,8 @@ pub mod execute;
 mod finish;
 pub mod local;
 pub mod mask;
+mod missing;
+mod next_action;
 pub mod options;
 pub mod outcome;
 pub mod pty;
@@ -19,6 +22,8 @@ pub mod pull;
 pub mod record;
 pub mod repro;
 mod stale_count;
+mod start;
 mod state;
+mod stored;
 pub mod watchdog;
 mod workers;

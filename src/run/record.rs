@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use crate::cache::entries::{self, RunRecord};
 use crate::cache::signatures::TrustPolicy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
+use crate::plan::facts::IgnoreRules;
 use crate::project::Project;
 use crate::store::{Pin, Rules, TrackedPath};
+use crate::workspace::Workspace;
 use crate::workspace::backup::Backup;
 use crate::workspace::journal::{Journal, LockChange, Record};
 use crate::workspace::logs::RunLog;
@@ -53,6 +55,56 @@ pub enum RecorderMessage {
     Record(Box<RecordJob>),
     /// No further job is expected soon: record the waiting jobs immediately.
     Flush,
+}
+
+/// The main thread's end of the recorder.
+pub struct Recorder {
+    /// `None` once no further job comes, which ends the recorder's thread.
+    jobs: Option<Sender<RecorderMessage>>,
+    /// Jobs without an answer.
+    pending: usize,
+    /// It panicked and does not answer.
+    is_dead: bool,
+}
+
+impl Recorder {
+    pub fn new(jobs: Sender<RecorderMessage>) -> Recorder {
+        Recorder { jobs: Some(jobs), pending: 0, is_dead: false }
+    }
+
+    pub fn send(&mut self, job: RecordJob) {
+        self.pending += 1;
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(RecorderMessage::Record(Box::new(job)));
+        }
+    }
+
+    /// Asks for the answers to all pending jobs. Returns false if there is none to wait for.
+    pub fn flush(&self) -> bool {
+        let waits = self.pending > 0 && !self.is_dead;
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| waits) {
+            let _ = jobs.send(RecorderMessage::Flush);
+        }
+        waits
+    }
+
+    /// Notes the answer to one job.
+    pub fn answered(&mut self) {
+        self.pending -= 1;
+    }
+
+    pub fn died(&mut self) {
+        self.is_dead = true;
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.is_dead
+    }
+
+    /// Ends the recorder's thread after the pending jobs.
+    pub fn close(&mut self) {
+        self.jobs = None;
+    }
 }
 
 /// The result of a [`RecordJob`], which is returned with it.
@@ -211,15 +263,11 @@ fn discard_replaced(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: 
     }
 }
 
-/// For callers without a recorder thread (`commit`, `add`): records immediately and returns the first error. `rules`
-/// tell which files are ignored in replaced outputs.
-pub fn record_now(
-    project: &Project,
-    rules: &dyn Rules,
-    sink: &dyn Sink,
-    journal: &mut Journal,
-    jobs: Vec<RecordJob>,
-) -> Result<(), Error> {
+/// For commands without a recorder thread (`commit`, `add`): records immediately and returns the first error.
+pub fn record_now(workspace: &Workspace, jobs: Vec<RecordJob>) -> Result<()> {
+    let Workspace { project, definitions, sink, .. } = workspace;
     let trust = TrustPolicy::from_settings(project)?;
-    record(project, rules, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
+    let rules = IgnoreRules(&definitions.rules);
+    let recorded = record(project, &rules, &trust, *sink, &mut workspace.journal(), jobs);
+    recorded.into_iter().try_for_each(|r| r.result)
 }

@@ -7,22 +7,18 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::plan::data_version::{DataVersion, DataVersions};
-use crate::plan::facts::FactsReader;
 use crate::plan::select::Selection;
-use crate::project::{Definitions, Project};
+use crate::project::{Definitions, Locks, Project};
 use crate::shell::{word, words};
 use crate::store::trees::join::Versions;
 use crate::store::{Pin, TrackedPath, unprotect};
-use crate::workspace::backup::Backups;
 use crate::workspace::gitignore;
+use crate::workspace::guard::Workspace;
 use crate::workspace::join_data::join_stored;
-use crate::workspace::journal::Journal;
 use crate::workspace::leftovers::remove_leftovers;
 use crate::workspace::orphans::{UnlistedData, unlisted_data};
-use crate::workspace::recover::{recover, restore_backups};
 use crate::workspace::restore::restore;
 use crate::workspace::store_pins::store_pins;
-use crate::workspace::worktree_lock;
 
 /// The options of `checkout`.
 #[derive(Clone, Debug, Default)]
@@ -66,18 +62,11 @@ pub fn checkout(
     options: &CheckoutOptions,
     sink: &dyn Sink,
 ) -> Result<CheckoutOutcome> {
-    let _lock = worktree_lock::take(project, &options.command, sink)?;
-    let backups = Backups::for_project(project);
-    restore_backups(project, &backups, sink)?;
-    let mut reader = FactsReader::new(project, definitions, sink);
-    let mut locks = project.locks(definitions)?;
-    reader.sweep_outs(&selected.named);
-    let mut journal = Journal::at(project.state_dir().join("journal"));
-    recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
-
+    let mut workspace = Workspace::hold(project, definitions, &options.command, sink)?;
+    workspace.reader.sweep_outs(&selected.named);
     let mut outcome = CheckoutOutcome::default();
     if options.clean {
-        outcome.unlisted = unlisted_data(definitions, &locks, &[]);
+        outcome.unlisted = unlisted_data(definitions, &workspace.locks, &[]);
     }
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
     let mut ignored: BTreeMap<RepoPath, Vec<&str>> = BTreeMap::new();
@@ -87,8 +76,8 @@ pub fn checkout(
     let data: HashSet<&RepoPath> =
         definitions.pipelines.files.iter().flat_map(|file| &file.data).map(|d| &d.path).collect();
     let mut versions = DataVersions::new(project, definitions);
-    for (path, pin, is_stored) in wanted(definitions, selected, &locks) {
-        let now = reader.out(path);
+    for (path, pin, is_stored) in wanted(definitions, selected, &workspace.locks) {
+        let now = workspace.reader.out(path);
         let Some(pin) = pin else {
             if matches!(now, Ok(None)) {
                 outcome.never_made.push(path.clone());
@@ -146,7 +135,7 @@ pub fn checkout(
     }
     let joined = join_all(project, &joins, sink)?;
     if options.clean {
-        outcome.removed = remove_leftovers(project, definitions, &locks, &backups, sink)?;
+        outcome.removed = remove_leftovers(project, definitions, &workspace.locks, &workspace.backups, sink)?;
     }
     for (path, pin, fits) in todo {
         if fits {
@@ -171,7 +160,7 @@ pub fn checkout(
         project.index().release(&TrackedPath::from(join.path));
         outcome.joined.push(join.path.clone());
     }
-    let _ = project.index().save();
+    workspace.finish(Vec::new(), &[])?;
     Ok(outcome)
 }
 
@@ -284,7 +273,7 @@ fn unsaved_error(
 pub fn wanted<'a>(
     definitions: &'a Definitions,
     selected: &Selection,
-    locks: &crate::project::Locks,
+    locks: &Locks,
 ) -> Vec<(&'a RepoPath, Option<Pin>, bool)> {
     let mut all = Vec::new();
     for id in &selected.named {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
+use crate::project::Project;
 use crate::store::{ObjectId, Pin};
 
 const MAGIC: &[u8; 8] = b"lsjrnl\x00\x01";
@@ -41,8 +42,12 @@ pub struct Journal {
 }
 
 impl Journal {
+    pub fn of_project(project: &Project) -> Journal {
+        Journal::at(path_of(project))
+    }
+
     /// Opens the journal at `path`. The file is created with the first entry.
-    pub fn at(path: PathBuf) -> Journal {
+    fn at(path: PathBuf) -> Journal {
         Journal { path, file: None }
     }
 
@@ -91,6 +96,15 @@ impl Journal {
             _ => Ok(()),
         }
     }
+}
+
+fn path_of(project: &Project) -> PathBuf {
+    project.state_dir().join("journal")
+}
+
+/// The entries of the project's journal.
+pub fn read_project(project: &Project) -> Result<Vec<Record>> {
+    read(&path_of(project))
 }
 
 /// The entries of a journal, up to the first incomplete or damaged one; empty if the file is missing.

@@ -3,9 +3,11 @@
 pub mod backup;
 pub mod checkout;
 pub mod gitignore;
+pub mod guard;
 pub mod join_data;
 pub mod journal;
 pub(super) mod leftovers;
+pub mod lock_update;
 pub mod logs;
 pub mod orphans;
 pub mod preserve;
@@ -15,3 +17,5 @@ pub mod stale_metrics;
 pub mod status;
 pub mod store_pins;
 pub mod worktree_lock;
+
+pub use guard::Workspace;

@@ -42,7 +42,7 @@ pub struct Context<'a> {
     pub project: &'a Project,
     pub definitions: &'a Definitions,
     pub sink: &'a dyn Sink,
-    pub backups: &'a Backups,
+    pub backups: Arc<Backups>,
     pub logs: &'a Logs,
     /// Ends the process groups of commands with the run.
     pub watchdog: Option<Arc<Watchdog>>,
