@@ -166,7 +166,8 @@ pub fn verify(project: &Project, options: &VerifyOptions, sink: &dyn Sink) -> Re
     let damaged = sorted(store, damaged);
     let mut findings = findings(store, &impact, &damaged, &below);
     let told: HashSet<usize> = findings.iter().flat_map(|finding| finding.affected.iter().copied()).collect();
-    let lost: Vec<usize> = lost.into_iter().filter(|at| !told.contains(at)).collect();
+    let lost = lost.into_iter().filter(|at| !told.contains(at)).collect();
+    let lost = still_lost(project, store, &pins, lost);
     findings.extend(lost.iter().map(|at| lost_finding(&pins.paths[*at], *at)));
     let mut report = VerifyReport {
         findings,
@@ -254,6 +255,22 @@ fn findings(store: &Store, impact: &ImpactAnalysis, damaged: &[Damage], below: &
         }
     };
     damaged.iter().map(one).collect()
+}
+
+/// Those of the lost outputs that a workspace still pins and the store still lacks. Meanwhile a run may have replaced
+/// them and gc deleted them.
+fn still_lost(project: &Project, store: &Store, pins: &PinIndex, lost: Vec<usize>) -> Vec<usize> {
+    if lost.is_empty() {
+        return lost;
+    }
+    let now = PinIndex::gather(project);
+    let is_pinned = |item: &&PinnedBy| now.is_in_workspace(item);
+    let pinned: HashSet<Pin> = now.paths.iter().filter(is_pinned).map(|item| item.pinned.pin).collect();
+    let is_lost = |at: &usize| {
+        let pin = &pins.paths[*at].pinned.pin;
+        pinned.contains(pin) && !store.contains(pin)
+    };
+    lost.into_iter().filter(is_lost).collect()
 }
 
 /// A finding for an object that the workspace pins and that no source has.
