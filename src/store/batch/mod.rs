@@ -52,6 +52,7 @@ const PACKED: u64 = 128 << 10;
 /// that they can be shared.
 const PACKED_BESIDE_LINKS: u64 = 16 << 10;
 
+/// Files and folders that are stored together by its commit. Dropped without a commit, it stores nothing.
 pub struct Batch<'s> {
     store: &'s Store,
     items: Vec<Item>,
@@ -101,6 +102,7 @@ impl Drop for TempFile {
 }
 
 impl Store {
+    /// Starts an empty batch.
     pub fn batch(&self) -> Batch<'_> {
         let may_reflink = self.links().iter().any(|link| link == LinkType::Reflink);
         Batch {
@@ -291,6 +293,7 @@ impl Batch<'_> {
         self.items.iter().map(|item| item.size).sum()
     }
 
+    /// Returns true if the commit would write no object.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.trees.is_empty()
     }
