@@ -71,11 +71,13 @@ const NETWORK_JOBS: usize = 16;
 pub struct Wanted {
     /// Its path, for messages.
     pub name: String,
+    /// The whole file or folder.
     pub pin: Pin,
 }
 
 /// An open remote.
 pub struct Remote {
+    /// The name in the settings.
     pub name: String,
     backend: Backend,
     memory: Memory,
@@ -150,6 +152,7 @@ impl Remote {
         self.backend.identity().map(str::to_string)
     }
 
+    /// Returns true if the settings forbid writes, or the remote is reached by plain HTTP.
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }

@@ -36,7 +36,9 @@ pub struct FetchResult {
     pub lost: Vec<Loss>,
     /// Entries of the run cache that are damaged at the remote.
     pub runs_lost: Vec<Error>,
+    /// The number of objects that were transferred: contents and trees, without entries of the run cache.
     pub objects: usize,
+    /// Bytes that were transferred, those of whole packs included.
     pub bytes: u64,
 }
 
