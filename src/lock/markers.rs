@@ -17,9 +17,11 @@ use crate::value::conflict_marker;
 /// The result of reading the text alone.
 #[derive(Debug)]
 pub struct SplitSides {
+    /// The locks of both sides, each block whole.
     pub sides: Sides,
     /// The labels behind the markers: `HEAD`, a branch, a commit and its subject.
     pub ours: String,
+    /// The same of the merged side.
     pub theirs: String,
     /// Blocks for which neither side's record could be determined.
     pub left_out: BTreeSet<Block>,
