@@ -24,6 +24,7 @@ pub(in crate::git) const REMEMBERED: usize = 4096;
 /// A commit whose files can be read.
 #[derive(Clone)]
 pub struct Commit {
+    /// The full id.
     pub id: GitId,
     pub(in crate::git) tree: gix::ObjectId,
     pub(in crate::git) history: History,
@@ -32,9 +33,13 @@ pub struct Commit {
 /// The kind of an entry of a commit's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
+    /// A file without the executable bit.
     File,
+    /// A file with the executable bit.
     Executable,
+    /// A symlink; its content is the text of the link.
     Symlink,
+    /// A folder.
     Folder,
     /// Another repository; its files are not part of this one.
     Submodule,
@@ -43,8 +48,11 @@ pub enum EntryKind {
 /// An entry of a folder of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeEntry {
+    /// One component, in any encoding.
     pub name: Vec<u8>,
+    /// The type of the entry.
     pub kind: EntryKind,
+    /// The id of the blob or the tree; of a submodule, of its commit.
     pub id: GitId,
 }
 
