@@ -19,8 +19,11 @@ use crate::store::{Pin, TrackedPath};
 
 /// Two snapshots, and the selected part of them (everything, without targets).
 pub struct SnapshotPair<'a, 'p> {
+    /// The earlier snapshot.
     pub old: &'a Snapshot<'p>,
+    /// The later snapshot.
     pub new: &'a Snapshot<'p>,
+    /// Paths of which everything at and below is compared; empty for all.
     pub targets: &'a [RepoPath],
 }
 
