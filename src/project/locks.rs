@@ -19,6 +19,7 @@ pub(super) type CompiledLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
 
 /// The locks beside the pipeline files, by [`FileId`].
 pub struct Locks {
+    /// Empty for a pipeline file without a lock.
     pub all: Vec<Lock>,
     /// Locks without a pipeline file beside them, by path.
     pub alone: Vec<(RepoPath, Lock)>,
