@@ -33,8 +33,11 @@ struct WriteItem {
 /// The result of `get`.
 #[derive(Debug, PartialEq)]
 pub struct GetOutcome {
+    /// Where the content was written.
     pub to: PathBuf,
+    /// The number of files, links included.
     pub files: u64,
+    /// Bytes of these files.
     pub bytes: u64,
 }
 
