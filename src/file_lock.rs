@@ -54,7 +54,7 @@ pub struct Wait<'a> {
     pub usual: Option<Duration>,
     /// The number of the signal with which the user interrupted.
     pub signal: &'a dyn Fn() -> Option<i32>,
-    /// Gets [`Event::Waiting`](crate::event::Event::Waiting) when the wait gets long.
+    /// Gets [`Event::Waiting`] when the wait gets long.
     pub sink: &'a dyn Sink,
 }
 

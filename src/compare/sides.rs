@@ -1,4 +1,4 @@
-//! Gathers outs and data of two snapshots for [`compare`](super::data::compare).
+//! Gathers outs and data of two snapshots for [`super::data::compare`].
 //!
 //! For a commit, these are the pins of its locks, with folders read from the store. For the worktree, these are the
 //! current files, read through the stat index, so that uncommitted edits are shown.

@@ -53,7 +53,7 @@ pub struct ImportOutcome {
     pub written: Vec<RepoPath>,
 }
 
-/// Imports `from` of the repository at `url` to `out`, which is relative to the current folder: see [`place_for`].
+/// Imports `from` of the repository at `url` to `out`, which is relative to the current folder: see `place_for`.
 pub fn import(
     project: &Project,
     url: &Url,

@@ -53,7 +53,7 @@ pub enum WriteMode<'a> {
     Into(&'a DiscardOld<'a>),
 }
 
-/// Writes the content at `path` of the snapshot to `out`, relative to the folder `cwd`: see [`place_for`]. Existing
+/// Writes the content at `path` of the snapshot to `out`, relative to the folder `cwd`: see `place_for`. Existing
 /// content is replaced only with `force`.
 pub fn get(
     snapshot: &Snapshot<'_>,

@@ -11,7 +11,7 @@ use crate::value::Value;
 /// The version of the format that this program reads and writes.
 pub const SCHEMA: u64 = 1;
 
-/// A repository may have [half as many stages](crate::pipeline::budget::MOST_STAGES).
+/// A repository may have half as many stages (`pipeline/budget.rs`).
 pub(super) const MOST_STAGES: usize = 200_000;
 pub(super) const MOST_DATA: usize = 1_000_000;
 
@@ -27,7 +27,7 @@ pub struct Lock {
 /// The inputs and outputs of one successful run of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageLock {
-    /// The key of the result in the run cache; computed from the other fields (see [`super::key`]).
+    /// The key of the result in the run cache; computed from the other fields (see `lock/key.rs`).
     pub key: ObjectId,
     /// The command that ran.
     pub cmd: Command,

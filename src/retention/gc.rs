@@ -1,6 +1,6 @@
 //! Garbage collection: removes unneeded objects.
 //!
-//! Needed objects are those that are reachable from the pins in scope (see [`super::scope`]); from results of the run
+//! Needed objects are those that are reachable from the pins in scope (see `scope`); from results of the run
 //! cache that are young or whose outputs are all needed; and from all young objects, since another process may be about
 //! to refer to them. An unneeded result is removed together with its objects.
 //!

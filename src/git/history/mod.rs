@@ -146,7 +146,7 @@ impl Repo {
 impl History {
     /// Resolves a revision to a commit: all that `git rev-parse` accepts (branches, tags, `HEAD~3`, short ids,
     /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (by [`tag::fold`]), with a folder as
-    /// `models/a:digits@v1.2.0`, which may be omitted as everywhere (see [`tag::meant`]).
+    /// `models/a:digits@v1.2.0`, which may be omitted as everywhere (see [`tag::resolve_name`]).
     ///
     /// Errors: [`Kind::Missing`] with suggestions.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {

@@ -31,7 +31,7 @@ pub const LEASE: u64 = 3600;
 /// A set of objects at a remote: the roots and runs of its rows, and the files that hold them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectSet {
-    /// Keys of [`Segment::roots`].
+    /// Outputs and data: the id, and whether it is a folder.
     pub roots: BTreeSet<(ObjectId, bool)>,
     /// Results of the run cache, by BLAKE3 of their bytes.
     pub runs: BTreeSet<ObjectId>,

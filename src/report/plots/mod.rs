@@ -15,7 +15,7 @@
 //! (`vega/`).
 //!
 //! Everything in a page may come from a hostile repository: titles, cells, names of files. All text goes through
-//! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the content security policy of the page
+//! `svg::escape`, data for the script through `svg::json_inside_html`, and the content security policy of the page
 //! forbids every address and every script but its own, whose hash it names.
 //!
 //! The same data gives the same bytes: no times, no random jitter, sorted where the source has no order.

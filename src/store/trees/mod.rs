@@ -46,7 +46,7 @@ impl EntryKind {
 /// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// One component, in any encoding; [`rules`] has the names that are refused.
+    /// One component, in any encoding; `rules.rs` has the names that are refused.
     pub name: Vec<u8>,
     /// The type of the entry.
     pub kind: EntryKind,
