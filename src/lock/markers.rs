@@ -34,6 +34,8 @@ pub fn has_markers(text: &str) -> bool {
 
 /// Reads a common ancestor; `None` if Git merged it from two that had a conflict (criss-cross merges), so that it has
 /// no meaning. It is empty if both sides added the file.
+///
+/// Errors: the text is not a valid lock.
 pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
     if text.is_empty() {
         return Ok(Some(Lock::default()));

@@ -55,6 +55,8 @@ impl Project {
     }
 
     /// Reads all locks now; parses only those whose bytes changed since the last time.
+    ///
+    /// Errors: a lock is damaged, has a merge conflict or was written by a later version.
     pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
         let compiled_path = self.compiled_locks();
         let read_now = || compiled::read(&compiled_path).unwrap_or_default();
@@ -103,6 +105,8 @@ impl Project {
     }
 
     /// Reads one lock from disk; `None` if it does not exist.
+    ///
+    /// Errors: as of [`Project::locks`].
     pub fn read_lock(&self, path: &RepoPath) -> Result<Option<Lock>> {
         match self.files().read(&InputLocation::Repo(path.clone()))? {
             Some(bytes) => parse_lock(path, &bytes).map(Some),
@@ -119,6 +123,8 @@ pub(super) fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
 }
 
 /// Writes a lock file in one step; deletes the file of an empty lock.
+///
+/// Errors: the path may not be written, or the disk is full; the old file stays then.
 pub fn write_lock(project: &Project, path: &RepoPath, lock: &Lock) -> Result<()> {
     replace_file(&project.writable(path)?, lock::write(lock).as_bytes())
 }

@@ -135,6 +135,9 @@ impl Definitions {
 
 impl Project {
     /// Finds and opens the project of the current folder.
+    ///
+    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is no project;
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for a repository of another user, or settings that are invalid.
     pub fn open(around: Surroundings) -> Result<Project> {
         let mut repo = Repo::find_current(&around.cwd, &around.git)?;
         repo.require_signed = around.requires_signed();

@@ -98,6 +98,9 @@ pub struct Remote {
 
 impl Remote {
     /// Opens the remote `name`, or the default one: `core.remote`, or the only one. Sends no request yet.
+    ///
+    /// Errors: there is no such remote, or no default one; its settings are invalid; it needs a grant that the user has
+    /// not given. If only writes need a grant, writing is the error.
     pub fn open(project: &Project, name: Option<&str>, jobs: Option<usize>) -> Result<Remote> {
         let name = match name {
             Some(name) => name.to_string(),

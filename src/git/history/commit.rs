@@ -87,6 +87,8 @@ impl Commit {
     }
 
     /// The entry at a path, through symlinks that stay inside the commit. `None` if there is none.
+    ///
+    /// Errors: a tree or the text of a link cannot be read; too many links.
     pub fn find(&self, path: &RepoPath) -> Result<Option<(EntryKind, GitId)>> {
         let mut path = path.clone();
         for _ in 0..MOST_LINKS {
@@ -162,6 +164,8 @@ pub(in crate::git) fn lookup<'e>(entries: &'e [TreeEntry], name: &str) -> Option
 
 impl History {
     /// The bytes of a blob.
+    ///
+    /// Errors: the blob is missing, damaged or larger than `LARGEST`.
     pub fn blob(&self, id: GitId) -> Result<Vec<u8>> {
         let size = match self.0.repo.try_find_header(id.0) {
             Ok(Some(header)) => header.size(),

@@ -225,6 +225,8 @@ impl History {
     }
 
     /// A commit by its id.
+    ///
+    /// Errors: [`Kind::Missing`] if this clone lacks it, or it is not a commit.
     pub fn commit(&self, id: GitId) -> Result<Commit> {
         if let Some(known) = self.0.graph.as_ref().and_then(|graph| graph.commit_by_id(id.0)) {
             return Ok(Commit { id, tree: known.root_tree_id().to_owned(), history: self.clone() });

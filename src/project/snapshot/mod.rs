@@ -154,6 +154,8 @@ impl<'p> Snapshots<'p> {
     }
 
     /// A snapshot of an open commit; `name` is how the user named it.
+    ///
+    /// Errors: the commit cannot be read. Pipeline files that cannot be read are listed in the definitions.
     pub fn of_commit(&self, commit: Commit, name: &str) -> Result<Snapshot<'p>> {
         let files = CommitFiles { top: &self.project.repo.top, commit };
         let cached = self.cache.load(&files, &self.project.repo.project_root)?;
@@ -223,6 +225,8 @@ impl<'p> Snapshot<'p> {
     }
 
     /// All outs and data that the locks pin, in the order of the files, without those that were never pinned.
+    ///
+    /// Errors: a lock cannot be read.
     pub fn pinned(&self) -> Result<Vec<PinnedPath>> {
         let locks = self.locks()?;
         let pipelines = &self.definitions.pipelines;

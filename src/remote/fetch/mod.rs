@@ -49,6 +49,8 @@ type Bytes = HashMap<ObjectId, Vec<u8>>;
 
 impl Remote {
     /// Brings what the store lacks into it; all of it is durable and verified on return.
+    ///
+    /// Errors: the remote cannot be reached or is not one. What it lacks, or has damaged, is in the result.
     pub fn fetch(&self, store: &Store, wanted: &[Wanted], sink: &dyn Sink) -> Result<FetchResult> {
         let mut lacking: Vec<&Wanted> = wanted.iter().filter(|w| !store.contains(&w.pin)).collect();
         let mut seen = HashSet::new();

@@ -76,6 +76,9 @@ enum Transfer<'p> {
 
 impl Remote {
     /// Sends the requested data that the remote lacks.
+    ///
+    /// Errors: the remote may not be written, or does not answer; [`Kind::Busy`] while another process removes data
+    /// from it. Objects that were sent before the error are listed by no segment yet.
     pub fn push(&self, store: &Store, request: &PushRequest, sink: &dyn Sink) -> Result<PushResult> {
         self.must_be_writable()?;
         let mut catalog = self.load_catalog(request.again)?;

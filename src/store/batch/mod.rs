@@ -341,6 +341,10 @@ impl Batch<'_> {
 
     /// Stores all planned objects; they are durable when this returns. Returns the generation in which they are
     /// complete.
+    ///
+    /// Errors: [`Kind::Busy`] if gc removed objects meanwhile, so that the batch has to be planned again; a file
+    /// changed while it was read; the store cannot be written. Objects that were stored before stay, and nothing refers
+    /// to them.
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
         if self.lock.is_none() {

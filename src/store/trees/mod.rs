@@ -85,6 +85,8 @@ impl Tree {
     }
 
     /// Parses an encoded tree; accepts only the canonical encoding.
+    ///
+    /// Errors: another encoding, an unsorted or invalid name, or a version that is not known.
     pub fn parse(bytes: &[u8]) -> Result<Tree, Malformed> {
         let mut rest = bytes;
         match take(&mut rest, 1)? {
