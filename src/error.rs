@@ -52,6 +52,7 @@ impl Kind {
 /// A failure, with all that the user needs to act on it.
 #[derive(Debug, Clone)]
 pub struct Error {
+    /// The kind, which determines the exit code.
     pub kind: Kind,
     /// One sentence that names the path or the stage. It is one line: a line end in it came with a name or a value, and
     /// is shown as `\n`.

@@ -1,7 +1,7 @@
 //! Escapes foreign text (names, paths, values, messages of other programs) for the medium in which it is shown: a
 //! terminal, the log of a CI system, JSON, Markdown.
 //!
-//! Only `cli/output.rs` writes to terminals and logs; it calls [`line`] for everything that it writes.
+//! Only `cli/output.rs` writes to terminals and logs; it calls [`line()`] for everything that it writes.
 
 /// Characters that move a cursor, begin a line, change the direction of writing, or have no width: text with them does
 /// not show its content. The joiners of words in Arabic, Indic scripts and emoji (U+200C, U+200D) stay.

@@ -40,7 +40,9 @@ pub fn set_limit(limit: Duration) {
 /// The mode of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Several processes may hold it.
     Shared,
+    /// One process holds it, and excludes shared locks.
     Exclusive,
 }
 
@@ -52,12 +54,14 @@ pub struct Wait<'a> {
     pub usual: Option<Duration>,
     /// The number of the signal with which the user interrupted.
     pub signal: &'a dyn Fn() -> Option<i32>,
+    /// Gets [`Event::Waiting`] when the wait gets long.
     pub sink: &'a dyn Sink,
 }
 
 /// The result of a request.
 #[derive(Debug)]
 pub enum LockResult {
+    /// The lock is held.
     Locked(FileLock),
     /// The file system refuses locks.
     NoLocks(File, io::Error),

@@ -26,10 +26,15 @@ pub const VERSION: u32 = 1;
 pub struct RunRecord {
     /// RFC 3339, UTC.
     pub start: String,
+    /// How long it ran, to the millisecond.
     pub seconds: f64,
+    /// The host name, by `uname`.
     pub host: String,
+    /// The user's name.
     pub user: String,
+    /// Operating system and architecture: `linux-x86_64`.
     pub platform: String,
+    /// The version of lockstep.
     pub lockstep: String,
     /// The commit that was checked out.
     pub commit: Option<String>,

@@ -16,8 +16,11 @@ use crate::store::{ObjectId, Pin};
 /// A file or folder at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// The type of the entry.
     pub kind: EntryKind,
+    /// The id of the content, or of the tree.
     pub id: ObjectId,
+    /// In bytes; of a folder, of all files below it.
     pub size: u64,
 }
 
@@ -46,7 +49,9 @@ pub type OpenFolder<'a> = dyn Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> +
 
 /// Outs and data of one snapshot, and a function that opens their folders.
 pub struct Side<'a> {
+    /// The pin of each output and each data path.
     pub roots: BTreeMap<RepoPath, Pin>,
+    /// Opens a folder at or below a root.
     pub open: &'a OpenFolder<'a>,
 }
 
@@ -73,15 +78,22 @@ impl Side<'_> {
 /// What happened to a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChangeKind {
+    /// Only on the new side.
     Added(Node),
+    /// Only on the old side.
     Deleted(Node),
+    /// On both sides, with another id or type.
     Modified {
+        /// The node on the old side.
         old: Node,
+        /// The node on the new side.
         new: Node,
     },
     /// The path is the new one.
     Renamed {
+        /// The old path.
         from: String,
+        /// The node, which is the same on both sides.
         node: Node,
     },
 }
@@ -89,7 +101,9 @@ pub enum ChangeKind {
 /// One difference. Folders, which appear whole if they were renamed or cannot be opened, end in `/`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
+    /// Relative to the root of the repository.
     pub path: String,
+    /// What happened to it.
     pub what: ChangeKind,
 }
 

@@ -1,4 +1,4 @@
-//! Gathers outs and data of two snapshots for [`compare`](super::data::compare).
+//! Gathers outs and data of two snapshots for [`super::data::compare`].
 //!
 //! For a commit, these are the pins of its locks, with folders read from the store. For the worktree, these are the
 //! current files, read through the stat index, so that uncommitted edits are shown.
@@ -19,8 +19,11 @@ use crate::store::{Pin, TrackedPath};
 
 /// Two snapshots, and the selected part of them (everything, without targets).
 pub struct SnapshotPair<'a, 'p> {
+    /// The earlier snapshot.
     pub old: &'a Snapshot<'p>,
+    /// The later snapshot.
     pub new: &'a Snapshot<'p>,
+    /// Paths of which everything at and below is compared; empty for all.
     pub targets: &'a [RepoPath],
 }
 

@@ -17,7 +17,9 @@ pub type Side = BTreeMap<String, Value>;
 /// Which direction of a number is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
+    /// As for an accuracy.
     Higher,
+    /// As for a loss.
     Lower,
 }
 
@@ -34,6 +36,7 @@ enum Declared {
 /// One key that differs or is listed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueRow {
+    /// The file, relative to the root of the repository.
     pub file: String,
     /// Dotted; empty for a file whose top level is not a map.
     pub key: String,
@@ -48,6 +51,7 @@ pub struct ValueRow {
 }
 
 impl ValueRow {
+    /// Returns true if the values are equal: 1 equals 1.0.
     pub fn is_same(&self) -> bool {
         matches!((&self.old, &self.new), (Some(a), Some(b)) if a.same(b))
     }

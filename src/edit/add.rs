@@ -19,6 +19,7 @@ use crate::workspace::worktree_lock::{self, WorkspaceLock};
 /// The options of `add`.
 #[derive(Clone, Debug, Default)]
 pub struct AddOptions {
+    /// `--desc`: the `desc` of new entries.
     pub desc: Option<String>,
     /// The origin of the new data.
     pub import: Option<Import>,

@@ -13,6 +13,7 @@ use crate::replace::replace_file;
 
 /// A new text of a pipeline file that is not written yet.
 pub struct Draft {
+    /// The pipeline file, relative to the root of the repository.
     pub path: RepoPath,
     /// `None` if there is no file yet.
     old: Option<Vec<u8>>,

@@ -34,6 +34,7 @@ use crate::workspace::worktree_lock;
 /// The options of `import`.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
+    /// `--desc`: the `desc` of the new entry.
     pub desc: Option<String>,
     /// Replace an existing file, tracked or not.
     pub force: bool,
@@ -42,7 +43,9 @@ pub struct ImportOptions {
 /// The result of one import.
 #[derive(Debug)]
 pub struct ImportOutcome {
+    /// The path of the data, relative to the root of the repository.
     pub path: RepoPath,
+    /// The origin, with the commit that it is now pinned to.
     pub import: Import,
     /// The previous commit, for an update; `None` if the import is new.
     pub old: Option<String>,
@@ -50,7 +53,7 @@ pub struct ImportOutcome {
     pub written: Vec<RepoPath>,
 }
 
-/// Imports `from` of the repository at `url` to `out`, which is relative to the current folder: see [`place_for`].
+/// Imports `from` of the repository at `url` to `out`, which is relative to the current folder: see `place_for`.
 pub fn import(
     project: &Project,
     url: &Url,

@@ -33,10 +33,13 @@ use crate::workspace::worktree_lock;
 /// A lock that was resolved.
 #[derive(Debug)]
 pub struct ResolvedLock {
+    /// The lock, relative to the root of the repository.
     pub path: RepoPath,
     /// Descriptions of the sides: `HEAD, 1a2b3c4 (Train longer)`.
     pub ours: String,
+    /// The same of the merged side.
     pub theirs: String,
+    /// The decisions for blocks that differ between the sides.
     pub choices: Vec<BlockChoice>,
     /// Blocks for which no record could be chosen; the next run makes it.
     pub left_out: BTreeSet<Block>,
@@ -52,6 +55,7 @@ const PLACEHOLDER_PIN: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, 
 /// The result for all locks.
 #[derive(Debug, Default)]
 pub struct Resolution {
+    /// The locks that were written.
     pub resolved: Vec<ResolvedLock>,
     /// Locks that Git still lists as conflicts, but that the user resolved: their content differs from both sides.
     pub settled: Vec<RepoPath>,

@@ -36,6 +36,7 @@ pub enum RemoveTarget {
 pub struct RemoveOutcome {
     /// Names of stages and paths of data, as shown to the user.
     pub targets: Vec<String>,
+    /// Outputs that were deleted from the workspace; ignored files in them may be left.
     pub deleted: Vec<RepoPath>,
     /// Outputs that stay in the workspace.
     pub kept: Vec<RepoPath>,

@@ -33,8 +33,11 @@ struct WriteItem {
 /// The result of `get`.
 #[derive(Debug, PartialEq)]
 pub struct GetOutcome {
+    /// Where the content was written.
     pub to: PathBuf,
+    /// The number of files, links included.
     pub files: u64,
+    /// Bytes of these files.
     pub bytes: u64,
 }
 
@@ -50,7 +53,7 @@ pub enum WriteMode<'a> {
     Into(&'a DiscardOld<'a>),
 }
 
-/// Writes the content at `path` of the snapshot to `out`, relative to the folder `cwd`: see [`place_for`]. Existing
+/// Writes the content at `path` of the snapshot to `out`, relative to the folder `cwd`: see `place_for`. Existing
 /// content is replaced only with `force`.
 pub fn get(
     snapshot: &Snapshot<'_>,

@@ -18,6 +18,7 @@ impl<V> Default for ByName<V> {
 }
 
 impl<V> ByName<V> {
+    /// An empty map.
     pub fn new() -> ByName<V> {
         ByName::default()
     }
@@ -26,14 +27,17 @@ impl<V> ByName<V> {
         self.0.binary_search_by(|(n, _)| n.as_str().cmp(name))
     }
 
+    /// The value under a name.
     pub fn get(&self, name: &str) -> Option<&V> {
         self.find(name).ok().map(|at| &self.0[at].1)
     }
 
+    /// The value under a name, to change it.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut V> {
         self.find(name).ok().map(|at| &mut self.0[at].1)
     }
 
+    /// Returns true if the name has a value.
     pub fn contains_key(&self, name: &str) -> bool {
         self.find(name).is_ok()
     }
@@ -49,22 +53,27 @@ impl<V> ByName<V> {
         }
     }
 
+    /// Names and values, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&String, &V)> + Clone {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
+    /// The names, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &String> + Clone {
         self.0.iter().map(|(name, _)| name)
     }
 
+    /// The values, sorted by their names.
     pub fn values(&self) -> impl Iterator<Item = &V> + Clone {
         self.0.iter().map(|(_, value)| value)
     }
 
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

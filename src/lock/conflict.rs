@@ -23,7 +23,9 @@ use crate::store::Pin;
 /// Git's names for the two sides.
 #[derive(Clone, Copy, Debug)]
 pub struct Labels<'a> {
+    /// The text behind `<<<<<<<`: `HEAD`, a branch.
     pub ours: &'a str,
+    /// The text behind `>>>>>>>`.
     pub theirs: &'a str,
 }
 

@@ -11,7 +11,7 @@ use crate::value::Value;
 /// The version of the format that this program reads and writes.
 pub const SCHEMA: u64 = 1;
 
-/// A repository may have [half as many stages](crate::pipeline::budget::MOST_STAGES).
+/// A repository may have half as many stages (`pipeline/budget.rs`).
 pub(super) const MOST_STAGES: usize = 200_000;
 pub(super) const MOST_DATA: usize = 1_000_000;
 
@@ -27,8 +27,9 @@ pub struct Lock {
 /// The inputs and outputs of one successful run of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageLock {
-    /// The key of the result in the run cache; computed from the other fields (see [`super::key`]).
+    /// The key of the result in the run cache; computed from the other fields (see `lock/key.rs`).
     pub key: ObjectId,
+    /// The command that ran.
     pub cmd: Command,
     /// Relative to the lock's folder; `None` if it is that folder.
     pub wdir: Option<String>,
@@ -40,21 +41,27 @@ pub struct StageLock {
     pub deps: ByName<Pin>,
     /// File, key, value.
     pub params: ByName<ByName<Value>>,
+    /// By path relative to the working folder.
     pub outs: ByName<OutLock>,
 }
 
 /// The command in the form that the user wrote: one script, or a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
+    /// A single string.
     One(String),
+    /// A list of strings, also with one item.
     List(Vec<String>),
 }
 
 /// One output of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutLock {
+    /// The content after the run.
     pub pin: Pin,
+    /// Whether lockstep stored it; otherwise it is left to Git.
     pub cache: bool,
+    /// Whether it was kept before the run (`persist: true`).
     pub persist: bool,
     /// Scalars of a small metrics file, so that a review shows `accuracy: 0.951 → 0.957`.
     pub metrics: ByName<Value>,

@@ -17,9 +17,11 @@ use crate::value::conflict_marker;
 /// The result of reading the text alone.
 #[derive(Debug)]
 pub struct SplitSides {
+    /// The locks of both sides, each block whole.
     pub sides: Sides,
     /// The labels behind the markers: `HEAD`, a branch, a commit and its subject.
     pub ours: String,
+    /// The same of the merged side.
     pub theirs: String,
     /// Blocks for which neither side's record could be determined.
     pub left_out: BTreeSet<Block>,
@@ -32,6 +34,8 @@ pub fn has_markers(text: &str) -> bool {
 
 /// Reads a common ancestor; `None` if Git merged it from two that had a conflict (criss-cross merges), so that it has
 /// no meaning. It is empty if both sides added the file.
+///
+/// Errors: the text is not a valid lock.
 pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
     if text.is_empty() {
         return Ok(Some(Lock::default()));

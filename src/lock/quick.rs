@@ -1,7 +1,7 @@
-//! A fast reader for locks: reads only what [`write`](super::write) writes, which is nearly every lock.
+//! A fast reader for locks: reads only what [`write`](super::write()) writes, which is nearly every lock.
 //!
 //! A YAML parser is slow, and a history has thousands of locks. This reader knows a small part of YAML and may misread
-//! a text. So its result is written again, and used only if that gives exactly the same text. [`write`](super::write)
+//! a text. So its result is written again, and used only if that gives exactly the same text. [`write`](super::write())
 //! gives different locks different texts, so then it is the right lock; otherwise the YAML parser decides.
 
 use super::by_name::ByName;

@@ -11,6 +11,7 @@ use crate::value::{Value, yaml};
 /// A declared artifact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Artifact {
+    /// The folder of the pipeline file and the key under `artifacts:`.
     pub name: ModelName,
     /// The pipeline file that declares it.
     pub file: FileId,
@@ -18,8 +19,11 @@ pub struct Artifact {
     pub path: RepoPath,
     /// The key `type`.
     pub kind: Option<String>,
+    /// The key `desc`; `None` if it is missing or empty.
     pub desc: Option<String>,
+    /// The key `labels`: free words, unlike the labels that tags assign.
     pub labels: Vec<String>,
+    /// The key `meta`, as written.
     pub meta: Option<Value>,
 }
 

@@ -26,14 +26,17 @@ pub struct Metrics {
 /// A condition and its result.
 #[derive(Clone, Debug)]
 pub struct CheckOutcome {
+    /// The condition, as the pipeline file has it.
     pub check: Check,
     /// The pipeline file that declares it.
     pub pipeline: RepoPath,
     /// The file with the metric.
     pub file: Option<RepoPath>,
+    /// The value of the metric; `None` if it is unknown.
     pub value: Option<Number>,
     /// The computed value that the metric is compared with.
     pub limit: Option<Number>,
+    /// False also if the condition could not be evaluated.
     pub ok: bool,
     /// Why it could not be evaluated.
     pub error: Option<Error>,
@@ -45,7 +48,8 @@ pub struct CheckOutcome {
 pub type AtRevision<'a> = dyn FnMut(&str) -> Result<Option<Metrics>> + 'a;
 
 impl Metrics {
-    pub fn add(&mut self, path: RepoPath, values: &Value) {
+    /// Adds the values of one metrics file under their dotted keys.
+    pub(super) fn add(&mut self, path: RepoPath, values: &Value) {
         self.files.insert(path, leaves(values).into_iter().map(|(key, value)| (key, value.clone())).collect());
     }
 

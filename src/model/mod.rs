@@ -6,15 +6,15 @@
 //! of these, `tag_write` makes the tag, `publish` pushes it, and `note` is the content of a tag's message.
 
 pub mod artifact;
-pub mod availability;
+mod availability;
 pub mod checks;
-pub mod decode;
+mod decode;
 pub mod diff;
 pub mod formats;
 pub mod origin;
 pub mod provenance;
 pub mod registry;
-pub mod reproducible;
+mod reproducible;
 pub mod script;
 pub mod source;
 pub mod tensor;

@@ -14,7 +14,9 @@ use crate::store::Pin;
 /// The origin of an artifact's bytes.
 #[derive(Clone, Debug)]
 pub struct Origin {
+    /// The path of the artifact's file or folder.
     pub path: RepoPath,
+    /// Its bytes: a part of those of `root`, if it is inside of it.
     pub pin: Pin,
     /// Whether lockstep stores it; otherwise Git does.
     pub cache: bool,
@@ -31,6 +33,7 @@ pub struct Origin {
 pub struct Input {
     /// Relative to the root; outside of the repository as written.
     pub path: String,
+    /// The pin in the lock of a stage that read it.
     pub pin: Pin,
     /// Whether it is tracked data, not a file of Git or from outside.
     pub data: bool,

@@ -42,18 +42,23 @@ impl Source {
         Source::of_file(document::open(path).map_err(refused)?, name)
     }
 
-    pub fn of_file(file: File, name: &str) -> Result<Source> {
+    /// The whole of an open file; `name` is for messages.
+    ///
+    /// Errors: it is not a regular file.
+    pub(super) fn of_file(file: File, name: &str) -> Result<Source> {
         let about = file.metadata().map_err(|e| Error::io("look at", name, e))?;
         check(&about, name)?;
         Ok(Source { name: name.into(), bytes: Bytes::File(Arc::new(file)), start: 0, length: about.len() })
     }
 
-    pub fn of_bytes(bytes: Vec<u8>, name: &str) -> Source {
+    /// The whole of a buffer; `name` is for messages.
+    pub(super) fn of_bytes(bytes: Vec<u8>, name: &str) -> Source {
         let length = bytes.len() as u64;
         Source { name: name.into(), bytes: Bytes::Memory(Arc::new(bytes)), start: 0, length }
     }
 
-    pub fn name(&self) -> &str {
+    /// The name for messages, of the whole file.
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
@@ -62,6 +67,7 @@ impl Source {
         self.length
     }
 
+    /// Returns true if there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -118,7 +124,8 @@ impl Source {
         self.head(most)
     }
 
-    pub fn reader(&self) -> Reader {
+    /// Starts reading at the beginning of this part.
+    pub(super) fn reader(&self) -> Reader {
         Reader { source: self.clone(), at: 0, buffer: Vec::new(), buffer_at: 0 }
     }
 
@@ -147,7 +154,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn position(&self) -> u64 {
+    /// The next byte to read, counted from the start of the source.
+    pub(super) fn position(&self) -> u64 {
         self.at
     }
 
@@ -156,11 +164,15 @@ impl Reader {
         self.source.len() - self.at
     }
 
-    pub fn source(&self) -> &Source {
+    /// The source that it reads, from its beginning.
+    pub(super) fn source(&self) -> &Source {
         &self.source
     }
 
-    pub fn skip(&mut self, length: u64) -> Result<()> {
+    /// Skips bytes without reading them.
+    ///
+    /// Errors: fewer are left.
+    pub(super) fn skip(&mut self, length: u64) -> Result<()> {
         self.source.part(self.at, length)?;
         self.at += length;
         Ok(())
@@ -173,7 +185,10 @@ impl Reader {
         Ok(part)
     }
 
-    pub fn byte(&mut self) -> Result<u8> {
+    /// Reads one byte.
+    ///
+    /// Errors: none is left, or the file cannot be read.
+    pub(super) fn byte(&mut self) -> Result<u8> {
         let known = self.at.checked_sub(self.buffer_at).and_then(|i| self.buffer.get(i as usize)).copied();
         let byte = match known {
             Some(byte) => byte,

@@ -11,40 +11,62 @@ const DIMENSIONS: usize = 64;
 /// The type of an element.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dtype {
+    /// A byte: 0 or 1.
     Bool,
+    /// Unsigned, 8 bits.
     U8,
+    /// Unsigned, 16 bits.
     U16,
+    /// Unsigned, 32 bits.
     U32,
+    /// Unsigned, 64 bits.
     U64,
+    /// Signed, 8 bits.
     I8,
+    /// Signed, 16 bits.
     I16,
+    /// Signed, 32 bits.
     I32,
+    /// Signed, 64 bits.
     I64,
+    /// IEEE 754 binary16.
     F16,
+    /// bfloat16: the upper half of a binary32.
     Bf16,
+    /// IEEE 754 binary32.
     F32,
+    /// IEEE 754 binary64.
     F64,
     /// Eight bits; the names are those of the ONNX and OCP specifications.
     F8E4M3,
+    /// Five bits of exponent, two of mantissa, with infinities.
     F8E5M2,
+    /// Four bits of exponent, no infinities, no negative zero.
     F8E4M3Fnuz,
+    /// Five bits of exponent, no infinities, no negative zero.
     F8E5M2Fnuz,
     /// Eight bits of exponent: a power of two.
     F8E8M0,
+    /// Complex: two binary32, the real part first.
     C64,
+    /// Complex: two binary64, the real part first.
     C128,
     /// Less than a byte per element, several of them in each byte; the last byte may be partly used.
     Packed {
+        /// The name for people: `i4`.
         name: &'static str,
+        /// Bits per element.
         bits: u64,
     },
     /// Several fields in an element.
     Struct(Arc<Layout>),
     /// A type whose values are not read: packed in blocks, quantised, text.
     Other {
+        /// The name for people, with the parameters of the type.
         name: String,
         /// The number of elements in a block of `bytes` bytes.
         block: u64,
+        /// The size of a block in bytes.
         bytes: u64,
     },
 }
@@ -61,6 +83,7 @@ pub struct Layout {
 }
 
 impl Dtype {
+    /// The short name for people: `f32`.
     pub fn name(&self) -> &str {
         match self {
             Dtype::Bool => "bool",
@@ -147,15 +170,41 @@ impl fmt::Display for Dtype {
 #[derive(Clone)]
 pub enum Data {
     /// Row by row, without gaps: exactly the bytes of the tensor.
-    Plain { source: Source, big_endian: bool },
+    Plain {
+        /// Exactly the bytes of the tensor.
+        source: Source,
+        /// The byte order of the elements.
+        big_endian: bool,
+    },
     /// Elements of a storage, at an offset and with a stride for each dimension, counted in elements: views,
     /// transposed tensors, Fortran order.
-    Strided { storage: Source, offset: u64, strides: Vec<u64>, big_endian: bool },
+    Strided {
+        /// The shared bytes, of which the tensor may use a part.
+        storage: Source,
+        /// The first element in the storage.
+        offset: u64,
+        /// One for each dimension; 0 repeats elements.
+        strides: Vec<u64>,
+        /// The byte order of the elements.
+        big_endian: bool,
+    },
     /// Plain values after `skip` bytes of header, deflated.
-    Deflated { source: Source, skip: u64, big_endian: bool },
+    Deflated {
+        /// A raw deflate stream (RFC 1951).
+        source: Source,
+        /// Inflated bytes before the values.
+        skip: u64,
+        /// The byte order of the elements.
+        big_endian: bool,
+    },
     /// Values in an encoding of their own (texts, pickles). Equal bytes are equal values; with `exact`, different bytes
     /// are different values, otherwise they may be equal.
-    Encoded { source: Source, exact: bool },
+    Encoded {
+        /// The encoded bytes.
+        source: Source,
+        /// Whether different bytes are different values.
+        exact: bool,
+    },
     /// Not readable, for this reason.
     Elsewhere(&'static str),
 }
@@ -163,9 +212,13 @@ pub enum Data {
 /// A tensor and the location of its values.
 #[derive(Clone)]
 pub struct Tensor {
+    /// As in the file; [`shown`] makes it safe for a terminal.
     pub name: String,
+    /// The type of an element.
     pub dtype: Dtype,
+    /// The length of each dimension; empty for a scalar.
     pub shape: Vec<u64>,
+    /// The location of the values.
     pub data: Data,
     elements: u64,
     bytes: u64,
@@ -196,11 +249,13 @@ impl Tensor {
         Ok(Tensor { name, dtype, shape, data, elements, bytes })
     }
 
-    pub fn named(mut self, name: &str) -> Tensor {
+    /// The same tensor under another name.
+    pub(super) fn named(mut self, name: &str) -> Tensor {
         self.name = name.to_string();
         self
     }
 
+    /// The product of the dimensions.
     pub fn elements(&self) -> u64 {
         self.elements
     }

@@ -19,18 +19,23 @@ use crate::value::Value;
 
 /// A version with its tag and the locks of its commit.
 pub struct Trace<'r, 'p> {
+    /// The model that was asked for.
     pub model: &'r Model,
     /// `None` for a label on a commit without a version.
     pub version: Option<&'r Version>,
     /// The tag that registered it, or assigned the label.
     pub event: &'r Event,
+    /// The tag that withdrew the version.
     pub withdrawn: Option<&'r Event>,
     /// Its labels, each with the tag that gave it.
     pub labels: Vec<(&'r Label, &'r Event)>,
     /// `None` if its commit is not in this clone.
     pub about: Option<CommitInfo>,
+    /// The state of the repository at the commit; `None` if it cannot be loaded.
     pub snapshot: Option<Snapshot<'p>>,
+    /// The artifact, as declared at that commit.
     pub artifact: Option<Artifact>,
+    /// The origin of its bytes by the locks of that commit; `None` if they do not have it.
     pub origin: Option<Origin>,
     /// What is unknown or contradictory.
     pub remarks: Vec<String>,
@@ -98,10 +103,12 @@ impl<'r, 'p> Trace<'r, 'p> {
         }
     }
 
+    /// The file that the version's tag names.
     pub fn noted_file(&self) -> Option<&NotedFile> {
         self.event.note.as_ref()?.file.as_ref()
     }
 
+    /// The pin in the locks of the commit.
     pub fn pin(&self) -> Option<Pin> {
         self.origin.as_ref().map(|origin| origin.pin)
     }

@@ -69,6 +69,7 @@ impl RepoPath {
         &self.0
     }
 
+    /// Returns true for the empty path.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }

@@ -10,8 +10,11 @@ use unicode_normalization::UnicodeNormalization;
 /// The program to which a name belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
+    /// `.git`, in any spelling.
     Git,
+    /// `.lockstep`, in any spelling.
     Lockstep,
+    /// `.dvc`, in any spelling.
     Dvc,
 }
 

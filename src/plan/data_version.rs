@@ -25,9 +25,13 @@ use crate::store::{ObjectId, Pin, TrackedPath};
 /// How tracked data in the workspace relates to the pin in the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataVersion {
+    /// The workspace has the content that the lock pins.
     Pinned,
+    /// The workspace was changed since it had the locked version, or no lock has the path.
     Edited,
+    /// The workspace has the content of an earlier lock, unchanged: a checkout updates it.
     NotCheckedOut,
+    /// Both the workspace and the lock differ from the base.
     Diverged,
     /// No base is known, and the history is incomplete: an edit, or an earlier version.
     Unknown,
@@ -52,6 +56,7 @@ struct LockHistory {
 }
 
 impl<'a> DataVersions<'a> {
+    /// Compares with the locks of this project; their histories are read when needed.
     pub fn new(project: &'a Project, definitions: &'a Definitions) -> Self {
         DataVersions { project, definitions, histories: HashMap::new(), limits: Vec::new() }
     }

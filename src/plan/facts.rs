@@ -49,6 +49,7 @@ pub struct FactsReader<'a> {
 }
 
 impl<'a> FactsReader<'a> {
+    /// Reads nothing yet.
     pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> FactsReader<'a> {
         let (cached, cached_outside) = Default::default();
         FactsReader { project, definitions, sink, cached, cached_outside, params: ParamsCache::default() }

@@ -45,6 +45,7 @@ pub struct Program {
 /// A program that differs from the one that stages ran with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProgramChange {
+    /// The program that the stages ran with.
     pub old: Program,
     /// `None` if the PATH has no program of that name.
     pub new: Option<Program>,

@@ -17,50 +17,80 @@ use crate::value::Value;
 /// The current state of the workspace, in the order of the stage's own lists.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// The pin of each dep; `None` if it does not exist.
     pub deps: Vec<Option<Pin>>,
     /// By file, then key; `None` for a missing file.
     pub params: BTreeMap<String, Option<BTreeMap<String, Value>>>,
+    /// The value of each declared variable; `None` if it is not set.
     pub env: Vec<Option<String>>,
+    /// The pin of each output; `None` if it does not exist.
     pub outs: Vec<Option<Pin>>,
 }
 
 /// Why a stage is stale.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
+    /// The lock has no entry of the stage.
     NeverRun,
+    /// The command differs.
     Cmd {
+        /// The command in the lock.
         old: Command,
+        /// The command of the definition.
         new: Command,
     },
+    /// A dep differs.
     Dep {
+        /// As the stage spells it.
         path: String,
+        /// How it differs.
         state: PathState,
+        /// The pin in the lock; `None` for a new dep.
         old: Option<Pin>,
+        /// The current pin; `None` if it does not exist.
         new: Option<Pin>,
     },
+    /// A param differs.
     Param {
+        /// The params file, as the stage spells it.
         file: String,
+        /// The dotted key.
         key: String,
+        /// How it differs.
         state: PathState,
+        /// The value in the lock; `None` for a new key.
         old: Option<Value>,
+        /// The current value; `None` if the file or the key is missing.
         new: Option<Value>,
     },
+    /// An output differs, or is not there.
     Out {
+        /// As the stage spells it.
         path: String,
+        /// How it differs.
         state: PathState,
+        /// The pin in the lock; `None` for a new output.
         old: Option<Pin>,
+        /// The current pin; `None` if it does not exist.
         new: Option<Pin>,
     },
+    /// A declared environment variable differs.
     Env {
+        /// The name of the variable.
         name: String,
+        /// The outer `None`: not in the lock; the inner one: it was not set. A secret is `***`.
         old: Option<Option<String>>,
+        /// The outer `None`: no longer declared; the inner one: it is not set.
         new: Option<Option<String>>,
     },
     /// Part of the definition changed: `wdir`, `shell`, `outs`, `deps` or `params`; the text says how.
     Definition {
+        /// The key of the definition.
         what: &'static str,
+        /// The change: `. → src`, or `x, y removed`.
         how: String,
     },
+    /// The stage runs every time: see [`always_runs`].
     Always,
     /// Requested by `--force`, or by `--force-downstream` of an upstream stage.
     Forced,
@@ -69,8 +99,11 @@ pub enum Reason {
 /// How a dep, an output or data differs from the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathState {
+    /// The lock does not have it.
     New,
+    /// The content differs from the lock.
     Modified,
+    /// The lock has it, and it does not exist.
     Deleted,
     /// Neither in the workspace nor in the store.
     NotInCache,

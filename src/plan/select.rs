@@ -58,7 +58,9 @@ impl Selection {
 
 /// The input of a selection.
 pub struct Scope<'a> {
+    /// All pipeline files of the project.
     pub pipelines: &'a Pipelines,
+    /// The stages and who produces what.
     pub graph: &'a Graph,
     /// The top folder of the repository, for absolute targets.
     pub top: &'a Path,

@@ -17,7 +17,9 @@ const MOST: usize = 2_000_000;
 /// An entry at a path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrowserItem {
+    /// Relative to the root of the repository.
     pub path: RepoPath,
+    /// The kind, with what is needed to read it.
     pub what: ItemKind,
 }
 
@@ -27,9 +29,17 @@ pub enum ItemKind {
     /// A folder of Git, or one that only contains pinned paths.
     Folder,
     /// A file of Git; without an id in the worktree.
-    File { executable: bool, id: Option<GitId> },
+    File {
+        /// The executable bit.
+        executable: bool,
+        /// The blob; `None` in the worktree.
+        id: Option<GitId>,
+    },
     /// A symlink of Git.
-    Link { id: Option<GitId> },
+    Link {
+        /// The blob with the text of the link; `None` in the worktree.
+        id: Option<GitId>,
+    },
     /// Pinned, or inside of a pinned folder.
     Pinned(Pin),
     /// A symlink inside of a pinned folder.
@@ -37,14 +47,17 @@ pub enum ItemKind {
 }
 
 impl ItemKind {
+    /// Returns true for folders of Git and pinned folders.
     pub fn is_folder(&self) -> bool {
         matches!(self, ItemKind::Folder) || matches!(self, ItemKind::Pinned(pin) if pin.is_dir())
     }
 
+    /// Returns true if its bytes are in the store, not in Git.
     pub fn is_pinned(&self) -> bool {
         matches!(self, ItemKind::Pinned(_) | ItemKind::PinnedLink(_))
     }
 
+    /// Returns true for a file with the executable bit.
     pub fn is_executable(&self) -> bool {
         matches!(self, ItemKind::File { executable: true, .. } | ItemKind::Pinned(Pin { executable: true, .. }))
     }
@@ -61,6 +74,7 @@ pub struct Browser<'s, 'p> {
 }
 
 impl<'s, 'p> Browser<'s, 'p> {
+    /// Errors: the locks or Git's index cannot be read.
     pub fn new(snapshot: &'s Snapshot<'p>) -> Result<Browser<'s, 'p>> {
         let pinned = snapshot.pinned()?.into_iter().filter(|p| p.cache).collect();
         let index = match snapshot.commit {

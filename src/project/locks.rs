@@ -19,6 +19,7 @@ pub(super) type CompiledLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
 
 /// The locks beside the pipeline files, by [`FileId`].
 pub struct Locks {
+    /// Empty for a pipeline file without a lock.
     pub all: Vec<Lock>,
     /// Locks without a pipeline file beside them, by path.
     pub alone: Vec<(RepoPath, Lock)>,
@@ -54,6 +55,8 @@ impl Project {
     }
 
     /// Reads all locks now; parses only those whose bytes changed since the last time.
+    ///
+    /// Errors: a lock is damaged, has a merge conflict or was written by a later version.
     pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
         let compiled_path = self.compiled_locks();
         let read_now = || compiled::read(&compiled_path).unwrap_or_default();
@@ -102,6 +105,8 @@ impl Project {
     }
 
     /// Reads one lock from disk; `None` if it does not exist.
+    ///
+    /// Errors: as of [`Project::locks`].
     pub fn read_lock(&self, path: &RepoPath) -> Result<Option<Lock>> {
         match self.files().read(&InputLocation::Repo(path.clone()))? {
             Some(bytes) => parse_lock(path, &bytes).map(Some),
@@ -118,6 +123,8 @@ pub(super) fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
 }
 
 /// Writes a lock file in one step; deletes the file of an empty lock.
+///
+/// Errors: the path may not be written, or the disk is full; the old file stays then.
 pub fn write_lock(project: &Project, path: &RepoPath, lock: &Lock) -> Result<()> {
     replace_file(&project.writable(path)?, lock::write(lock).as_bytes())
 }

@@ -45,14 +45,17 @@ pub use target::check_target;
 pub struct Surroundings {
     /// The current folder, absolute.
     pub cwd: PathBuf,
+    /// Environment variables; those that are not UTF-8 are missing.
     pub env: BTreeMap<String, String>,
     /// Git's environment variables.
     pub git: git::Variables,
+    /// The clock.
     pub now: fn() -> SystemTime,
     /// The path of this binary, for the watchdog.
     pub program: PathBuf,
     /// The user's settings file, if its folder is known.
     pub user_config: Option<PathBuf>,
+    /// The user's home folder; `None` if it is not known.
     pub home: Option<PathBuf>,
     /// Returns the user's name from the environment or, if it is not set there, from the system.
     pub user: fn(&BTreeMap<String, String>) -> String,
@@ -71,10 +74,13 @@ impl Surroundings {
 
 /// An open project: one root folder of a repository, with its settings, store and index.
 pub struct Project {
+    /// The Git repository, or a folder outside of Git.
     pub repo: Repo,
+    /// The merged settings.
     pub config: Config,
     /// The current folder, relative to the top.
     pub cwd: RepoPath,
+    /// The environment of the process.
     pub around: Surroundings,
     /// The address that the user gave, if it is not the current repository.
     pub address: Option<Url>,
@@ -89,7 +95,9 @@ pub struct Project {
 
 /// The content of all pipeline files, resolved, with their graph.
 pub struct Definitions {
+    /// The pipeline files with their stages, data and artifacts.
     pub pipelines: Pipelines,
+    /// Which stage needs which, and who makes what.
     pub graph: Graph,
     /// Pipeline files that could not be read, each with all its errors.
     pub broken: Vec<(RepoPath, Error)>,
@@ -99,6 +107,7 @@ pub struct Definitions {
     pub locks_alone: Vec<RepoPath>,
     /// DVC's pipelines and data pointers, for hints.
     pub dvc: Vec<RepoPath>,
+    /// The `.lockstepignore` rules, which hashing of folders obeys.
     pub rules: git::Rules,
     /// Folders and ignore rules that could not be read during discovery, each with the reason.
     pub unreadable: Vec<Error>,
@@ -126,6 +135,9 @@ impl Definitions {
 
 impl Project {
     /// Finds and opens the project of the current folder.
+    ///
+    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is no project;
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for a repository of another user, or settings that are invalid.
     pub fn open(around: Surroundings) -> Result<Project> {
         let mut repo = Repo::find_current(&around.cwd, &around.git)?;
         repo.require_signed = around.requires_signed();

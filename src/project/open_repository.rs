@@ -17,6 +17,7 @@ use crate::url::Url;
 
 /// Another repository, opened at a commit.
 pub struct OpenedRepository {
+    /// The repository, with its own settings.
     pub project: Project,
     /// The commit of the requested revision.
     pub commit: GitId,

@@ -11,6 +11,7 @@ pub struct Origin {
     pub path: RepoPath,
     /// The pipeline file that lists it.
     pub file: RepoPath,
+    /// The repository, revision and path that it was imported from.
     pub import: Import,
 }
 

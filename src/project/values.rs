@@ -14,6 +14,7 @@ use crate::value::{self, Value};
 /// Which values of a file are requested.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WantedValues {
+    /// Everything in the file.
     Whole,
     /// Dotted keys, as stages write them.
     Keys(BTreeSet<String>),
@@ -25,6 +26,7 @@ pub type ValueRequest = BTreeMap<String, (InputLocation, WantedValues)>;
 /// The values of one file.
 #[derive(Debug)]
 pub struct FileValues {
+    /// The location of the file.
     pub place: InputLocation,
     /// The values: of a whole file as they are in it, else by dotted key, without keys that the file lacks. Errors: the
     /// file is missing or invalid.

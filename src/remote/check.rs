@@ -14,6 +14,7 @@ pub struct CheckResult {
     pub segments: Option<usize>,
     /// The identity that is used, where it can be known.
     pub who: Option<String>,
+    /// The number of requests that the check took.
     pub requests: u64,
 }
 

@@ -71,11 +71,13 @@ const NETWORK_JOBS: usize = 16;
 pub struct Wanted {
     /// Its path, for messages.
     pub name: String,
+    /// The whole file or folder.
     pub pin: Pin,
 }
 
 /// An open remote.
 pub struct Remote {
+    /// The name in the settings.
     pub name: String,
     backend: Backend,
     memory: Memory,
@@ -96,6 +98,9 @@ pub struct Remote {
 
 impl Remote {
     /// Opens the remote `name`, or the default one: `core.remote`, or the only one. Sends no request yet.
+    ///
+    /// Errors: there is no such remote, or no default one; its settings are invalid; it needs a grant that the user has
+    /// not given. If only writes need a grant, writing is the error.
     pub fn open(project: &Project, name: Option<&str>, jobs: Option<usize>) -> Result<Remote> {
         let name = match name {
             Some(name) => name.to_string(),
@@ -150,6 +155,7 @@ impl Remote {
         self.backend.identity().map(str::to_string)
     }
 
+    /// Returns true if the settings forbid writes, or the remote is reached by plain HTTP.
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }

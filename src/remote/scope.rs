@@ -55,18 +55,24 @@ struct Item {
 pub struct Options {
     /// `-r`: replaces the default remote.
     pub remote: Option<String>,
+    /// `-j`: how many transfers run at once; `None` for the number that fits the kind of remote.
     pub jobs: Option<usize>,
     /// All entries of the run cache instead of those of the selected stages.
     pub run_cache: bool,
+    /// Sends everything, even what the remote lists: something there was damaged.
     pub again: bool,
 }
 
 /// The result at one remote.
 #[derive(Clone, Debug)]
 pub struct RemoteResult<T> {
+    /// The name in the settings.
     pub remote: String,
+    /// The URL without secrets.
     pub url: String,
+    /// The result of the command.
     pub done: T,
+    /// The requests and bytes that it took.
     pub spent: TransferCost,
 }
 
@@ -134,6 +140,7 @@ impl Scope {
         }
     }
 
+    /// Returns true if nothing is selected.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

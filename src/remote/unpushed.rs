@@ -24,6 +24,7 @@ pub struct RefUpdate {
 /// What remotes lack of a commit.
 #[derive(Debug)]
 pub struct UnpushedData {
+    /// The commit that pins the data.
     pub commit: GitId,
     /// In the local store.
     pub here: Vec<Wanted>,

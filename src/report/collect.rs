@@ -27,6 +27,7 @@ pub const VERSION: u32 = 1;
 /// The content of a report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// [`VERSION`].
     pub version: u32,
     /// The root of the project, relative to the root of the repository: each project has a comment of its own.
     pub project: String,
@@ -34,10 +35,13 @@ pub struct Report {
     pub commit: Option<String>,
     /// The state that it is compared with.
     pub base: Option<Base>,
-    /// Why there is no base, where one was expected.
+    /// The likeliest base, if it was to be one of several candidates and none of them exists.
     pub no_base: Option<String>,
+    /// The outcome of the last run; `None` if it is not known.
     pub run: Option<LastRun>,
+    /// Params that differ from the base, by file and key.
     pub params: Vec<ValueChange>,
+    /// Metrics that differ from the base, by file and key.
     pub metrics: Vec<ValueChange>,
     /// Files that could not be compared.
     #[serde(default)]
@@ -53,17 +57,24 @@ pub struct Report {
 /// A params or metrics file that was not compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Unknown {
+    /// The file, relative to the root of the repository.
     pub file: String,
+    /// The reason, for people.
     pub why: String,
 }
 
 /// A condition of `checks:` that failed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FailedCheck {
+    /// The condition as written: `accuracy >= 0.9`.
     pub check: String,
+    /// The pipeline file that declares it, relative to the root of the repository.
     pub pipeline: String,
+    /// The artifact whose versions must meet it; `None` for all artifacts of the file.
     pub artifact: Option<String>,
+    /// The value of the metric; `None` if it is unknown.
     pub value: Option<Value>,
+    /// The value that the metric is compared with; `None` if it is unknown.
     pub limit: Option<Value>,
     /// Why it could not be evaluated.
     pub error: Option<String>,
@@ -76,15 +87,20 @@ pub struct FailedCheck {
 pub struct Base {
     /// The name given by the user.
     pub name: String,
+    /// The full id of the commit.
     pub commit: String,
 }
 
 /// A value that differs; `None` for a missing one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValueChange {
+    /// The file, relative to the root of the repository.
     pub file: String,
+    /// The dotted key in the file.
     pub key: String,
+    /// The value at the base; `None` if it has none.
     pub old: Option<Value>,
+    /// The value now; `None` if there is none.
     pub new: Option<Value>,
     /// New minus old, for numbers.
     pub change: Option<Value>,

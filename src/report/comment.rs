@@ -21,7 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What happened to a comment.
 #[derive(Debug, PartialEq)]
 pub enum CommentChange {
+    /// There was none before.
     Created,
+    /// An earlier one has a new text.
     Updated,
 }
 

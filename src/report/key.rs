@@ -27,6 +27,7 @@ const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executab
 /// A cache key, and its fallbacks.
 #[derive(Debug, PartialEq)]
 pub struct CacheKey {
+    /// The prefix and a hash of what the stages read.
     pub key: String,
 }
 

@@ -33,13 +33,21 @@ const TAIL: usize = 20;
 /// The outcome of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastRun {
+    /// The version of the file.
     pub version: u32,
+    /// When the run began: RFC 3339, UTC.
     pub start: String,
+    /// How long the whole run took, to the millisecond.
     pub seconds: f64,
+    /// The exit code of the run.
     pub exit: u8,
+    /// The number of stages with each result, up-to-date ones included.
     pub counts: BTreeMap<StageStatus, usize>,
+    /// All stages but those that were up to date.
     pub stages: Vec<StageRun>,
+    /// Failures that belong to no stage.
     pub errors: Vec<String>,
+    /// Paths of data that differs from the lock (`--locked`).
     pub stale_data: Vec<String>,
 }
 
@@ -47,13 +55,19 @@ pub struct LastRun {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageStatus {
+    /// The commands failed, or the result was refused.
     Failed,
     /// Differs from the lock, in a run without execution.
     Stale,
+    /// A stage that it needs failed.
     Blocked,
+    /// The commands succeeded.
     Ran,
+    /// The outputs are from the run cache.
     Restored,
+    /// Nothing differed from the lock.
     UpToDate,
+    /// Not reached, or not selected.
     #[default]
     Skipped,
 }
@@ -61,13 +75,17 @@ pub enum StageStatus {
 /// The outcome of a stage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageRun {
+    /// The address from the root.
     pub address: String,
+    /// What happened to it.
     pub result: StageStatus,
     /// Sentences, as `status` has them.
     pub reasons: Vec<String>,
+    /// How long it took, to the millisecond.
     pub seconds: f64,
     /// The time that a restored result took when it was made.
     pub saved: f64,
+    /// The whole message of a failed stage.
     pub error: Option<String>,
     /// The exit code of the command that failed.
     pub code: Option<i32>,
@@ -75,10 +93,12 @@ pub struct StageRun {
     pub tail: Vec<String>,
     /// The file that defines the stage.
     pub file: String,
+    /// The line in that file, from 1.
     pub line: u32,
 }
 
 impl LastRun {
+    /// `seconds` is the duration of the run, which ends now.
     pub fn of(project: &Project, definitions: &Definitions, outcome: &Outcome, seconds: f64) -> LastRun {
         let start = (project.around.now)() - Duration::from_secs_f64(seconds.max(0.0));
         let mut counts = BTreeMap::new();
@@ -119,7 +139,8 @@ impl LastRun {
         serde_json::from_slice(&bytes).ok().filter(|run: &LastRun| run.version == VERSION)
     }
 
-    pub fn count(&self, word: StageStatus) -> usize {
+    /// The number of stages with this result.
+    pub(super) fn count(&self, word: StageStatus) -> usize {
         self.counts.get(&word).copied().unwrap_or(0)
     }
 

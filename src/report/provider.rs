@@ -7,9 +7,11 @@ use serde_json::Value as Json;
 /// The CI job, according to the environment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Job {
+    /// The CI system.
     pub provider: Provider,
     /// Candidates for the base of a report, the likeliest first; empty outside of a pull request.
     pub bases: Vec<String>,
+    /// Where a comment is written; `None` outside of a supported CI system.
     pub target: Option<Target>,
     /// A file for Markdown that the job's page shows.
     pub summary: Option<String>,
@@ -18,9 +20,12 @@ pub struct Job {
 /// A CI system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
+    /// Not in CI.
     #[default]
     None,
+    /// GitHub Actions.
     GitHub,
+    /// GitLab CI.
     GitLab,
     /// Known by name only.
     Other(&'static str),
@@ -29,28 +34,35 @@ pub enum Provider {
 /// The target of a comment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
+    /// The site whose API is used.
     pub site: Site,
     /// Of the REST API, without a slash at its end.
     pub api: String,
     /// `owner/name` on GitHub, a number on GitLab.
     pub repository: String,
+    /// The pull request that the comment is on.
     pub pull: PullRequest,
 }
 
 /// A site with a supported API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
+    /// The REST API of GitHub, also of GitHub Enterprise.
     GitHub,
+    /// The REST API of GitLab, also of a server of one's own.
     GitLab,
 }
 
 /// Which pull request (on GitLab: merge request).
 #[derive(Clone, Debug, PartialEq)]
 pub enum PullRequest {
+    /// The number on GitHub, the `iid` on GitLab.
     Number(u64),
     /// A job that follows another one knows its commit and its branch, `owner:branch`; the number has to be requested.
     ByCommit {
+        /// `owner:branch`.
         head: String,
+        /// The full id of the commit.
         commit: String,
     },
     /// Not in a pull request.
@@ -58,6 +70,7 @@ pub enum PullRequest {
 }
 
 impl Provider {
+    /// The name for people.
     pub fn name(self) -> &'static str {
         match self {
             Provider::None => "no CI",

@@ -35,6 +35,7 @@ pub struct UsageOptions {
 /// A pinned path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedUsage {
+    /// The path and its pin.
     pub pinned: PinnedPath,
     /// The newest commit that pins it; `None` for the workspace.
     pub commit: Option<NamedCommit>,
@@ -44,12 +45,14 @@ pub struct PinnedUsage {
     pub alone: u64,
     /// Remotes that have all of it.
     pub remotes: Vec<String>,
+    /// Whether the store has the object of the pin itself; objects below a folder may still be missing.
     pub is_here: bool,
 }
 
 /// A commit with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCommit {
+    /// The full id.
     pub id: GitId,
     /// A tag, a branch, or the short id.
     pub name: String,
@@ -60,11 +63,13 @@ pub struct NamedCommit {
 /// Unneeded data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Garbage {
+    /// Bytes of all objects that nothing needs.
     pub bytes: u64,
     /// The bytes that `gc -A` would free now, including results of earlier runs.
     pub now: u64,
     /// The bytes that are too young, and in how many seconds the last of them will not be.
     pub young: u64,
+    /// Seconds until the last of `young` is old enough.
     pub until: i64,
     /// The bytes in packs that are mostly needed.
     pub spared: u64,
@@ -73,17 +78,23 @@ pub struct Garbage {
 /// The content of the store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreUsage {
+    /// The pins of the workspace, also those without bytes in the store.
     pub workspace: Vec<PinnedUsage>,
     /// Bytes that several lines of the workspace share.
     pub shared: u64,
+    /// Pins of earlier commits, as far as the store has bytes that no later one shares.
     pub earlier: Vec<PinnedUsage>,
     /// The additional bytes of other worktrees of this project, and of other projects.
     pub worktrees: BTreeMap<String, u64>,
+    /// The same of other projects, by the root of each.
     pub projects: BTreeMap<PathBuf, u64>,
     /// The bytes of objects that only results of the run cache reach; the bytes and the number of the results.
     pub runs: u64,
+    /// Bytes of the results themselves.
     pub results: u64,
+    /// The number of results in the run cache.
     pub number_of_results: usize,
+    /// Objects that nothing needs.
     pub garbage: Garbage,
     /// Indexes of packs, tombstones, the list of projects.
     pub overhead: u64,

@@ -1,6 +1,6 @@
 //! Garbage collection: removes unneeded objects.
 //!
-//! Needed objects are those that are reachable from the pins in scope (see [`super::scope`]); from results of the run
+//! Needed objects are those that are reachable from the pins in scope (see `scope`); from results of the run
 //! cache that are young or whose outputs are all needed; and from all young objects, since another process may be about
 //! to refer to them. An unneeded result is removed together with its objects.
 //!
@@ -30,6 +30,7 @@ pub(super) const DEAD: Duration = Duration::from_secs(24 * 3600);
 /// The options of `gc`.
 #[derive(Clone, Debug, Default)]
 pub struct GcOptions {
+    /// The states whose pins are kept.
     pub request: ScopeRequest,
     /// Younger objects stay.
     pub min_age: Duration,
@@ -42,6 +43,7 @@ pub struct GcOptions {
 /// A pinned path that is removed, because only removed states refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedPath {
+    /// The path and its pin.
     pub pinned: PinnedPath,
     /// The newest commit that pins it; `None` for a result of the run cache.
     pub commit: Option<String>,
@@ -49,9 +51,12 @@ pub struct RemovedPath {
 
 /// The plan, with everything it is based on.
 pub struct GcPlan {
+    /// The files of the store that are removed or written again.
     pub plan: Plan,
+    /// All files of the store, as of the plan.
     pub census: Census,
     needed: HashSet<ObjectId>,
+    /// Results of the run cache that are removed.
     pub runs: Vec<FoundRun>,
     /// Last copies: no remote has them.
     pub lost: Vec<RemovedPath>,
@@ -61,11 +66,13 @@ pub struct GcPlan {
     pub unasked: Vec<Error>,
     /// The catalogs of the remotes that answered; `None` if no remote had to be asked.
     asked: Option<Catalogs>,
+    /// Locks and refs that were skipped: their pins are not known.
     pub unreadable: Vec<Error>,
     /// Shallow clones whose older commits are in scope.
     pub shallow: Vec<PathBuf>,
     /// The number of states in scope of the given number of other projects.
     pub states: usize,
+    /// The number of other projects that use the store.
     pub others: usize,
 }
 

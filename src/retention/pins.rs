@@ -16,6 +16,7 @@ pub(super) const LOCK: &str = "pipeline.lock";
 /// One pinned path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PinnedPath {
+    /// The content that the lock pins.
     pub pin: Pin,
     /// The address of its stage from the root; for data its path.
     pub stage: String,

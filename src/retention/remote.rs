@@ -17,6 +17,7 @@ use crate::store::ObjectId;
 /// The options of `gc -c`.
 #[derive(Clone, Debug, Default)]
 pub struct RemoteGcOptions {
+    /// The states whose pins are kept.
     pub request: ScopeRequest,
     /// The remote; `None` for the default one.
     pub remote: Option<String>,
@@ -29,17 +30,22 @@ pub struct RemoteGcOptions {
 pub struct Unneeded {
     /// The path and the commit that pinned it, if this project ever did.
     pub known: Option<(PinnedPath, String)>,
+    /// In bytes, of all files of a folder.
     pub size: u64,
 }
 
 /// The remote's plan, with names.
 pub struct RemoteGcPlan {
+    /// The remote that is cleaned.
     pub remote: Remote,
+    /// The plan by objects.
     pub planned: CleanupPlan,
     needs: NeededData,
     /// What is removed now, and what is marked, by name.
     pub going: Vec<Unneeded>,
+    /// What is marked now, to be removed by a later run.
     pub marked: Vec<Unneeded>,
+    /// Locks and refs that were skipped: their pins are not known.
     pub unreadable: Vec<Error>,
 }
 

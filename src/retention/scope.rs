@@ -24,13 +24,17 @@ const EXPERIMENTS: &str = "refs/exps/";
 /// Which commits are in scope, besides those that always are.
 #[derive(Clone, Debug, Default)]
 pub struct CommitScope {
+    /// Revisions, as the user wrote them.
     pub revs: Vec<String>,
     /// With `revs`: the number of commits from each one backwards.
     pub number: Option<usize>,
+    /// The tips of all local branches.
     pub all_branches: bool,
+    /// The targets of all tags.
     pub all_tags: bool,
     /// All reachable commits, and those in the reflogs.
     pub all_commits: bool,
+    /// Commits below `refs/exps/`.
     pub all_experiments: bool,
 }
 
@@ -44,6 +48,7 @@ impl CommitScope {
 /// Which states are in scope, and which errors are skipped.
 #[derive(Clone, Debug, Default)]
 pub struct ScopeRequest {
+    /// The commits in scope.
     pub which: CommitScope,
     /// Continue if a lock or a reference cannot be read.
     pub skip_unreadable: bool,
@@ -61,12 +66,14 @@ pub struct PinSource {
     pub commit: Option<GitId>,
     /// The other project that it belongs to.
     pub other: Option<PathBuf>,
+    /// The pins of each lock of the state.
     pub pinned_paths: Vec<LockPins>,
 }
 
 /// All states in scope, with their pins.
 #[derive(Debug, Default)]
 pub struct PinSources {
+    /// This project's states first.
     pub states: Vec<PinSource>,
     /// Errors that the request allows to skip.
     pub unreadable: Vec<Error>,

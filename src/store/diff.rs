@@ -13,8 +13,11 @@ use crate::store::trees::rules::levels_below;
 /// How a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// Only in the current folder.
     Added,
+    /// Only in the pinned folder.
     Removed,
+    /// In both, with another id or kind.
     Changed,
 }
 

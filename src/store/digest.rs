@@ -11,6 +11,7 @@ impl Digest {
         Digest(blake3::Hasher::new_derive_key(context))
     }
 
+    /// Adds bytes. Their length is not hashed: the caller delimits them.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

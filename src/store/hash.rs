@@ -28,6 +28,7 @@ pub enum HashError {
     Changed,
     /// The file is a Git LFS pointer, not the content.
     Pointer,
+    /// The file cannot be opened or read.
     Io(io::Error),
 }
 
@@ -47,6 +48,7 @@ impl From<rustix::io::Errno> for HashError {
 pub struct Hasher(blake3::Hasher);
 
 impl Hasher {
+    /// Starts a hash in the mode of this kind.
     pub fn new(kind: ObjectKind) -> Hasher {
         Hasher(match kind {
             ObjectKind::Content => blake3::Hasher::new(),
@@ -54,10 +56,12 @@ impl Hasher {
         })
     }
 
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    /// The id of all bytes so far.
     pub fn id(&self) -> ObjectId {
         ObjectId(*self.0.finalize().as_bytes())
     }

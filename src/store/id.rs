@@ -15,6 +15,7 @@ pub struct ObjectId(pub [u8; 32]);
 /// The pinned content of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pin {
+    /// The id of the content of a file, or of the tree of a folder.
     pub id: ObjectId,
     /// The bytes of the file, or of all files of the folder.
     pub size: u64,
@@ -90,7 +91,9 @@ impl<'de> Deserialize<'de> for ObjectId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ObjectKind {
+    /// The bytes of a file, or the text of a link.
     Content = 0,
+    /// An encoded [`Tree`](super::trees::Tree).
     Tree = 1,
 }
 

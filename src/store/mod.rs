@@ -15,7 +15,7 @@ mod fs;
 pub mod gc;
 pub mod hash;
 mod id;
-pub mod index;
+mod index;
 mod objects;
 mod overlay;
 pub mod pack;

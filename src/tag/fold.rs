@@ -28,7 +28,9 @@ use super::{Action, Label, Version};
 pub struct TagEvent<C> {
     /// The name of the tag.
     pub tag: String,
+    /// What the tag does.
     pub action: Action,
+    /// The commit that the tag points to.
     pub commit: C,
     /// Seconds since 1970; `None` for a lightweight tag.
     pub time: Option<i64>,
@@ -39,6 +41,7 @@ pub struct TagEvent<C> {
 /// The result of a fold. Tags are named by their indexes in the input.
 #[derive(Clone, Debug)]
 pub struct ModelState<C> {
+    /// Every version that a tag names, with each commit that it was registered on.
     pub versions: Vec<VersionState<C>>,
     /// By label; empty if the model is deprecated.
     pub labels: BTreeMap<Label, Holders>,
@@ -51,7 +54,9 @@ pub struct ModelState<C> {
 /// A version number on a commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VersionState<C> {
+    /// The version number.
     pub version: Version,
+    /// The commit that its tags point to.
     pub commit: C,
     /// Its last registration; `None` if there are only tags that withdraw it.
     pub registered: Option<usize>,

@@ -41,8 +41,11 @@ pub struct Version(semver::Version);
 /// Which part of a version is incremented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bump {
+    /// The first number; the others become 0.
     Major,
+    /// The second number; the third becomes 0.
     Minor,
+    /// The third number.
     Patch,
 }
 
@@ -53,26 +56,37 @@ pub struct Label(String);
 /// What a tag does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// `NAME@v1.2.0`: registers a version.
     Register(Version),
+    /// `NAME@v1.2.0!`: withdraws a version.
     Deregister(Version),
+    /// `NAME#prod#3`: assigns a label to the version on the commit.
     Promote(Label),
+    /// `NAME#prod!#4`: removes a label from the version on the commit.
     Demote(Label),
+    /// `NAME@deprecated`: deprecates the whole model.
     Deprecate,
+    /// `NAME@created`: announces the model.
     Create,
 }
 
 /// A parsed tag name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelTag {
+    /// The model.
     pub name: ModelName,
+    /// What the tag does.
     pub action: Action,
+    /// The number after the last `#`; `None` if the name has none.
     pub counter: Option<u64>,
 }
 
 /// A request for a model, one of its versions, or the version with a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelRequest {
+    /// The model, as the user named it: the folder may be left out if the name is unique.
     pub name: ModelName,
+    /// Which version.
     pub which: Which,
 }
 
@@ -81,7 +95,9 @@ pub struct ModelRequest {
 pub enum Which {
     /// No selector, or `@latest`.
     Latest,
+    /// `NAME@v1.2.0`
     Version(Version),
+    /// `NAME#prod`: the version that has the label now.
     Label(Label),
 }
 
@@ -104,6 +120,7 @@ impl ModelName {
         Ok(ModelName { folder: folder.into(), name: name.into() })
     }
 
+    /// The path of the pipeline file's folder; empty for the root.
     pub fn folder(&self) -> &str {
         &self.folder
     }
@@ -183,6 +200,7 @@ impl Version {
         Version(semver::Version::new(major, minor, patch))
     }
 
+    /// Returns true for `v1.0.0-rc.1`.
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()
     }

@@ -20,6 +20,7 @@ use crate::path::home::below_home;
 pub enum AddressForm<'u> {
     /// As written; may begin with `~/`.
     Folder(Cow<'u, str>),
+    /// `scheme://…`
     Service {
         /// In lower case.
         scheme: String,
@@ -33,6 +34,7 @@ pub enum AddressForm<'u> {
 /// Why an address is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misspelling {
+    /// The reason, as the end of a sentence.
     pub why: String,
     /// The correct spelling.
     pub hint: Option<String>,

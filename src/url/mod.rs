@@ -151,6 +151,7 @@ pub fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(&url.0)
 }
 
+/// Reads what [`serialize`] writes.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     String::deserialize(deserializer).map(Url)
 }

@@ -36,12 +36,19 @@ pub use text::python_float;
 /// [`Value::same`]).
 #[derive(Clone, Debug)]
 pub enum Value {
+    /// `null`, `~`, `None`.
     Null,
+    /// A boolean; in YAML only `true` and `false`, not `yes` or `on`.
     Bool(bool),
+    /// An integer of any base; a larger one is a [`Fault`].
     Int(i128),
+    /// A float, also NaN and the infinities.
     Float(f64),
+    /// A string. Dates are strings, too.
     Str(String),
+    /// A list; in Python also a tuple or a set.
     List(Vec<Value>),
+    /// Keys are distinct; those that are not strings are spelled as strings.
     Map(Vec<(String, Value)>),
 }
 
@@ -54,15 +61,20 @@ impl PartialEq for Value {
 /// A location in a file: line and column start at 1, in characters; `offset` in bytes from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mark {
+    /// From 1.
     pub line: u32,
+    /// In characters, from 1.
     pub column: u32,
+    /// In bytes, from 0.
     pub offset: u32,
 }
 
 /// An error in a file, without the file's name.
 #[derive(Clone, Debug)]
 pub struct Fault {
+    /// A sentence without the location.
     pub message: String,
+    /// `None` if the location is not known.
     pub mark: Option<Mark>,
     /// What to do about it.
     pub hint: Option<String>,
@@ -71,7 +83,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub fn new(message: impl Into<String>, mark: Option<Mark>) -> Fault {
+    /// An error without a hint.
+    fn new(message: impl Into<String>, mark: Option<Mark>) -> Fault {
         Fault { message: message.into(), mark, hint: None, key: None }
     }
 
@@ -93,7 +106,8 @@ impl Fault {
         self
     }
 
-    pub fn hint(self, hint: impl Into<String>) -> Fault {
+    /// Sets the hint, which replaces an earlier one.
+    fn hint(self, hint: impl Into<String>) -> Fault {
         Fault { hint: Some(hint.into()), ..self }
     }
 
@@ -237,6 +251,7 @@ pub fn decode(bytes: &[u8]) -> std::result::Result<&str, Fault> {
 }
 
 impl Value {
+    /// The text of a string; `None` for other kinds.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Str(s) => Some(s),

@@ -5,9 +5,11 @@ use super::{Mark, Value};
 /// A value with its location.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// At its first character.
     pub start: Mark,
     /// After its last character.
     pub end: Mark,
+    /// The content.
     pub tree: Tree,
 }
 
@@ -16,7 +18,9 @@ pub struct Node {
 pub enum Tree {
     /// Never a list or a map.
     Scalar(Value),
+    /// The items, in order.
     List(Vec<Node>),
+    /// The entries, in the order of the file; each key once.
     Map(Vec<Entry>),
 }
 
@@ -27,12 +31,16 @@ pub struct Entry {
     pub key: String,
     /// Whether the key is a string (not `5` or `true`).
     pub is_string: bool,
+    /// The start of the key.
     pub start: Mark,
+    /// The end of the key.
     pub end: Mark,
+    /// The value under the key.
     pub value: Node,
 }
 
 impl Node {
+    /// The value without the locations.
     pub fn into_value(self) -> Value {
         match self.tree {
             Tree::Scalar(value) => value,
@@ -41,10 +49,12 @@ impl Node {
         }
     }
 
+    /// A copy of the value without the locations.
     pub fn to_value(&self) -> Value {
         self.clone().into_value()
     }
 
+    /// The text of a string; `None` for other kinds.
     pub fn as_str(&self) -> Option<&str> {
         match &self.tree {
             Tree::Scalar(Value::Str(s)) => Some(s),
@@ -52,6 +62,7 @@ impl Node {
         }
     }
 
+    /// The entries of a map; `None` for other kinds.
     pub fn as_map(&self) -> Option<&[Entry]> {
         match &self.tree {
             Tree::Map(entries) => Some(entries),
@@ -59,6 +70,7 @@ impl Node {
         }
     }
 
+    /// The items of a list; `None` for other kinds.
     pub fn as_list(&self) -> Option<&[Node]> {
         match &self.tree {
             Tree::List(items) => Some(items),
@@ -66,6 +78,7 @@ impl Node {
         }
     }
 
+    /// The entry with this key; `None` if there is none, or this is not a map.
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.as_map()?.iter().find(|e| e.key == key)
     }

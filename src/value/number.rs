@@ -9,7 +9,9 @@ use super::{Value, whole};
 /// An integer or a float.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Number {
+    /// An integer.
     Int(i128),
+    /// A float, also NaN and the infinities.
     Float(f64),
 }
 
@@ -23,10 +25,12 @@ impl Number {
         text.parse().ok().filter(|f: &f64| f.is_finite() && !is_whole).map(Number::Float)
     }
 
+    /// Returns true for NaN.
     pub fn is_nan(self) -> bool {
         matches!(self, Number::Float(f) if f.is_nan())
     }
 
+    /// Returns false for NaN and the infinities.
     pub fn is_finite(self) -> bool {
         matches!(self, Number::Int(_)) || matches!(self, Number::Float(f) if f.is_finite())
     }
@@ -39,14 +43,17 @@ impl Number {
         }
     }
 
+    /// The sum: exact for integers, or a float if it overflows.
     pub fn plus(self, other: Number) -> Number {
         self.with(other, i128::checked_add, |a, b| a + b)
     }
 
+    /// The difference: exact for integers, or a float if it overflows.
     pub fn minus(self, other: Number) -> Number {
         self.with(other, i128::checked_sub, |a, b| a - b)
     }
 
+    /// The product: exact for integers, or a float if it overflows.
     pub fn times(self, other: Number) -> Number {
         self.with(other, i128::checked_mul, |a, b| a * b)
     }
@@ -62,6 +69,7 @@ impl Number {
 }
 
 impl Value {
+    /// The number; `None` for other kinds. Neither booleans nor numeric strings are numbers.
     pub fn number(&self) -> Option<Number> {
         match self {
             Value::Int(n) => Some(Number::Int(*n)),

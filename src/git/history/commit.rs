@@ -24,6 +24,7 @@ pub(in crate::git) const REMEMBERED: usize = 4096;
 /// A commit whose files can be read.
 #[derive(Clone)]
 pub struct Commit {
+    /// The full id.
     pub id: GitId,
     pub(in crate::git) tree: gix::ObjectId,
     pub(in crate::git) history: History,
@@ -32,9 +33,13 @@ pub struct Commit {
 /// The kind of an entry of a commit's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
+    /// A file without the executable bit.
     File,
+    /// A file with the executable bit.
     Executable,
+    /// A symlink; its content is the text of the link.
     Symlink,
+    /// A folder.
     Folder,
     /// Another repository; its files are not part of this one.
     Submodule,
@@ -43,8 +48,11 @@ pub enum EntryKind {
 /// An entry of a folder of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeEntry {
+    /// One component, in any encoding.
     pub name: Vec<u8>,
+    /// The type of the entry.
     pub kind: EntryKind,
+    /// The id of the blob or the tree; of a submodule, of its commit.
     pub id: GitId,
 }
 
@@ -79,6 +87,8 @@ impl Commit {
     }
 
     /// The entry at a path, through symlinks that stay inside the commit. `None` if there is none.
+    ///
+    /// Errors: a tree or the text of a link cannot be read; too many links.
     pub fn find(&self, path: &RepoPath) -> Result<Option<(EntryKind, GitId)>> {
         let mut path = path.clone();
         for _ in 0..MOST_LINKS {
@@ -154,6 +164,8 @@ pub(in crate::git) fn lookup<'e>(entries: &'e [TreeEntry], name: &str) -> Option
 
 impl History {
     /// The bytes of a blob.
+    ///
+    /// Errors: the blob is missing, damaged or larger than `LARGEST`.
     pub fn blob(&self, id: GitId) -> Result<Vec<u8>> {
         let size = match self.0.repo.try_find_header(id.0) {
             Ok(Some(header)) => header.size(),

@@ -146,7 +146,7 @@ impl Repo {
 impl History {
     /// Resolves a revision to a commit: all that `git rev-parse` accepts (branches, tags, `HEAD~3`, short ids,
     /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (by [`tag::fold`]), with a folder as
-    /// `models/a:digits@v1.2.0`, which may be omitted as everywhere (see [`tag::meant`]).
+    /// `models/a:digits@v1.2.0`, which may be omitted as everywhere (see [`tag::resolve_name`]).
     ///
     /// Errors: [`Kind::Missing`] with suggestions.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
@@ -225,6 +225,8 @@ impl History {
     }
 
     /// A commit by its id.
+    ///
+    /// Errors: [`Kind::Missing`] if this clone lacks it, or it is not a commit.
     pub fn commit(&self, id: GitId) -> Result<Commit> {
         if let Some(known) = self.0.graph.as_ref().and_then(|graph| graph.commit_by_id(id.0)) {
             return Ok(Commit { id, tree: known.root_tree_id().to_owned(), history: self.clone() });

@@ -26,7 +26,7 @@ const MOST_BYTES: usize = 32 << 20;
 const MOST_PACKS: usize = 20;
 
 impl History {
-    /// Reads the root trees of commits into the cache. Best for up to [`super::commit::REMEMBERED`] of them.
+    /// Reads the root trees of commits into the cache. Best for up to `commit::REMEMBERED` of them.
     pub fn prefetch_trees(&self, commits: &[Commit]) {
         let known = self.0.trees.borrow();
         let ids: Vec<gix::ObjectId> = commits.iter().map(|c| c.tree).filter(|id| !known.contains_key(id)).collect();

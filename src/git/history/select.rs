@@ -12,6 +12,7 @@ use crate::git::id::GitId;
 /// A selected commit with its display names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectedCommit {
+    /// The full id.
     pub id: GitId,
     /// As the user wrote it, or branches and tags, or the short id; never empty.
     pub names: Vec<String>,
@@ -20,6 +21,7 @@ pub struct SelectedCommit {
 /// The commits that a command selects.
 #[derive(Clone, Debug, Default)]
 pub struct CommitSelection {
+    /// Revisions, as the user wrote them.
     pub revs: Vec<String>,
     /// The tips of all local branches.
     pub all_branches: bool,

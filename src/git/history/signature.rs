@@ -26,6 +26,7 @@ const BEGINNINGS: [&str; 4] = [
 /// The result of verifying a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
+    /// The verdict.
     pub state: SignatureState,
     /// The fingerprint or the number of the key, if the signature names one.
     pub key: Option<String>,
@@ -38,7 +39,9 @@ pub struct Signature {
 /// The verdict on a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureState {
+    /// Good, and made by a key that the user's settings accept.
     Good,
+    /// It does not fit the tag, has expired, or its key has expired or was revoked.
     Bad,
     /// It cannot be checked, because the key is missing here.
     UnknownKey,

@@ -11,19 +11,26 @@ use crate::path::RepoPath;
 /// A path with a conflict. A side is `None` where it has no such file.
 #[derive(Debug, Default, PartialEq)]
 pub struct UnmergedFile {
+    /// The path of the file.
     pub path: RepoPath,
+    /// The content at the common ancestor.
     pub base: Option<Vec<u8>>,
+    /// The content of the current branch; in a rebase, of the commit that is built upon.
     pub ours: Option<Vec<u8>>,
+    /// The content of the other side.
     pub theirs: Option<Vec<u8>>,
 }
 
 /// The Git operation in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationKind {
+    /// `git merge`, also within `git pull`.
     Merge,
     /// Ours is the commit that is built upon, theirs the user's own commit that is applied on top.
     Rebase,
+    /// `git cherry-pick`
     CherryPick,
+    /// `git revert`
     Revert,
 }
 

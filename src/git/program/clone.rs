@@ -18,6 +18,7 @@ use crate::url::form::AddressForm;
 
 /// An opened repository other than the current one.
 pub struct OpenedRepo {
+    /// The repository.
     pub repo: Repo,
     /// Is it bare?
     pub bare: bool,
@@ -170,6 +171,7 @@ impl Repo {
         Repo::of(folder(), Some(folder()), Some(folder()), RepoPath::root())
     }
 
+    /// Returns true if there is no worktree.
     pub fn is_bare(&self) -> bool {
         self.git_dir.as_deref() == Some(&*self.top)
     }

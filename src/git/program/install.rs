@@ -27,8 +27,11 @@ const KEPT: &str = ".before-lockstep";
 /// A hook that can be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
+    /// Before a push: refuses it if the data of a pushed commit is at no remote.
     PrePush,
+    /// After a checkout: lists outputs that differ from the lock.
     PostCheckout,
+    /// After a merge: lists outputs that differ from the lock.
     PostMerge,
 }
 

@@ -14,7 +14,7 @@ impl Repo {
     /// Opens the repository at a path that [`Repo::home`] returned, from its main worktree. The path may come from an
     /// untrusted source.
     ///
-    /// Errors: [`Kind::Missing`] if there is none, [`Kind::Usage`] if it belongs to another user, or is inside the
+    /// Errors: `Kind::Missing` if there is none, `Kind::Usage` if it belongs to another user, or is inside the
     /// worktree of another repository.
     pub fn open_home(home: &Path) -> Result<Repo> {
         if !home.is_absolute() {

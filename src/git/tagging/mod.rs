@@ -41,7 +41,9 @@ impl Committer {
 pub struct NewTag<'a> {
     /// Without `refs/tags/`.
     pub name: &'a str,
+    /// The commit that the tag points to.
     pub commit: GitId,
+    /// The whole message, with its title.
     pub message: &'a str,
     /// Signs the tag, whatever the settings are.
     pub sign: bool,

@@ -26,7 +26,9 @@ pub use crate::store::trees::join::{Side, Versions};
 /// The name of a block of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Block {
+    /// Tracked data, by its path as the lock spells it.
     Data(String),
+    /// A stage, by its name.
     Stage(String),
 }
 
@@ -44,7 +46,9 @@ impl Block {
 pub struct Sides {
     /// `None` if the common ancestor is unknown: then a block that only one side has counts as added.
     pub base: Option<Lock>,
+    /// The lock of the current branch.
     pub ours: Lock,
+    /// The lock of the merged branch.
     pub theirs: Lock,
 }
 
@@ -71,12 +75,14 @@ pub enum DataJoin {
     PickedWhole(Side, Option<Pin>),
     /// The result of an earlier merge, or of the user.
     Settled(Option<Pin>),
+    /// The reasons, one for each file in conflict, and what to do.
     Conflict(Vec<String>, Remedy),
 }
 
 /// How to resolve a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
+    /// Choose a side, or make a new version.
     Choose,
     /// Fetch the listings of folders that are not in the store; with them, the two may be merged.
     Fetch,
@@ -85,10 +91,13 @@ pub enum Remedy {
 /// Data that cannot be merged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataConflict {
+    /// As the lock spells it.
     pub path: String,
+    /// The pins of the sides and of their common ancestor.
     pub versions: Versions<Pin>,
     /// The conflicting files, and the reasons.
     pub details: Vec<String>,
+    /// How to resolve it.
     pub remedy: Remedy,
 }
 
@@ -116,9 +125,11 @@ pub enum ChoiceReason {
 /// The decision for a block that differs between the sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockChoice {
+    /// The block that was decided.
     pub block: Block,
     /// The side whose record, or removal, was taken.
     pub side: Side,
+    /// Why this side.
     pub why: ChoiceReason,
     /// The block is not in the merged lock.
     pub gone: bool,
@@ -127,6 +138,7 @@ pub struct BlockChoice {
 /// The result of a merge.
 #[derive(Debug)]
 pub struct Merged {
+    /// The merged lock, without data in conflict.
     pub lock: Lock,
     /// Data first, then stages, by name.
     pub choices: Vec<BlockChoice>,

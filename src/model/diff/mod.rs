@@ -23,17 +23,24 @@ use crate::event::Sink;
 /// Type and shape of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorType {
+    /// The type of an element.
     pub dtype: Dtype,
+    /// The length of each dimension; empty for a scalar.
     pub shape: Vec<u64>,
+    /// The product of the dimensions.
     pub elements: u64,
 }
 
 /// A tensor of one model or both.
 #[derive(Debug)]
 pub struct TensorRow {
+    /// The name, by which the tensors were matched.
     pub name: String,
+    /// `None` if only the new model has it.
     pub old: Option<TensorType>,
+    /// `None` if only the old model has it.
     pub new: Option<TensorType>,
+    /// The comparison of the values.
     pub values: Values,
 }
 
@@ -42,6 +49,7 @@ pub struct TensorRow {
 pub enum Values {
     /// Bit by bit.
     Same,
+    /// The numbers differ, by these distances.
     Moved(Movement),
     /// The bytes differ, and there are no numbers to compare.
     Differ,
@@ -54,16 +62,24 @@ pub enum Values {
 /// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
+    /// Only in the new model.
     Added,
+    /// Only in the old model.
     Removed,
+    /// The shapes differ.
     Reshaped,
+    /// The shapes are equal and the element types differ.
     Retyped,
+    /// Shape and type are equal and the values differ.
     Changed,
+    /// The values of one of the two could not be read.
     Unread,
+    /// Shape, type and values are equal.
     Same,
 }
 
 impl TensorRow {
+    /// The most significant difference: presence, then shape, then type, then values.
     pub fn change(&self) -> Change {
         match (&self.old, &self.new, &self.values) {
             (None, _, _) => Change::Added,
@@ -96,7 +112,9 @@ pub struct Difference {
 /// The change in content besides tensors and metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherContentChange {
+    /// The contents are equal.
     Same,
+    /// The hashes of the contents differ.
     Changed,
     /// At least one of the two was not read.
     Unread,

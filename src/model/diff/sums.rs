@@ -36,6 +36,7 @@ pub struct Movement {
     pub odd: (u64, u64),
     /// Pairs with a NaN or an infinity that differ.
     pub odd_changed: u64,
+    /// The number of pairs, those with a NaN or an infinity included.
     pub count: u64,
 }
 

@@ -3,25 +3,25 @@
 //! A reader gets a [`Source`] and returns [`Contents`]. It reads headers, runs nothing from the file, and trusts no
 //! number in the file before checking it. A damaged or hostile file is an error with the reason.
 
-pub mod arrays;
-pub mod compressed;
-pub mod dtype;
-pub mod gguf;
-pub mod hdf5;
-pub mod keras;
-pub mod literal;
-pub mod npy;
-pub mod onnx;
-pub mod other_content;
-pub mod pickle;
-pub mod pickled;
-pub mod protobuf;
-pub mod safetensors;
-pub mod skops;
-pub mod torch;
-pub mod walk;
-pub mod zip;
-pub mod zipped;
+mod arrays;
+mod compressed;
+mod dtype;
+mod gguf;
+mod hdf5;
+mod keras;
+mod literal;
+mod npy;
+mod onnx;
+mod other_content;
+mod pickle;
+mod pickled;
+mod protobuf;
+mod safetensors;
+mod skops;
+mod torch;
+mod walk;
+mod zip;
+mod zipped;
 
 use std::collections::BTreeMap;
 
@@ -39,23 +39,35 @@ const HEAD: u64 = 4096;
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// safetensors (Hugging Face): a JSON header, then plain values.
     Safetensors,
     /// `torch.save`: a pickle and its storages in a zip archive.
     Torch,
+    /// `torch.jit.save`: like [`Format::Torch`], with code.
     TorchScript,
     /// `torch.save` before PyTorch 1.6: pickles, then storages.
     TorchOld,
     /// `torch.save` before PyTorch 0.1.10.
     TorchTar,
+    /// ONNX: one protobuf message.
     Onnx,
+    /// `numpy.save`: one array.
     Npy,
+    /// `numpy.savez`: a zip archive of `.npy` files.
     Npz,
+    /// `skops.io.dump`: a zip archive with `schema.json`.
     Skops,
+    /// Keras 3's `.keras`, a zip archive, or Keras' `.h5`.
     Keras,
+    /// HDF5 other than Keras.
     Hdf5,
+    /// GGUF of llama.cpp, versions 2 and 3.
     Gguf,
+    /// A pickle of Python.
     Pickle,
+    /// A pickle with joblib's arrays, or a compressed one.
     Joblib,
+    /// A zip archive before its entries are known; never the format of [`Contents`].
     Zip,
 }
 
@@ -105,9 +117,11 @@ impl Format {
 
 /// The header of a file.
 pub struct Contents {
+    /// The format by content; the file's name does not matter.
     pub format: Format,
     /// Key and value, in a deterministic order.
     pub metadata: Vec<(String, String)>,
+    /// In the order in which the reader finds them.
     pub tensors: Vec<Tensor>,
     /// What the reader cannot tell, in sentences.
     pub notes: Vec<String>,
@@ -118,7 +132,8 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub fn new(format: Format) -> Contents {
+    /// Contents without tensors, metadata or notes.
+    fn new(format: Format) -> Contents {
         Contents {
             format,
             metadata: Vec::new(),

@@ -8,6 +8,7 @@ const CONTEXT: &str = "lockstep 2026-11-30 what a model file holds beside its te
 /// The content of a file besides tensors and metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherContent {
+    /// The file has tensors and metadata only.
     Nothing,
     /// A hash of all of it: files with the same hash have the same content.
     Hash(ObjectId),
@@ -40,7 +41,8 @@ impl Default for OtherContentHash {
 }
 
 impl OtherContentHash {
-    pub fn update(&mut self, bytes: &[u8]) -> &mut OtherContentHash {
+    /// Adds bytes without a length: the caller delimits them.
+    pub(super) fn update(&mut self, bytes: &[u8]) -> &mut OtherContentHash {
         self.0.update(bytes);
         self
     }
@@ -50,7 +52,8 @@ impl OtherContentHash {
         self.update(&[mark]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     }
 
-    pub fn rest(&self) -> OtherContent {
+    /// The hash of all bytes so far.
+    pub(super) fn rest(&self) -> OtherContent {
         OtherContent::Hash(self.0.id())
     }
 }

@@ -24,6 +24,7 @@ pub struct Gates<'a, 'p> {
 /// The selected conditions.
 #[derive(Clone, Copy)]
 pub enum GateScope<'a> {
+    /// The conditions of all pipeline files.
     All,
     /// Conditions of one pipeline file.
     Pipeline(&'a RepoPath),
@@ -32,6 +33,7 @@ pub enum GateScope<'a> {
 }
 
 impl<'a, 'p> Gates<'a, 'p> {
+    /// Reads nothing: revisions are read when a condition names them.
     pub fn new(snapshots: &'a Snapshots<'p>, registry: &'a Registry) -> Gates<'a, 'p> {
         Gates { snapshots, registry, read: HashMap::new() }
     }

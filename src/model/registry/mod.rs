@@ -25,6 +25,7 @@ use note::Note;
 /// All models with tags in a repository.
 #[derive(Debug, Default)]
 pub struct Registry {
+    /// Models with at least one tag, by name.
     pub models: BTreeMap<ModelName, Model>,
     /// Tags that resemble registry tags and are not: reported with `-v`.
     pub passed_over: Vec<String>,
@@ -33,9 +34,11 @@ pub struct Registry {
 /// A model with at least one tag.
 #[derive(Debug)]
 pub struct Model {
+    /// Its folder and short name.
     pub name: ModelName,
     /// The oldest first.
     pub events: Vec<Event>,
+    /// All registered versions, withdrawn ones included; the lowest first.
     pub versions: BTreeMap<Version, Registered>,
     /// Current labels of versions.
     pub labels: BTreeMap<Label, LabelAssignment>,
@@ -49,8 +52,11 @@ pub struct Model {
 pub struct Event {
     /// The name of the tag.
     pub tag: String,
+    /// What the tag does, by its name.
     pub action: Action,
+    /// The number at the end of the tag's name, if it has one.
     pub counter: Option<u64>,
+    /// The commit that the tag points to.
     pub commit: GitId,
     /// `Name <mail>`; `None` for a lightweight tag.
     pub by: Option<String>,
@@ -62,6 +68,7 @@ pub struct Event {
     pub object: Option<GitId>,
     /// Whether there is a signature, good or bad; [`Event::signature`] verifies it.
     pub has_signature: bool,
+    /// The block of its message; `None` if there is none, or if its version is not known.
     pub note: Option<Note>,
     /// The version that its message names.
     pub noted: Option<Version>,

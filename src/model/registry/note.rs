@@ -28,17 +28,21 @@ use crate::value::{self, Value};
 /// The block of a tag's message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Note {
-    /// `register`, `deregister`, `promote`, `demote`, `deprecate`.
+    /// `register`, `deregister`, `promote`, `demote`, `deprecate`, `create`.
     pub event: String,
+    /// The model, in the form of its tags.
     pub name: String,
+    /// The version, as in the tag's name; for a label, the version that gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The label that is assigned or removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// `Name <mail>` of the tagger.
     pub actor: String,
     /// RFC 3339, UTC.
     pub time: String,
+    /// The file of the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<NotedFile>,
     /// The stage that made it: its address from the root, and its stage key.
@@ -50,6 +54,7 @@ pub struct Note {
     /// By file, from the root, and dotted key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, BTreeMap<String, Value>>,
+    /// The gates of the artifact, evaluated when the tag was made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<NotedCheck>,
     /// Refusals that were overruled with `--force`.
@@ -62,7 +67,9 @@ pub struct Note {
 pub struct NotedFile {
     /// Relative to the root.
     pub path: String,
+    /// BLAKE3 in hexadecimal: of the bytes of a file, or of the tree of a folder.
     pub blake3: String,
+    /// In bytes, of all files of a folder.
     pub size: u64,
     /// The number of files in a folder, whose hash is then that of its tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,21 +85,26 @@ pub struct NotedFile {
 /// A stage in a note.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedStage {
+    /// Its address from the root: `train`, or `folder/pipeline.yaml:train`.
     pub address: String,
+    /// The stage key in hexadecimal.
     pub key: String,
 }
 
 /// An evaluated condition in a note.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedCheck {
+    /// The condition as written: `accuracy >= 0.9`.
     pub check: String,
     /// A number that JSON has.
     pub value: Option<Value>,
+    /// False also if it could not be evaluated.
     pub ok: bool,
 }
 
 impl NotedCheck {
-    pub fn of(judged: &CheckOutcome) -> NotedCheck {
+    /// The record of an evaluated condition.
+    pub(super) fn of(judged: &CheckOutcome) -> NotedCheck {
         let value = judged.value.filter(|number| number.is_finite()).map(Value::from);
         NotedCheck { check: judged.check.text.clone(), value, ok: judged.ok }
     }

@@ -19,8 +19,11 @@ use crate::tag::{Action, Label, ModelName, ModelRequest, Version, Which};
 
 /// The plan to assign a label to a version.
 pub struct Promotion {
+    /// The tag that assigns the label.
     pub new_tag: PlannedTag,
+    /// The version that gets the label.
     pub version: Version,
+    /// The label that is assigned.
     pub label: Label,
     /// The version that has it now.
     pub before: Option<Version>,
@@ -28,6 +31,7 @@ pub struct Promotion {
     pub given: Option<String>,
     /// Whether the model is deprecated. This assignment revives it, with its earlier labels.
     pub revives: bool,
+    /// The artifact's conditions at the commit of the version.
     pub checks: Vec<CheckOutcome>,
     /// Set if its tag needs a good signature and has none.
     pub unsigned: Option<Error>,
@@ -37,6 +41,7 @@ pub struct Promotion {
 
 /// The plan to remove a label or a version.
 pub struct Removal {
+    /// The tags to make, all or none.
     pub new_tags: Vec<PlannedTag>,
     /// `None` if the whole model is deprecated.
     pub version: Option<Version>,

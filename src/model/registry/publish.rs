@@ -61,13 +61,15 @@ fn hash_of(url: &Url) -> String {
 /// A tag that is made and pushed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PendingTag {
+    /// The full name of the tag, without `refs/tags/`.
     pub name: String,
     /// BLAKE3 of the content of its object without a signature, to recognise the tag.
     pub content: String,
 }
 
 impl PendingTag {
-    pub fn new(name: &str, content: &str) -> PendingTag {
+    /// `content` is the tag object without a signature.
+    pub(super) fn new(name: &str, content: &str) -> PendingTag {
         PendingTag { name: name.into(), content: hash::hash_bytes(content.as_bytes()).hex() }
     }
 
@@ -86,6 +88,7 @@ impl PendingTag {
 /// A remote that tags are pushed to. Locked by one command of the clone at a time.
 pub struct Publisher<'p> {
     repo: &'p Repo,
+    /// The name of a Git remote, or its URL.
     pub remote: Url,
     /// The results for tags of an interrupted command.
     pub settled: Vec<String>,

@@ -35,16 +35,23 @@ const MOST: usize = 200;
 /// Which number the version gets.
 #[derive(Clone, Debug)]
 pub enum VersionNumber {
+    /// This version; an error if it was ever assigned.
     This(Version),
+    /// The next version after the highest one that was ever assigned.
     Next(Bump),
 }
 
 /// The plan of a registration, with the reasons against it.
 pub struct RegistrationPlan {
+    /// The tag that registers the version.
     pub new_tag: PlannedTag,
+    /// The number that the version gets.
     pub version: Version,
+    /// The artifact, as declared at the commit.
     pub artifact: Artifact,
+    /// The bytes of the artifact, by the locks of the commit.
     pub origin: Origin,
+    /// The commit that the version is registered for.
     pub about: CommitInfo,
     /// Another version on its commit.
     pub sibling: Option<Version>,
@@ -52,6 +59,7 @@ pub struct RegistrationPlan {
     pub doubts: Vec<String>,
     /// Metrics files of its pipeline that cannot be read.
     pub unread: Vec<String>,
+    /// The artifact's conditions, evaluated at the commit.
     pub checks: Vec<CheckOutcome>,
     /// What does not hinder it.
     pub warnings: Vec<String>,

@@ -16,7 +16,9 @@ use crate::url::Url;
 /// A tag to be made.
 #[derive(Clone, Debug)]
 pub struct PlannedTag {
+    /// The model, the action and the counter, which form its name.
     pub tag: ModelTag,
+    /// The commit that the tag points to.
     pub commit: GitId,
     /// The tag is dated later than this, in seconds since 1970.
     pub after: Option<i64>,
@@ -24,6 +26,7 @@ pub struct PlannedTag {
     latest: Option<String>,
     /// The first line of its message.
     pub title: String,
+    /// The block of its message; `actor` and `time` are set when the tag is made.
     pub note: Note,
 }
 
@@ -32,6 +35,7 @@ pub struct PlannedTag {
 pub struct TagOptions {
     /// The user's text.
     pub words: Option<String>,
+    /// Whether to sign the tag, even if the artifact does not require it.
     pub sign: bool,
 }
 

@@ -34,6 +34,7 @@ pub enum Rev {
     Worktree,
     /// A name that Git or the registry resolves.
     Named(String),
+    /// This commit.
     Commit(GitId),
 }
 
@@ -46,11 +47,13 @@ impl Rev {
 
 /// One state of the repository.
 pub struct Snapshot<'p> {
+    /// The project that the snapshot belongs to.
     pub project: &'p Project,
     /// The name that the user gave; `workspace` for the worktree.
     pub name: String,
     /// `None` for the worktree.
     pub commit: Option<GitId>,
+    /// The definitions at that state; shared by states with the same pipeline files.
     pub definitions: Rc<Definitions>,
     /// The error of an invalid graph; the graph of the definitions is empty then.
     pub wrong: Option<Error>,
@@ -65,6 +68,7 @@ pub struct Snapshot<'p> {
 pub enum FileSource {
     /// On disk.
     Disk,
+    /// In this blob.
     Git(GitId),
     /// In the store, or at a remote.
     Store(Pin),
@@ -78,7 +82,9 @@ enum SnapshotSource<'p> {
 /// A path that a lock pins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PinnedPath {
+    /// Relative to the root of the repository.
     pub path: RepoPath,
+    /// The content that the lock pins.
     pub pin: Pin,
     /// Lockstep stores it (else Git does).
     pub cache: bool,
@@ -148,6 +154,8 @@ impl<'p> Snapshots<'p> {
     }
 
     /// A snapshot of an open commit; `name` is how the user named it.
+    ///
+    /// Errors: the commit cannot be read. Pipeline files that cannot be read are listed in the definitions.
     pub fn of_commit(&self, commit: Commit, name: &str) -> Result<Snapshot<'p>> {
         let files = CommitFiles { top: &self.project.repo.top, commit };
         let cached = self.cache.load(&files, &self.project.repo.project_root)?;
@@ -217,6 +225,8 @@ impl<'p> Snapshot<'p> {
     }
 
     /// All outs and data that the locks pin, in the order of the files, without those that were never pinned.
+    ///
+    /// Errors: a lock cannot be read.
     pub fn pinned(&self) -> Result<Vec<PinnedPath>> {
         let locks = self.locks()?;
         let pipelines = &self.definitions.pipelines;

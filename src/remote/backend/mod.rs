@@ -62,14 +62,19 @@ struct CostCounters {
 /// A snapshot of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransferCost {
+    /// The number of requests, repeated ones included; at a folder, of calls of the file system.
     pub requests: u64,
+    /// Bytes of bodies that were sent.
     pub sent: u64,
+    /// Bytes of bodies that were received.
     pub received: u64,
 }
 
 /// The result of a probe of an object.
 pub enum ProbeResult {
+    /// The bytes of the requested range.
     Bytes(Vec<u8>),
+    /// There is no such object.
     Gone,
     /// The object exists but the range cannot be read: most likely it is truncated.
     Unreadable(String),
@@ -79,6 +84,7 @@ pub enum ProbeResult {
 pub enum StreamError {
     /// The source of the stream is damaged.
     Source(std::io::Error),
+    /// The remote refused or did not answer, and another attempt would not help.
     Remote(Error),
     /// Another attempt, with the source from its beginning, may succeed.
     Again(Error),
@@ -126,11 +132,13 @@ impl Backend {
         self.who.as_deref()
     }
 
-    pub fn url(&self) -> &Url {
+    /// The address, as in the settings; it may hold a secret.
+    pub(super) fn url(&self) -> &Url {
         &self.url
     }
 
-    pub fn is_folder(&self) -> bool {
+    /// Returns true for a folder of this machine, false for a service.
+    fn is_folder(&self) -> bool {
         self.scheme == Scheme::Folder
     }
 

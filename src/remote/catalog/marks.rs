@@ -31,23 +31,28 @@ pub const LEASE: u64 = 3600;
 /// A set of objects at a remote: the roots and runs of its rows, and the files that hold them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectSet {
-    /// Keys of [`Segment::roots`].
+    /// Outputs and data: the id, and whether it is a folder.
     pub roots: BTreeSet<(ObjectId, bool)>,
+    /// Results of the run cache, by BLAKE3 of their bytes.
     pub runs: BTreeSet<ObjectId>,
+    /// Whole packs.
     pub packs: BTreeSet<PackId>,
     /// Large objects.
     pub objects: BTreeSet<ObjectId>,
 }
 
 impl ObjectSet {
+    /// Returns true if the set has no objects.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// The number of roots, results, packs and large objects together.
     pub fn len(&self) -> usize {
         self.roots.len() + self.runs.len() + self.packs.len() + self.objects.len()
     }
 
+    /// Adds all objects of `other`.
     pub fn extend(&mut self, other: &ObjectSet) {
         self.roots.extend(&other.roots);
         self.runs.extend(&other.runs);
@@ -87,10 +92,12 @@ impl ObjectSet {
 pub struct Note {
     /// The marks that the note refers to; empty for a mark itself.
     pub of: BTreeSet<SegmentName>,
+    /// The objects that the note marks or keeps.
     pub things: ObjectSet,
 }
 
 impl Note {
+    /// The bytes of the file; the same note always has the same bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = format!("{HEAD}\n");
         let mut line = |start: &str, name: &str| text.extend([start, " ", name, "\n"]);
@@ -137,15 +144,20 @@ impl Note {
 /// The kind of a note, by its file extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NoteKind {
+    /// Nothing needed its objects at that time.
     Marked,
+    /// Its objects are needed after all, in spite of the marks of `of`.
     Kept,
+    /// A removal is running.
     Removing,
 }
 
 /// The file name of a note in `index/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NoteName {
+    /// The kind, which is the extension.
     pub kind: NoteKind,
+    /// The second and the hash, as of a segment.
     pub name: SegmentName,
 }
 
@@ -162,6 +174,7 @@ impl NoteName {
         Some(NoteName { kind, name: SegmentName::parse(name)? })
     }
 
+    /// The name with its extension, relative to `index/`.
     pub fn file_name(&self) -> String {
         let kind = match self.kind {
             NoteKind::Marked => "marked",
@@ -181,8 +194,11 @@ impl NoteName {
 /// All notes of a remote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
+    /// All notes, also those whose content is not needed.
     pub names: BTreeSet<NoteName>,
+    /// The content of each `marked` note.
     pub marked: Vec<(SegmentName, ObjectSet)>,
+    /// The content of each `kept` note.
     pub kept: Vec<Note>,
     /// At least one note cannot be read. It may keep something, so every mark is ignored.
     pub is_doubtful: bool,

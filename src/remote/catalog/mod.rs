@@ -39,10 +39,13 @@ const PATIENCE: usize = 5;
 pub struct Catalog {
     /// Whether the file `lockstep-remote` exists. Without it the location may be new, or the URL wrong.
     pub has_marker: bool,
+    /// The readable segments of the listing; [`Catalog::listed`] includes damaged ones.
     pub names: BTreeSet<SegmentName>,
+    /// The rows of all readable segments, merged.
     pub all: Segment,
     /// Segments that cannot be read, with the error: their content is not known.
     pub damaged: Vec<(SegmentName, Error)>,
+    /// The notes beside the segments.
     pub marks: Marks,
     /// What the notes mark for removal.
     pub marked: ObjectSet,
@@ -112,7 +115,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub fn new(dir: PathBuf) -> Memory {
+    /// A cache in `dir`, which is created by the first write.
+    pub(super) fn new(dir: PathBuf) -> Memory {
         Memory {
             dir,
             #[cfg(test)]
@@ -249,7 +253,9 @@ pub fn read(backend: &Backend, memory: &Memory, from_scratch: bool) -> Result<Ca
 
 /// The content of `index/`.
 pub struct Listed {
+    /// The names of segments; files with other names are ignored.
     pub segments: BTreeSet<SegmentName>,
+    /// The names of notes; empty where nothing can be listed.
     pub notes: BTreeSet<NoteName>,
 }
 

@@ -78,6 +78,7 @@ pub struct RunRow {
     pub key: ObjectId,
     /// BLAKE3 of the entry's bytes.
     pub entry: ObjectId,
+    /// The location of the entry's bytes, in a pack.
     pub slice: Slice,
     /// When it ran, in seconds since 1970.
     pub time: u64,

@@ -18,12 +18,14 @@ use crate::store::{ObjectId, Store};
 pub struct Loss {
     /// Names the object and the remote.
     pub error: Error,
+    /// Outputs that are incomplete because of the loss.
     pub outs: Vec<Wanted>,
 }
 
 /// The lost object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LostObject {
+    /// One object, in a file of its own or in a pack.
     Object(ObjectId),
     /// All of the pack, or the part behind the truncation.
     Pack(PackId),

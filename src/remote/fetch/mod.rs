@@ -36,7 +36,9 @@ pub struct FetchResult {
     pub lost: Vec<Loss>,
     /// Entries of the run cache that are damaged at the remote.
     pub runs_lost: Vec<Error>,
+    /// The number of objects that were transferred: contents and trees, without entries of the run cache.
     pub objects: usize,
+    /// Bytes that were transferred, those of whole packs included.
     pub bytes: u64,
 }
 
@@ -47,6 +49,8 @@ type Bytes = HashMap<ObjectId, Vec<u8>>;
 
 impl Remote {
     /// Brings what the store lacks into it; all of it is durable and verified on return.
+    ///
+    /// Errors: the remote cannot be reached or is not one. What it lacks, or has damaged, is in the result.
     pub fn fetch(&self, store: &Store, wanted: &[Wanted], sink: &dyn Sink) -> Result<FetchResult> {
         let mut lacking: Vec<&Wanted> = wanted.iter().filter(|w| !store.contains(&w.pin)).collect();
         let mut seen = HashSet::new();

@@ -39,11 +39,13 @@ pub struct NeededData {
 /// The plan of a removal.
 #[derive(Clone, Debug)]
 pub struct CleanupPlan {
+    /// What is removed and what is marked.
     pub plan: RemovalPlan,
     /// Packs that are mostly dead, whose live objects are written to new packs.
     pub rewrite: BTreeSet<PackId>,
     /// What only young results need.
     pub young: ObjectSet,
+    /// The content of the remote that the plan was made from.
     pub catalog: Arc<Catalog>,
 }
 
@@ -62,9 +64,13 @@ impl CleanupPlan {
 /// The result of a removal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CleanupResult {
+    /// The objects that were removed; with `is_cut_short`, some of their files are left.
     pub removed: ObjectSet,
+    /// Bytes of their files.
     pub bytes: u64,
+    /// The number of packs whose live objects were written to new packs.
     pub rewritten: usize,
+    /// The number of objects that were marked, by [`ObjectSet::len`].
     pub marked: usize,
     /// Whether the time limit was reached before all files were removed.
     pub is_cut_short: bool,

@@ -1,5 +1,5 @@
 //! Removes from a remote what nothing needs.
 
 pub mod apply;
-pub mod plan;
+mod plan;
 pub(super) mod repack;

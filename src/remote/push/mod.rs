@@ -32,6 +32,7 @@ const PACKS_AT_ONCE: usize = 2;
 pub struct RunEntry {
     /// The stage key.
     pub key: ObjectId,
+    /// The entry as it is in the run cache.
     pub bytes: Vec<u8>,
     /// Its outputs: an entry is useful only with all of them.
     pub outs: Vec<Pin>,
@@ -42,7 +43,9 @@ pub struct RunEntry {
 /// The input of a push.
 #[derive(Clone, Debug, Default)]
 pub struct PushRequest {
+    /// Outputs and data to send, whatever the remote has.
     pub wanted: Vec<Wanted>,
+    /// Results of the run cache; one is sent only if the remote then has all its outputs.
     pub runs: Vec<RunEntry>,
     /// Send everything, even what the remote lists: something there was damaged.
     pub again: bool,
@@ -55,8 +58,11 @@ pub struct PushResult {
     pub pushed: Vec<Wanted>,
     /// Outputs that neither the store nor the remote has.
     pub absent: Vec<Wanted>,
+    /// The number of results that were sent.
     pub runs: usize,
+    /// The number of objects that were sent, trees included.
     pub objects: usize,
+    /// Bytes of these objects and results.
     pub bytes: u64,
 }
 
@@ -70,6 +76,9 @@ enum Transfer<'p> {
 
 impl Remote {
     /// Sends the requested data that the remote lacks.
+    ///
+    /// Errors: the remote may not be written, or does not answer; [`Kind::Busy`] while another process removes data
+    /// from it. Objects that were sent before the error are listed by no segment yet.
     pub fn push(&self, store: &Store, request: &PushRequest, sink: &dyn Sink) -> Result<PushResult> {
         self.must_be_writable()?;
         let mut catalog = self.load_catalog(request.again)?;

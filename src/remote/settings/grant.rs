@@ -39,6 +39,7 @@ pub const TRUST_REMOTES: &str = "LOCKSTEP_TRUST_REMOTES";
 /// The grant that a remote of the repository needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRequest {
+    /// The name in the settings.
     pub remote: String,
     /// Its URL without secrets.
     pub url: String,

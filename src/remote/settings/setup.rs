@@ -18,17 +18,22 @@ use crate::url::{Url, redact_text};
 /// Which settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// `lockstep.toml`, which is committed.
     Project,
+    /// The settings of this clone, which are not committed.
     Local,
 }
 
 /// A remote in the settings, for display: without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteSummary {
+    /// The name in the settings.
     pub name: String,
     /// The URL without secrets.
     pub url: String,
+    /// Whether commands without `-r` use it.
     pub is_default: bool,
+    /// Name and value, in the order of the settings; a secret is `***`.
     pub options: Vec<(String, String)>,
 }
 

@@ -30,6 +30,7 @@ const WINDOWS: usize = 8;
 /// A problem at a remote.
 #[derive(Clone, Debug)]
 pub struct RemoteDamage {
+    /// The damaged or missing file.
     pub what: RemoteFile,
     /// A sentence without its subject.
     pub problem: String,
@@ -40,10 +41,13 @@ pub struct RemoteDamage {
 pub enum RemoteFile {
     /// The marker file of the remote.
     Marker,
+    /// A file of `index/`.
     Segment(SegmentName),
+    /// A whole pack.
     Pack(PackId),
     /// One object of a pack.
     Packed(PackId, u64, ObjectId),
+    /// A large object in a file of its own.
     Loose(ObjectId),
 }
 
@@ -59,6 +63,7 @@ impl RemoteFile {
         }
     }
 
+    /// The id of the object, if it is exactly one.
     pub fn id(&self) -> Option<ObjectId> {
         match self {
             RemoteFile::Loose(id) | RemoteFile::Packed(_, _, id) => Some(*id),
@@ -78,11 +83,15 @@ impl RemoteFile {
 /// The result of a verification.
 #[derive(Default)]
 pub struct Inspection {
+    /// What the segments list.
     pub catalog: Arc<Catalog>,
+    /// Damaged and missing files.
     pub damaged: Vec<RemoteDamage>,
+    /// The number of packs that the index lists.
     pub packs: usize,
     /// Objects in files of their own.
     pub loose: usize,
+    /// Bytes of all packs and large objects that the index lists.
     pub bytes: u64,
     /// Files that were read, and their bytes.
     pub read: (usize, u64),

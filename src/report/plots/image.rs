@@ -3,10 +3,15 @@
 /// An image format that browsers show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageKind {
+    /// `.png`
     Png,
+    /// `.jpg`, `.jpeg`
     Jpeg,
+    /// `.gif`
     Gif,
+    /// `.webp`
     Webp,
+    /// `.svg`
     Svg,
 }
 
@@ -24,7 +29,8 @@ impl ImageKind {
         })
     }
 
-    pub fn media_type(self) -> &'static str {
+    /// The media type for a data URL.
+    pub(super) fn media_type(self) -> &'static str {
         match self {
             ImageKind::Png => "image/png",
             ImageKind::Jpeg => "image/jpeg",

@@ -15,7 +15,7 @@
 //! (`vega/`).
 //!
 //! Everything in a page may come from a hostile repository: titles, cells, names of files. All text goes through
-//! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the content security policy of the page
+//! `svg::escape`, data for the script through `svg::json_inside_html`, and the content security policy of the page
 //! forbids every address and every script but its own, whose hash it names.
 //!
 //! The same data gives the same bytes: no times, no random jitter, sorted where the source has no order.
@@ -56,6 +56,7 @@ pub use vega::VegaSpec;
 pub struct PlotReport {
     /// The compared revisions, in display order: `HEAD~1`, `workspace`.
     pub revisions: Vec<String>,
+    /// In the order of the definitions.
     pub plots: Vec<Plot>,
     /// Errors, in the order of the plots. The other plots are shown nevertheless.
     pub errors: Vec<Error>,
@@ -68,13 +69,16 @@ pub struct PlotReport {
 pub struct Plot {
     /// Its name on the command line.
     pub id: String,
+    /// The title that is shown; never empty.
     pub title: String,
+    /// A chart, or pictures.
     pub content: Content,
 }
 
 /// The content of a plot.
 #[derive(Debug)]
 pub enum Content {
+    /// Series of values with axes.
     Chart(Chart),
     /// The same picture at each revision that has it.
     Images(Vec<Image>),
@@ -83,10 +87,13 @@ pub enum Content {
 /// A chart with its series.
 #[derive(Debug)]
 pub struct Chart {
+    /// The built-in way to draw it.
     pub template: Template,
     /// The result of the project's own template. It is drawn in the page, instead of here.
     pub own: Option<VegaSpec>,
+    /// The title of the x axis.
     pub x_label: String,
+    /// The title of the y axis.
     pub y_label: String,
     /// Never empty; by revision, then in the order of the definition.
     pub series: Vec<Series>,
@@ -103,6 +110,7 @@ pub struct Series {
     pub name: String,
     /// The file of the y values, relative to the current folder.
     pub file: String,
+    /// The x values, or the numbers of the rows.
     pub x: Column,
     /// As long as `x`.
     pub y: Column,
@@ -111,10 +119,13 @@ pub struct Series {
 /// Values of one column. A gap in numbers is NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
+    /// One number for each row.
     Numbers(Vec<f64>),
     /// Each row's index into the words, which are in the order of their first row.
     Words {
+        /// One index into `words` for each row.
         rows: Vec<u32>,
+        /// Distinct words.
         words: Vec<String>,
     },
 }
@@ -126,7 +137,9 @@ pub struct Image {
     pub revision: usize,
     /// Relative to the current folder.
     pub file: String,
+    /// The format, by the name of the file.
     pub kind: ImageKind,
+    /// The file as it is; not checked to be a picture.
     pub bytes: Vec<u8>,
 }
 

@@ -9,13 +9,19 @@ use crate::path::RepoPath;
 /// Overrides of the command line, for each plot that is shown.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
+    /// The column of the x values.
     pub x: Option<String>,
+    /// The columns of the y values; empty to leave them as defined.
     pub y: Vec<String>,
+    /// The title of the x axis.
     pub x_label: Option<String>,
+    /// The title of the y axis.
     pub y_label: Option<String>,
+    /// The title of the plot.
     pub title: Option<String>,
     /// A template by its name, and the folder that its path is relative to.
     pub template: Option<(String, RepoPath)>,
+    /// The first line of a CSV or TSV file is a row, not the names of the columns.
     pub no_header: bool,
 }
 

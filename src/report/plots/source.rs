@@ -14,7 +14,9 @@ use crate::project::Project;
 /// What is at a path.
 #[derive(Debug)]
 pub enum PathContent {
+    /// Nothing is there.
     Missing,
+    /// The bytes of the file.
     File(Vec<u8>),
     /// All files below it, at any depth, sorted.
     Folder(Vec<RepoPath>),
@@ -25,6 +27,9 @@ pub trait PlotSource {
     /// `workspace`, or the revision as it was typed.
     fn label(&self) -> &str;
 
+    /// Reads a file, or lists a folder.
+    ///
+    /// Errors: the file may not be read (see [`crate::document`]), or reading fails.
     fn read(&self, path: &RepoPath) -> Result<PathContent>;
 }
 
@@ -35,7 +40,8 @@ pub struct Worktree<'p> {
 }
 
 impl Worktree<'_> {
-    pub fn of(project: &Project) -> Worktree<'_> {
+    /// The current files of an open project, below its top.
+    pub(super) fn of(project: &Project) -> Worktree<'_> {
         Worktree { top: project.top(), bounds: project.bounds() }
     }
 }

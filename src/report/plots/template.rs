@@ -3,20 +3,31 @@
 /// A built-in template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Template {
+    /// A line through the points.
     #[default]
     Linear,
+    /// A line, with each point marked.
     Simple,
+    /// A smoothed line (LOESS), the values faint behind it.
     Smooth,
+    /// A dot for each row.
     Scatter,
+    /// Dots that are moved a little, so that equal ones can be distinguished.
     ScatterJitter,
+    /// A bar for each x, as high as y.
     Bar,
+    /// A bar for each y, as long as x.
     BarHorizontal,
+    /// Horizontal bars, the longest on top.
     BarHorizontalSorted,
+    /// A matrix: how often each pair of x and y occurs.
     Confusion,
+    /// A matrix: the share of each pair in all rows with that y.
     ConfusionNormalized,
 }
 
 impl Template {
+    /// All built-in templates, in the order of `lockstep plots templates`.
     pub const ALL: [Template; 10] = [
         Template::Linear,
         Template::Simple,
@@ -30,6 +41,7 @@ impl Template {
         Template::ConfusionNormalized,
     ];
 
+    /// DVC's name: `bar_horizontal`.
     pub fn name(self) -> &'static str {
         match self {
             Template::Linear => "linear",
@@ -61,13 +73,15 @@ impl Template {
         }
     }
 
-    pub fn named(name: &str) -> Option<Template> {
+    /// By DVC's name; `None` for a template of the project.
+    pub(super) fn named(name: &str) -> Option<Template> {
         // DVC's default has a name of its own in old projects.
         let name = if name == "default" { "linear" } else { name };
         Template::ALL.into_iter().find(|template| template.name() == name)
     }
 
-    pub fn is_confusion(self) -> bool {
+    /// Returns true for a matrix, whose axes are categories.
+    pub(super) fn is_confusion(self) -> bool {
         matches!(self, Template::Confusion | Template::ConfusionNormalized)
     }
 
@@ -76,7 +90,8 @@ impl Template {
         matches!(self, Template::BarHorizontal | Template::BarHorizontalSorted)
     }
 
-    pub fn is_bar(self) -> bool {
+    /// Returns true for bars of any direction.
+    pub(super) fn is_bar(self) -> bool {
         self == Template::Bar || self.is_horizontal()
     }
 }

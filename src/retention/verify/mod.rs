@@ -43,6 +43,7 @@ pub struct VerifyOptions {
     pub part: Option<ReadSubset>,
     /// The seed of the random choice, to repeat an earlier one; otherwise the clock is used.
     pub seed: Option<u64>,
+    /// Moves damaged files to quarantine, and stores their objects again where a source has them.
     pub repair: bool,
 }
 
@@ -64,7 +65,9 @@ pub enum RepairResult {
 pub enum RepairSource {
     /// A pack with only a broken index.
     Pack,
+    /// The file in the workspace, whose content still has the id.
     Workspace,
+    /// The remote of this name.
     Remote(String),
     /// The local store, if a remote was repaired.
     Store,
@@ -73,9 +76,11 @@ pub enum RepairSource {
 /// A damaged file or object.
 #[derive(Clone, Debug)]
 pub struct Finding {
+    /// The object, if the damage concerns exactly one.
     pub id: Option<ObjectId>,
     /// The path in the store or at the remote.
     pub place: String,
+    /// A sentence without its subject: `its bytes do not fit its id`.
     pub problem: String,
     /// The affected outputs: indexes into [`PinIndex::paths`].
     pub affected: Vec<usize>,
@@ -86,6 +91,7 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Returns true if nothing is left to do for it.
     pub fn is_repaired(&self) -> bool {
         matches!(self.outcome, Some(RepairResult::Quarantined | RepairResult::Restored(_)))
     }
@@ -94,14 +100,19 @@ impl Finding {
 /// The result of `verify`.
 #[derive(Debug, Default)]
 pub struct VerifyReport {
+    /// All pins of all states.
     pub pins: PinIndex,
+    /// All damage; empty for an intact store.
     pub findings: Vec<Finding>,
     /// Outputs that are partly or completely missing in the store: indexes into [`PinIndex::paths`].
     pub missing: Vec<usize>,
     /// Files that hold an object.
     pub objects: usize,
+    /// The number of packs with a usable index.
     pub packs: usize,
+    /// The number of results in the run cache.
     pub runs: usize,
+    /// Bytes of the files of the store.
     pub bytes: u64,
     /// Objects that were read, and their bytes.
     pub read: (usize, u64),
@@ -118,6 +129,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
+    /// Returns true if there was no damage, or all of it was repaired.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(Finding::is_repaired)
     }

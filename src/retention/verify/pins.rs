@@ -22,6 +22,7 @@ const FOREIGN: &str = " of another project";
 /// A pinned path, and the states that pin it.
 #[derive(Clone, Debug)]
 pub struct PinnedBy {
+    /// The path and its pin.
     pub pinned: PinnedPath,
     /// Indexes into [`PinIndex::states`].
     pub states: Vec<u32>,
@@ -32,6 +33,7 @@ pub struct PinnedBy {
 pub struct PinIndex {
     /// `workspace`, other worktrees, branches and tags, short ids of commits, `run cache`.
     pub states: Vec<String>,
+    /// The distinct pinned paths.
     pub paths: Vec<PinnedBy>,
     /// Errors of locks that could not be read, so that their pins are not known.
     pub unreadable: Vec<Error>,
@@ -127,6 +129,7 @@ impl PinIndex {
         self.paths.iter().enumerate().map(|(at, item)| (item.pinned.pin, at)).collect()
     }
 
+    /// Returns true if a worktree of this project pins it now.
     pub fn is_in_workspace(&self, item: &PinnedBy) -> bool {
         item.states.first().is_some_and(|first| *first < self.workspaces)
     }

@@ -5,10 +5,13 @@ use crate::store::ObjectId;
 /// The part of the objects to read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ReadSubset {
+    /// Every object.
     All,
-    /// The share `number` from_settings `from_settings`: as many runs, each with another number, read everything.
+    /// One of `of` shares, by the ids of the objects: that many runs, each with another number, read everything.
     Share {
+        /// From 1 to `of`.
         number: u64,
+        /// The number of shares.
         of: u64,
     },
     /// About this many of a million, at random.

@@ -52,6 +52,7 @@ const PACKED: u64 = 128 << 10;
 /// that they can be shared.
 const PACKED_BESIDE_LINKS: u64 = 16 << 10;
 
+/// Files and folders that are stored together by its commit. Dropped without a commit, it stores nothing.
 pub struct Batch<'s> {
     store: &'s Store,
     items: Vec<Item>,
@@ -101,6 +102,7 @@ impl Drop for TempFile {
 }
 
 impl Store {
+    /// Starts an empty batch.
     pub fn batch(&self) -> Batch<'_> {
         let may_reflink = self.links().iter().any(|link| link == LinkType::Reflink);
         Batch {
@@ -291,6 +293,7 @@ impl Batch<'_> {
         self.items.iter().map(|item| item.size).sum()
     }
 
+    /// Returns true if the commit would write no object.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.trees.is_empty()
     }
@@ -338,6 +341,10 @@ impl Batch<'_> {
 
     /// Stores all planned objects; they are durable when this returns. Returns the generation in which they are
     /// complete.
+    ///
+    /// Errors: [`Kind::Busy`] if gc removed objects meanwhile, so that the batch has to be planned again; a file
+    /// changed while it was read; the store cannot be written. Objects that were stored before stay, and nothing refers
+    /// to them.
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
         if self.lock.is_none() {

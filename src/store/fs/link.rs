@@ -6,9 +6,13 @@ use std::str::FromStr;
 /// One way. `Reflink` shares blocks until one side writes; the links expose the object itself, read-only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
+    /// A copy that shares blocks (`FICLONE`, `clonefile`).
     Reflink,
+    /// The same inode as the object.
     Hardlink,
+    /// A link to the path of the object.
     Symlink,
+    /// Bytes of its own.
     Copy,
 }
 
@@ -17,10 +21,12 @@ pub enum LinkType {
 pub struct LinkTypes(Vec<LinkType>);
 
 impl LinkTypes {
+    /// These ways, the preferred one first.
     pub fn new(types: impl IntoIterator<Item = LinkType>) -> LinkTypes {
         LinkTypes(types.into_iter().collect())
     }
 
+    /// The ways to try in order, with a final [`LinkType::Copy`].
     pub fn iter(&self) -> impl Iterator<Item = LinkType> + '_ {
         self.0.iter().copied().chain([LinkType::Copy])
     }

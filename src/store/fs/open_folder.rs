@@ -64,6 +64,7 @@ impl OpenFolder {
         Ok(OpenFolder::of(fd, path))
     }
 
+    /// The descriptor of the folder.
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
     }

@@ -11,6 +11,7 @@ use crate::replace;
 /// A path that the stat index tracks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TrackedPath {
+    /// A path below the top.
     Inside(RepoPath),
     /// An absolute path: a dep outside the repository, or an output that was moved to a backup.
     Outside(PathBuf),
@@ -51,6 +52,7 @@ pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
 }
 
+/// The bytes as a path, in any encoding.
 pub fn to_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }

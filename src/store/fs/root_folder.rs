@@ -29,7 +29,9 @@ pub struct RootFolder {
 /// A name in a folder, with its path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FolderEntry {
+    /// One component.
     pub name: OsString,
+    /// The path of the root, of the folder and the name, joined.
     pub path: PathBuf,
 }
 
@@ -46,6 +48,7 @@ impl RootFolder {
         RootFolder { path }
     }
 
+    /// The path as given to [`RootFolder::new`].
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -37,8 +37,11 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 /// The kind of a protected folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtectedKind {
+    /// `.git`, or the folder that it names.
     Git,
+    /// The store of objects.
     Store,
+    /// Lockstep's own state of the worktree: logs, journal, index.
     State,
 }
 

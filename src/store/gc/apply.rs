@@ -21,6 +21,7 @@ use crate::store::pack::tombstones;
 /// The result of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GcResult {
+    /// The number of deleted results of the run cache.
     pub runs: usize,
     /// The number of deleted files.
     pub files: usize,

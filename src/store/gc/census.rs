@@ -15,7 +15,9 @@ use crate::store::pack::Pack;
 /// A loose object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundLoose {
+    /// The id by its path; the bytes are not read.
     pub id: ObjectId,
+    /// The size of the file in bytes.
     pub size: u64,
     /// Seconds since 1970.
     pub time: i64,
@@ -24,18 +26,24 @@ pub struct FoundLoose {
 /// A pack with its age and size.
 #[derive(Clone)]
 pub struct FoundPack {
+    /// The pack with its checked index.
     pub pack: Arc<Pack>,
     /// The size of the file.
     pub size: u64,
+    /// The modification time of the file, in seconds since 1970.
     pub time: i64,
 }
 
 /// A result in the run cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundRun {
+    /// The stage key in hexadecimal.
     pub key: String,
+    /// The path of its file.
     pub path: PathBuf,
+    /// The size of the file in bytes.
     pub size: u64,
+    /// The modification time, in seconds since 1970.
     pub time: i64,
 }
 
@@ -50,10 +58,15 @@ pub struct FoundFile {
 /// All files of a store.
 #[derive(Clone, Default)]
 pub struct Census {
+    /// Loose objects, by id.
     pub loose: Vec<FoundLoose>,
+    /// All packs; one of a later format is an error of [`census`].
     pub packs: Vec<FoundPack>,
+    /// Results of the run cache, all of each key.
     pub runs: Vec<FoundRun>,
+    /// Files in `tmp/`.
     pub temporary: Vec<FoundFile>,
+    /// Files in `quarantine/`.
     pub quarantine: Vec<FoundFile>,
 }
 

@@ -49,6 +49,7 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns true if nothing is deleted or repacked.
     pub fn is_empty(&self) -> bool {
         let Plan { loose, packs, rewrite, fold, temporary, .. } = self;
         loose.is_empty() && packs.is_empty() && rewrite.is_empty() && fold.is_empty() && temporary.is_empty()

@@ -76,15 +76,20 @@ impl Rules for NoRules {
 /// An entry below a folder at its last scan. Paths are relative to that folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedEntry {
+    /// Relative to the folder, with `/` between components.
     pub path: Vec<u8>,
+    /// A file, with its executable bit, a link or a folder.
     pub kind: EntryKind,
+    /// The id of its content, or of its tree.
     pub id: ObjectId,
+    /// In bytes; of a folder, of all files below it.
     pub size: u64,
 }
 
 /// Writing an index of this many bytes costs as much as hashing one byte in the next scan.
 const SIZE_TO_WORK: u64 = 4;
 
+/// The index of one worktree, loaded from its file. Shared by threads.
 pub struct StatIndex {
     file: PathBuf,
     top: PathBuf,
@@ -171,7 +176,8 @@ impl StatIndex {
         StatIndex { bounds, ..self }
     }
 
-    pub fn top(&self) -> &Path {
+    /// The folder that paths inside are relative to: the root of the worktree.
+    pub(super) fn top(&self) -> &Path {
         &self.top
     }
 

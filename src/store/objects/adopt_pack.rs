@@ -60,6 +60,9 @@ impl Store {
     }
 
     /// Adds the object at `temp` (see [`Store::temp`]): verified, durable, and under its id when this returns.
+    ///
+    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if its bytes do not fit the id; the store cannot be
+    /// written. The file at `temp` stays then.
     pub fn adopt_object(&self, id: &ObjectId, kind: ObjectKind, temp: &Path, sink: &dyn Sink) -> Result<()> {
         self.begin()?;
         let _lock = self.lock_shared(sink)?;

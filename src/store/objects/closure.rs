@@ -11,7 +11,9 @@ use crate::store::trees::EntryKind;
 /// An object that a pin needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
+    /// The id of the object.
     pub id: ObjectId,
+    /// Whether it is content or a tree.
     pub kind: ObjectKind,
     /// The size of the object itself: for a tree, of its encoding.
     pub size: u64,
@@ -27,6 +29,7 @@ pub struct MissingObjects {
 }
 
 impl MissingObjects {
+    /// Returns true if the store has all objects of the pin.
     pub fn is_empty(&self) -> bool {
         self.trees.is_empty() && self.contents.is_empty()
     }

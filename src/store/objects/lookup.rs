@@ -130,6 +130,8 @@ impl Store {
 
     /// The bytes of a small object, verified. A damaged copy moves to quarantine and counts as missing, unless there is
     /// another copy.
+    ///
+    /// Errors: [`Kind::Missing`] if there is no good copy.
     pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
         let mut copies = COPIES;
         loop {

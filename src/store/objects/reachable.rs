@@ -11,6 +11,7 @@ use crate::store::trees::{EntryKind, Tree};
 /// A set of reachable objects.
 #[derive(Clone, Debug, Default)]
 pub struct ReachableObjects {
+    /// Objects that the store has, trees and contents.
     pub objects: HashSet<ObjectId>,
     /// Trees that the store lacks, so that their children are unknown.
     pub missing: Vec<ObjectId>,

@@ -27,6 +27,9 @@ pub struct ContentReader {
 
 impl Store {
     /// Opens the content of an object for reading.
+    ///
+    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if the store does not have it. Wrong bytes show while
+    /// reading, as [`io::ErrorKind::InvalidData`]; see [`ContentReader::fault`].
     pub fn open_content(&self, id: &ObjectId) -> Result<ContentReader> {
         self.open_sized(id, 0)
     }

@@ -57,6 +57,9 @@ impl Store {
     }
 
     /// Takes the exclusive lock: no other process stores or restores while it is held.
+    ///
+    /// Errors: [`Kind::Busy`](crate::error::Kind::Busy) if another process holds the lock for too long; the file system
+    /// has no locks.
     pub fn lock_exclusive(&self, command: &str, sink: &dyn Sink) -> Result<StoreLock> {
         self.check_is_store()?;
         let path = self.dir().join(LOCK);

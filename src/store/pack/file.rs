@@ -25,8 +25,11 @@ const PIECE: usize = 1 << 20;
 
 /// A pack with a checked index.
 pub struct Pack {
+    /// The id from its index.
     pub id: PackId,
+    /// The path of the file.
     pub path: PathBuf,
+    /// The rows of its objects.
     pub index: PackIndex,
     /// Objects under a tombstone.
     pub tombstoned: HashSet<ObjectId>,
@@ -78,6 +81,7 @@ pub fn read_index(file: &File) -> Result<PackIndex, Unusable> {
 }
 
 impl Pack {
+    /// A pack whose index was read and checked; its file is opened at the first read.
     pub fn new(
         path: &Path,
         index: PackIndex,

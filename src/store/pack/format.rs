@@ -80,10 +80,13 @@ impl fmt::Display for PackId {
 /// The location of an object in its pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
+    /// The id of the object.
     pub id: ObjectId,
+    /// Whether it is content or a tree.
     pub kind: ObjectKind,
     /// From the start of the file.
     pub offset: u64,
+    /// In bytes.
     pub length: u64,
 }
 
@@ -101,6 +104,7 @@ impl Row {
 pub enum Malformed {
     /// Written by a later version: must not be touched.
     Newer,
+    /// Damaged, or not a pack, for this reason.
     Broken(&'static str),
 }
 
@@ -205,6 +209,7 @@ impl PackIndex {
         self.count
     }
 
+    /// Returns true if the pack has no objects.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -282,6 +287,7 @@ impl<W: Write> PackWriter<W> {
         self.rows.len()
     }
 
+    /// Returns true if no object was added.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

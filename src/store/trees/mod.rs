@@ -26,9 +26,13 @@ const SHORTEST: usize = 1 + 2 + 1 + 32 + 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum EntryKind {
+    /// A file without the executable bit of its owner.
     File = 0,
+    /// A file with the executable bit of its owner.
     Executable = 1,
+    /// A symlink; its content is the text of the link.
     Symlink = 2,
+    /// A folder.
     Tree = 3,
 }
 
@@ -42,8 +46,11 @@ impl EntryKind {
 /// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// One component, in any encoding; `rules.rs` has the names that are refused.
     pub name: Vec<u8>,
+    /// The type of the entry.
     pub kind: EntryKind,
+    /// The id of the content, of the link's text, or of the tree.
     pub id: ObjectId,
     /// Bytes of the file, of the link's text, or of all files of the tree.
     pub size: u64,
@@ -52,6 +59,7 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The pin of the entry alone. A symlink gets the pin of a file with its text.
     pub fn pin(&self) -> Pin {
         let tree = self.kind == EntryKind::Tree;
         let executable = self.kind == EntryKind::Executable;
@@ -62,6 +70,7 @@ impl Entry {
 /// Entries in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Tree {
+    /// Sorted by the bytes of their names; each name once.
     pub entries: Vec<Entry>,
 }
 
@@ -76,6 +85,8 @@ impl Tree {
     }
 
     /// Parses an encoded tree; accepts only the canonical encoding.
+    ///
+    /// Errors: another encoding, an unsorted or invalid name, or a version that is not known.
     pub fn parse(bytes: &[u8]) -> Result<Tree, Malformed> {
         let mut rest = bytes;
         match take(&mut rest, 1)? {

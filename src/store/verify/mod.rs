@@ -28,8 +28,11 @@ use crate::store::pack::format::Row;
 /// One copy of an object.
 #[derive(Clone)]
 pub struct ObjectCopy {
+    /// The id by its path or its row.
     pub id: ObjectId,
+    /// In bytes, by the file or the row.
     pub size: u64,
+    /// The location of its bytes.
     pub at: CopyLocation,
     /// Is its file unchanged since its bytes were verified last?
     pub sealed: bool,
@@ -38,13 +41,16 @@ pub struct ObjectCopy {
 /// The location of a copy.
 #[derive(Clone)]
 pub enum CopyLocation {
+    /// In a file of its own, below `objects/`.
     Loose,
+    /// At this row of this pack.
     Packed(Arc<Pack>, Row),
 }
 
 /// A damaged, missing or unexpected file of the store.
 #[derive(Clone)]
 pub struct Damage {
+    /// The damaged file or the missing object.
     pub what: DamageKind,
     /// A sentence without its subject: `its bytes do not fit its id`.
     pub problem: String,
@@ -53,17 +59,22 @@ pub struct Damage {
 /// The damaged, missing or unexpected file.
 #[derive(Clone)]
 pub enum DamageKind {
+    /// A copy of an object with wrong bytes.
     Object(ObjectCopy),
     /// A pack with an unusable index; the rows that it may have.
     Pack {
+        /// The path of the pack.
         path: PathBuf,
+        /// Empty if none can be read.
         rows: Vec<Row>,
     },
     /// Tombstones that cannot be read.
     Tombstones(Arc<Pack>),
     /// An entry of the run cache.
     Run {
+        /// The stage key in hexadecimal.
         key: String,
+        /// The path of its file.
         path: PathBuf,
     },
     /// The file `generation`.
@@ -124,6 +135,7 @@ impl DamageKind {
 /// An object in quarantine.
 #[derive(Clone)]
 pub struct QuarantinedObject {
+    /// The path in `quarantine/`.
     pub path: PathBuf,
     /// The location in the file, if that is a whole pack.
     pub row: Option<Row>,
@@ -132,7 +144,9 @@ pub struct QuarantinedObject {
 /// A file of the run cache.
 #[derive(Clone, Debug)]
 pub struct RunFile {
+    /// The stage key in hexadecimal.
     pub key: String,
+    /// The path of its file.
     pub path: PathBuf,
 }
 
@@ -141,7 +155,9 @@ pub struct RunFile {
 pub struct Inventory {
     /// Without those under a tombstone.
     pub copies: Vec<ObjectCopy>,
+    /// All packs of a known format with a usable index.
     pub packs: Vec<Arc<Pack>>,
+    /// All results of the run cache.
     pub runs: Vec<RunFile>,
     /// Damage that shows without reading objects.
     pub damaged: Vec<Damage>,

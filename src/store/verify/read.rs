@@ -20,8 +20,11 @@ use crate::store::pack::format::LARGEST_READ;
 /// The result of reading.
 #[derive(Default)]
 pub struct ReadResult {
+    /// The number of copies that were read.
     pub objects: usize,
+    /// The bytes of these copies.
     pub bytes: u64,
+    /// Damaged copies, each read twice.
     pub damaged: Vec<Damage>,
 }
 

@@ -33,12 +33,17 @@ pub struct Definition {
     /// Its name on the command line: a path relative to the current folder, or the name at the top of its file
     /// (preceded by the file, `sub/pipeline.yaml:loss`, if that is in another folder).
     pub id: String,
+    /// The files and columns that it shows.
     pub data: Data,
+    /// The built-in template; the fallback where `own` cannot be read.
     pub template: Template,
     /// A template of the project, which overrides the built-in one.
     pub own: Option<TemplateRef>,
+    /// `None` if it is not set: `id` is shown.
     pub title: Option<String>,
+    /// `None` if it is not set: the column's name is shown, if all series have the same.
     pub x_label: Option<String>,
+    /// The same for the y axis.
     pub y_label: Option<String>,
     /// Whether the first line of a CSV or TSV file names the columns. Otherwise they are called 0, 1, ….
     pub header: bool,
@@ -72,7 +77,9 @@ pub struct Field {
 /// All plots, with the errors of invalid ones.
 #[derive(Debug, Default)]
 pub struct DefinedPlots {
+    /// The valid definitions, those at the top of files first.
     pub plots: Vec<Definition>,
+    /// The errors of invalid definitions, which are left out.
     pub errors: Vec<Error>,
 }
 

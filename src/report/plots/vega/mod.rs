@@ -42,6 +42,7 @@ pub struct TemplateRef {
 pub struct VegaSpec {
     /// The template as it was called.
     pub name: String,
+    /// Vega-Lite as JSON, without anchors.
     pub spec: Json,
 }
 

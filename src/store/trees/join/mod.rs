@@ -17,22 +17,29 @@ use crate::store::trees::{Entry, EntryKind, Tree};
 /// One of the two versions that are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
+    /// The side of the current branch.
     Ours,
+    /// The side that is merged.
     Theirs,
 }
 
 /// The three versions of a path; `None` where a side lacks it, or where the base is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Versions<T> {
+    /// The common ancestor.
     pub base: Option<T>,
+    /// The current branch.
     pub ours: Option<T>,
+    /// The merged branch.
     pub theirs: Option<T>,
 }
 
 /// Why a path cannot be joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clash {
+    /// Both sides changed it, differently.
     Changed,
+    /// Both sides added it, differently.
     Added,
     /// Removed by this side and changed by the other.
     Removed(Side),
@@ -45,16 +52,20 @@ pub enum Clash {
 /// A path that cannot be joined; empty for the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathConflict {
+    /// Relative to the top, with `/` between components.
     pub path: Vec<u8>,
+    /// Why the versions cannot be joined.
     pub clash: Clash,
 }
 
 /// The result of a join. With conflicts, the pin and the trees are unusable.
 #[derive(Debug, Default, PartialEq)]
 pub struct JoinResult {
+    /// The joined version; `None` if the path is removed, or has a conflict.
     pub pin: Option<Pin>,
     /// Trees that neither side has, encoded, deepest first.
     pub trees: Vec<Vec<u8>>,
+    /// Empty if the join succeeded.
     pub conflicts: Vec<PathConflict>,
 }
 
