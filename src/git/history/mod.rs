@@ -234,7 +234,7 @@ impl History {
         self.commit_of(id.0, &id.short())
     }
 
-    /// The branches or tags below a prefix and their commits, by name. Omits tags of trees and blobs.
+    /// The branches or tags below a prefix and their commits, by name. Omits tags of trees and blobs, and broken refs.
     pub fn names(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
         let mut found = Vec::new();
         for reference in self.readable_refs(prefix)? {

@@ -58,9 +58,15 @@ impl Repo {
     }
 
     /// The nearest common ancestor of two commits; `None` if they have none, or if a shallow clone lacks it.
+    ///
+    /// Errors: a commit cannot be read.
     pub fn merge_base(&self, one: GitId, other: GitId) -> Result<Option<GitId>> {
         let Some(repo) = self.open()? else { return Ok(None) };
-        Ok(repo.merge_base(one.0, other.0).ok().flatten().map(|id| GitId(id.detach())))
+        match repo.merge_base(one.0, other.0) {
+            Ok(base) => Ok(base.map(|id| GitId(id.detach()))),
+            Err(_) if repo.is_shallow().unwrap_or(false) => Ok(None),
+            Err(e) => Err(self.unreadable(e)),
+        }
     }
 
     /// A commit for people: its short id and its subject. `None` if the revision does not exist.
@@ -123,5 +129,38 @@ mod tests {
         assert_eq!(repo.resolve(&base.hex()).unwrap().read(&path).unwrap(), bytes("one"));
         assert!(repo.describe("HEAD").unwrap().unwrap().ends_with(" (three)"));
         assert_eq!(repo.describe("nowhere").unwrap(), None);
+    }
+
+    /// An unknown ancestor is not "no common ancestor".
+    #[test]
+    fn a_commit_that_cannot_be_read_is_an_error() {
+        let (_dir, top) = repository();
+        let commit = |text: &str| {
+            fs::write(top.join("x"), text).unwrap();
+            git(&top, &["add", "-A"]);
+            git(&top, &["commit", "-qm", text]);
+        };
+        git(&top, &["checkout", "-qb", "main"]);
+        commit("one");
+        commit("two");
+        git(&top, &["checkout", "-qb", "side"]);
+        commit("three");
+        git(&top, &["checkout", "-qb", "other", "main"]);
+        commit("four");
+        git(&top, &["checkout", "-q", "--orphan", "alone"]);
+        commit("five");
+        let base = |one: &str, other: &str| {
+            let repo = Repo::discover(&top).unwrap();
+            let id = |name: &str| repo.resolve(name).unwrap().id;
+            let (one, other) = (id(one), id(other));
+            repo.merge_base(one, other).map(|base| base.map(|id| id.hex()))
+        };
+        let middle = Repo::discover(&top).unwrap().resolve("main").unwrap().id.hex();
+        assert_eq!(base("side", "other").unwrap(), Some(middle.clone()));
+        assert_eq!(base("side", "alone").unwrap(), None);
+        let object = top.join(".git/objects").join(&middle[..2]).join(&middle[2..]);
+        fs::remove_file(&object).unwrap();
+        fs::write(&object, "damaged").unwrap();
+        assert!(base("side", "other").is_err());
     }
 }

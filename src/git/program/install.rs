@@ -20,8 +20,10 @@ use crate::git::repo::Repo;
 use crate::replace::replace_file;
 
 const ATTRIBUTE: &str = "pipeline.lock merge=lockstep";
-/// The second line of every hook that lockstep wrote.
-const MARK: &str = "# Written by `lockstep install`; `lockstep install --uninstall` takes it away.";
+/// The second line of every hook that lockstep writes.
+const MARK: &str = "# Written by `lockstep hooks install`; `lockstep hooks uninstall` removes it.";
+/// How this line begins, whichever version wrote it.
+const MARK_START: &str = "# Written by `lockstep ";
 const KEPT: &str = ".before-lockstep";
 
 /// A hook that can be installed.
@@ -185,7 +187,8 @@ printf %s \"$input\" | \"$lockstep\" hook {name} \"$@\"
 }
 
 fn is_ours(file: &Path) -> bool {
-    document::read_text(file, document::MOST).is_ok_and(|text| text.unwrap_or_default().lines().nth(1) == Some(MARK))
+    let is_marked = |text: String| text.lines().nth(1).is_some_and(|line| line.starts_with(MARK_START));
+    document::read_text(file, document::MOST).is_ok_and(|text| text.is_some_and(is_marked))
 }
 
 fn read(file: &Path) -> Result<String> {
