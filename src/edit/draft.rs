@@ -36,7 +36,7 @@ pub fn draft(
     let bytes = old.as_deref().unwrap_or_default();
     let (mark, body) = if bytes.starts_with(BOM) { bytes.split_at(BOM.len()) } else { (&[][..], bytes) };
     let text = std::str::from_utf8(body)
-        .map_err(|_| Error::usage(format!("{} is no UTF-8 text", path.relative_to(&project.cwd))))?;
+        .map_err(|_| Error::usage(format!("{} is not UTF-8 text", path.relative_to(&project.cwd))))?;
     let Some(new) = change(text)? else { return Ok(None) };
     let new = (!new.trim().is_empty()).then(|| [mark, new.as_bytes()].concat());
     let definitions = definitions_with(project, path, new.as_deref())?;

@@ -134,7 +134,7 @@ impl<'s, 'p> Browser<'s, 'p> {
             let item = |entry: &crate::store::trees::Entry| {
                 let path = child(&entry.name).ok_or_else(|| {
                     let name = String::from_utf8_lossy(&entry.name);
-                    Error::usage(format!("{}/{name} has a name that is no UTF-8", folder.path))
+                    Error::usage(format!("{}/{name} has a name that is not UTF-8", folder.path))
                 })?;
                 let link = entry.kind == EntryKind::Symlink;
                 Ok(BrowserItem {

@@ -117,7 +117,7 @@ impl Project {
 
 pub(super) fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
     let text = std::str::from_utf8(bytes).map_err(|_| {
-        Error::usage(format!("{path} is no UTF-8 text")).hint(format!("git checkout {}", word(path.as_str())))
+        Error::usage(format!("{path} is not UTF-8 text")).hint(format!("git checkout {}", word(path.as_str())))
     })?;
     lock::read(path.as_str(), text)
 }

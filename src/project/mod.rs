@@ -170,7 +170,7 @@ impl Project {
         // If settings put the work tree elsewhere, paths are relative to its top, as in Git.
         let cwd = if cwd.starts_with(&repo.top) { cwd } else { repo.top.clone() };
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
-            Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
+            Error::usage(format!("the name of the current folder is not UTF-8: {}", around.cwd.display()))
         })?;
         Ok(Project::of(repo, config, cwd, around))
     }

@@ -290,7 +290,7 @@ impl Report {
     /// Reads a report that another job wrote. Its content is untrusted.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Report> {
         let wrong = |why: String| {
-            Error::usage(format!("{name} is no report: {why}")).hint("make one: lockstep ci report --json > FILE")
+            Error::usage(format!("{name} is not a report: {why}")).hint("make one: lockstep ci report --json > FILE")
         };
         if bytes.len() > LARGEST {
             return Err(wrong(format!("it is larger than {} MB", LARGEST / 1_000_000)));

@@ -167,7 +167,7 @@ impl Api<'_> {
     fn json(&self, request: RequestBuilder) -> Result<Json> {
         let text = self.send(request)?.text();
         let text = text.map_err(|e| self.failed().because(error_chain(&e)))?;
-        serde_json::from_str(&text).map_err(|e| self.failed().because(format!("the answer is no JSON: {e}")))
+        serde_json::from_str(&text).map_err(|e| self.failed().because(format!("the answer is not JSON: {e}")))
     }
 
     fn send(&self, request: RequestBuilder) -> Result<Response> {

@@ -165,7 +165,7 @@ impl<'s> PinReader<'s> {
 }
 
 fn parse(path: &RepoPath, bytes: &[u8]) -> Result<Vec<PinnedPath>> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::usage(format!("{path} is no UTF-8 text")))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::usage(format!("{path} is not UTF-8 text")))?;
     Ok(of_lock(&path.parent().unwrap_or_default(), &lock::read(path.as_str(), text)?))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::modes::Modes;
 
-/// The options of a run. Which stages it covers is in [`Selected`].
+/// The options of a run. Which stages it covers is in [`crate::plan::select::Selection`].
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     pub force: bool,

@@ -222,7 +222,7 @@ impl Backend {
         if folder.is_new() || folder.has(marker) {
             return Ok(());
         }
-        let why = "it is not empty, and no remote of lockstep: it has no file lockstep-remote";
+        let why = "it is not empty, and not a remote of lockstep: it has no file lockstep-remote";
         Err(self.error("be written", Fault::new(FaultKind::Other, why)).hint("name a new or empty folder"))
     }
 

@@ -82,7 +82,7 @@ impl TemplateRef {
                     return Err(Error::usage(format!("{path} is too large for a template of a plot")));
                 }
                 let json: Json = serde_json::from_slice(&bytes).map_err(|e| {
-                    Error::usage(format!("{path}:{}:{}: this is no JSON", e.line(), e.column())).because(e)
+                    Error::usage(format!("{path}:{}:{}: this is not JSON", e.line(), e.column())).because(e)
                 })?;
                 return match json {
                     Json::Object(_) => Ok(json),
