@@ -16,8 +16,6 @@ use crate::store::Pin;
 pub struct Origin {
     pub path: RepoPath,
     pub pin: Pin,
-    /// Whether lockstep stores it; otherwise Git does.
-    pub cache: bool,
     /// The out or data that it equals or is inside of: the unit of storage and push.
     pub root: PinnedPath,
     /// The stage that made it, then those upstream, the nearest first. Empty for data.
@@ -51,7 +49,7 @@ pub fn trace(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Origin> {
     };
     let stages = root.stage.map(|maker| upstream(snapshot, maker)).unwrap_or_default();
     let inputs = inputs(snapshot, &stages)?;
-    Ok(Origin { path: path.clone(), pin, cache: root.cache, root, stages, inputs })
+    Ok(Origin { path: path.clone(), pin, root, stages, inputs })
 }
 
 /// Breadth first, each stage once.

@@ -108,11 +108,6 @@ impl<'a> Schedule<'a> {
         left.sort_by_key(|id| self.rank[id]);
         left
     }
-
-    /// Whether every stage is done or blocked.
-    pub fn is_over(&self) -> bool {
-        self.open == 0
-    }
 }
 
 #[cfg(test)]
@@ -147,7 +142,7 @@ mod tests {
         assert_eq!(s.start_next(), None);
         s.done(b);
         s.done(c);
-        assert!(s.is_over() && s.left().is_empty());
+        assert!(s.open == 0 && s.left().is_empty());
     }
 
     #[test]
@@ -158,7 +153,7 @@ mod tests {
         assert_eq!(s.failed(StageId(0)), [StageId(1), StageId(2), StageId(4)]);
         assert_eq!(s.start_next(), Some(StageId(3)));
         s.done(StageId(3));
-        assert!(s.is_over() && s.left().is_empty());
+        assert!(s.open == 0 && s.left().is_empty());
     }
 
     #[test]
@@ -168,6 +163,6 @@ mod tests {
         assert_eq!(s.start_next(), Some(StageId(2)));
         assert_eq!(s.left(), []);
         s.done(StageId(2));
-        assert!(s.is_over());
+        assert!(s.open == 0);
     }
 }

@@ -94,7 +94,6 @@ fn findings(store: &Store, inspected: &Inspection, pins: &PinIndex) -> Result<Ve
         place: damaged.what.path(),
         problem: damaged.problem.clone(),
         affected,
-        is_old: false,
         outcome: None,
     };
     Ok(inspected.damaged.iter().zip(affected).map(one).collect())
