@@ -197,8 +197,17 @@ impl Store {
         Ok(Some(ObjectLocation::Loose(file, Seen::from(seen))))
     }
 
-    /// Moves a damaged object to quarantine and returns an error about it.
+    /// Moves a damaged object to quarantine and returns an error about it. An object whose bytes fit its id stays: then
+    /// the lock or the folder that refers to it gives it another size or kind.
     pub(in crate::store) fn damage_error(&self, id: &ObjectId, location: &ObjectLocation) -> Error {
+        if let Some(kind) = self.intact_kind(id, location) {
+            let kind = if kind == ObjectKind::Tree { "folder" } else { "file" };
+            let (size, store) = (location.size(), self.dir().display());
+            let message = format!("object {id} in the store {store} is a {kind} of {size} bytes, and is not damaged");
+            return Error::missing(message)
+                .because("a lock or a folder refers to it with another size or as another kind")
+                .hint("bring back a good pipeline.lock: git log -p pipeline.lock");
+        }
         self.set_aside(id, location, "its bytes do not fit its id")
     }
 

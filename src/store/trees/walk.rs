@@ -171,4 +171,21 @@ mod tests {
         reach.add(&store, &hostile.pin()).unwrap();
         assert_eq!((reach.objects.len(), reach.missing.len()), (5, 1));
     }
+
+    #[test]
+    fn a_good_object_is_not_quarantined_for_a_wrong_reference() {
+        let (_dir, store, _, sub) = sample();
+        let path = store.path(&sub.id);
+        for wrong in [Pin { files: None, ..sub }, Pin { files: None, size: 33, ..sub }] {
+            assert!(!store.contains(&wrong));
+            let e = store.read(&wrong.id, ObjectKind::Content).unwrap_err();
+            assert!(e.message.contains("is a folder of") && e.message.contains("is not damaged"), "{e}");
+        }
+        let file = store.read_tree(&sub.id, 0).unwrap().entries[0].pin();
+        for wrong in [Pin { files: Some(1), ..file }, Pin { size: 7, ..file }] {
+            assert!(!store.contains(&wrong));
+        }
+        assert!(store.read_tree(&file.id, 0).unwrap_err().message.contains("is a file of 1 bytes"));
+        assert!(path.exists() && store.holds(&sub) && store.holds(&file));
+    }
 }
