@@ -139,37 +139,37 @@
 //! `workspace/logs.rs` describes the log folder of a run. The process that runs the commands holds a lock on the file
 //! `output` in it; `logs -f` uses the lock to know when to stop, also after a crash.
 
-pub mod cache;
+mod cache;
 pub mod cli;
-pub mod compare;
-pub mod config;
-pub mod document;
-pub mod edit;
+mod compare;
+mod config;
+mod document;
+mod edit;
 pub mod error;
-pub mod escape;
+mod escape;
 pub mod event;
-pub mod file_lock;
+mod file_lock;
 #[cfg(test)]
 #[path = "../tests/fuzz/mod.rs"]
 mod fuzz;
-pub mod git;
-pub mod import;
-pub mod lfs;
+mod git;
+mod import;
+mod lfs;
 pub mod lock;
-pub mod model;
+mod model;
 pub mod path;
 pub mod pipeline;
 pub mod plan;
 pub mod project;
-pub mod remote;
-pub mod replace;
-pub mod report;
-pub mod retention;
+mod remote;
+mod replace;
+mod report;
+mod retention;
 pub mod run;
-pub mod secret;
-pub mod shell;
+mod secret;
+mod shell;
 pub mod store;
-pub mod tag;
-pub mod url;
-pub mod value;
-pub mod workspace;
+mod tag;
+mod url;
+mod value;
+mod workspace;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::git;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, InputLocation};
+use crate::pipeline::stage::InputLocation;
 use crate::pipeline::{Files, load};
 use crate::pipeline::{build_graph, problem};
 use crate::project::{Definitions, Project, Worktree, resolve_links, skipped};
@@ -60,12 +60,6 @@ impl Draft {
     /// Whether the pipeline file did not exist before.
     pub fn is_new_file(&self) -> bool {
         self.old.is_none()
-    }
-
-    /// The file's id in the definitions; `None` if it is deleted.
-    pub fn file(&self) -> Option<FileId> {
-        let at = self.definitions.pipelines.files.iter().position(|f| f.path == self.path)?;
-        Some(FileId(at as u32))
     }
 }
 

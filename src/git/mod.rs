@@ -20,9 +20,11 @@ pub mod testing;
 pub use discover::{DiscoveredFiles, discover, is_foreign};
 pub use glob::matches;
 pub use history::History;
-pub use history::commit::{Commit, CommitInfo, EntryKind, TreeEntry};
+pub use history::commit::{Commit, CommitInfo, EntryKind};
 pub use history::find_by_name::FilesByName;
-pub use history::refs::tags::{Annotation, Tag};
+#[cfg(test)]
+pub use history::refs::tags::Annotation;
+pub use history::refs::tags::Tag;
 pub use history::select::{CommitSelection, SelectedCommit};
 pub use history::signature::{Signature, SignatureState};
 pub use id::GitId;

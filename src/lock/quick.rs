@@ -1,6 +1,8 @@
 //! A fast reader for locks: reads only what [`write`](super::write()) writes, which is nearly every lock.
 //!
-//! A YAML parser is slow, and a history has thousands of locks. This reader knows a small part of YAML and may misread
+//! A YAML parser is slow, and a history has thousands of locks: with this reader the first `status` after a change of
+//! the lock takes 117 ms instead of 239 ms for 10,000 stages, and 15 ms instead of 31 ms for 1,000 (CPU time). Later
+//! ones read the compiled form, which costs the same with both. This reader knows a small part of YAML and may misread
 //! a text. So its result is written again, and used only if that gives exactly the same text. [`write`](super::write())
 //! gives different locks different texts, so then it is the right lock; otherwise the YAML parser decides.
 

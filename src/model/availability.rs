@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::project::{PinnedPath, Project, Snapshot};
 use crate::remote::Remote;
 use crate::store::trees::EntryKind;
+use crate::store::trees::walk::{Step, TreeWalk};
 use crate::store::{ObjectId, Pin, Store};
 
 /// Whether remotes have all the data of a version.
@@ -99,25 +100,24 @@ pub fn sha256(store: &Store, id: &ObjectId) -> Option<String> {
 /// something else, such as a link, which the hash would not cover.
 pub fn dir_hash(store: &Store, pin: &Pin) -> Option<String> {
     let mut files = Vec::new();
-    below(store, &pin.id, "", &mut files)?;
+    let mut walk = TreeWalk::new(store, pin);
+    while let Some(step) = walk.next() {
+        match step {
+            Step::File(_, EntryKind::Symlink) => return None,
+            Step::File(file, _) => {
+                let path = std::str::from_utf8(walk.path()).ok().filter(|path| !path.contains(['\n', '\\']))?;
+                files.push((path.to_string(), file.id));
+            }
+            Step::Tree(folder) => drop(walk.open(&folder).ok()?),
+            Step::End(..) => {}
+        }
+    }
     files.sort();
     let mut hasher = Sha256::new();
     for (name, id) in files {
         hasher.update(format!("{}  {name}\n", sha256(store, &id)?));
     }
     Some(hex(hasher))
-}
-
-fn below(store: &Store, tree: &ObjectId, folder: &str, files: &mut Vec<(String, ObjectId)>) -> Option<()> {
-    for entry in store.read_tree(tree, folder.matches('/').count()).ok()?.entries {
-        let name = std::str::from_utf8(&entry.name).ok().filter(|name| !name.contains(['\n', '\\']))?;
-        match entry.kind {
-            EntryKind::Tree => below(store, &entry.id, &format!("{folder}{name}/"), files)?,
-            EntryKind::File | EntryKind::Executable => files.push((format!("{folder}{name}"), entry.id)),
-            EntryKind::Symlink => return None,
-        }
-    }
-    Some(())
 }
 
 fn hex(hasher: Sha256) -> String {

@@ -18,8 +18,6 @@ pub struct Origin {
     pub path: RepoPath,
     /// Its bytes: a part of those of `root`, if it is inside of it.
     pub pin: Pin,
-    /// Whether lockstep stores it; otherwise Git does.
-    pub cache: bool,
     /// The out or data that it equals or is inside of: the unit of storage and push.
     pub root: PinnedPath,
     /// The stage that made it, then those upstream, the nearest first. Empty for data.
@@ -54,7 +52,7 @@ pub fn trace(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Origin> {
     };
     let stages = root.stage.map(|maker| upstream(snapshot, maker)).unwrap_or_default();
     let inputs = inputs(snapshot, &stages)?;
-    Ok(Origin { path: path.clone(), pin, cache: root.cache, root, stages, inputs })
+    Ok(Origin { path: path.clone(), pin, root, stages, inputs })
 }
 
 /// Breadth first, each stage once.

@@ -44,7 +44,6 @@ use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 pub use backend::TransferCost;
-pub use catalog::segment::RunRow;
 pub use catalog::{Catalog, packs_of};
 
 use crate::config;

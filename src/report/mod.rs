@@ -16,5 +16,3 @@ pub mod last;
 pub mod markdown;
 pub mod plots;
 pub mod provider;
-
-pub use collect::{Report, ValueChange};

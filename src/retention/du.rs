@@ -219,10 +219,8 @@ pub fn usage(project: &Project, options: &UsageOptions) -> Result<StoreUsage> {
     usage.runs = rest.last().map_or(0, |sum| sum.held);
     // Versions without bytes of their own are left out: they are not in the store, or later ones share all of them.
     usage.earlier.retain(|line| line.held > 0);
-    let reach = ReachableObjects {
-        objects: accounting.owned_before(runs).collect(),
-        missing: missing.into_inner().into_iter().collect(),
-    };
+    let owned = accounting.owned_before(runs).collect();
+    let reach = ReachableObjects::walked(owned, missing.into_inner().into_iter().collect());
     garbage(project, options, (store, &census, &found), &accounting, reach).map(|garbage| usage.garbage = garbage)?;
     Ok(usage)
 }

@@ -19,5 +19,4 @@ pub mod remote;
 mod scope;
 pub mod verify;
 
-pub use pins::{LockPins, PinnedPath};
-pub use scope::{CommitScope, PinSource, PinSources, ScopeRequest, gather, registered_projects};
+pub use scope::{CommitScope, ScopeRequest, registered_projects};

@@ -30,9 +30,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if reasons.len() > 1 {
             reason.push_str(&format!(", and {} more", reasons.len() - 1));
         }
-        let (address, old) = (self.address(id), self.entry(id).cloned());
+        let address = self.address(id);
         let absent = self.missing_inputs(id);
-        let task = Task { stage, address, facts, old, precious, reason, absent };
+        let task = Task { stage, address, facts, precious, reason, absent };
         let context = Context {
             project: self.project(),
             definitions: self.definitions(),

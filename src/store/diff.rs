@@ -8,7 +8,7 @@ use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
 use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
-use crate::store::trees::rules::levels_below;
+use crate::store::trees::walk::{Step, TreeWalk};
 
 /// How a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,21 @@ pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &TrackedPa
         now.insert(entry.path, (entry.kind, entry.id));
     }
     let mut before = Names::new();
-    collect(store, &old.id, b"", &now, &mut before)?;
+    let mut walk = TreeWalk::new(store, old);
+    while let Some(step) = walk.next() {
+        let (kind, pin) = match step {
+            Step::File(pin, kind) => (kind, pin),
+            Step::Tree(pin) => (EntryKind::Tree, pin),
+            Step::End(..) => continue,
+        };
+        let path = walk.path().to_vec();
+        if kind == EntryKind::Tree && now.get(&path) != Some(&(kind, pin.id)) {
+            walk.open(&pin)?;
+        }
+        if !path.is_empty() {
+            before.insert(path, (kind, pin.id));
+        }
+    }
     let mut found = Vec::new();
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     for (path, (kind, id)) in &before {
@@ -65,18 +79,6 @@ pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &TrackedPa
     found.extend(new.map(|(path, _)| (Change::Added, text(path))));
     found.sort_by(|a, b| a.1.cmp(&b.1));
     Ok(found)
-}
-
-fn collect(store: &Store, tree: &ObjectId, path: &[u8], now: &Names, names: &mut Names) -> Result<()> {
-    for entry in store.read_tree(tree, levels_below(path))?.entries {
-        let path = crate::store::fs::paths::join(path, &entry.name);
-        let is_tree = entry.kind == EntryKind::Tree;
-        if is_tree && now.get(&path) != Some(&(entry.kind, entry.id)) {
-            collect(store, &entry.id, &path, now, names)?;
-        }
-        names.insert(path, (entry.kind, entry.id));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -99,11 +99,6 @@ impl<C> VersionState<C> {
 }
 
 impl<C> ModelState<C> {
-    /// The current assignment of a label.
-    pub fn answer(&self, label: &Label) -> Option<Assignment> {
-        self.labels.get(label)?.all.first().copied()
-    }
-
     /// A version by its number: the active one, otherwise the last one that was registered.
     pub fn version(&self, version: &Version) -> Option<&VersionState<C>> {
         let of_number = self.versions.iter().filter(|v| v.version == *version && v.registered.is_some());

@@ -26,10 +26,9 @@ use crate::error::{Error, Result};
 use crate::lfs;
 use crate::url::redact_text;
 
-pub use budget::{NODES, check_json};
+pub use budget::NODES;
 pub use json::read_record;
 pub use number::Number;
-pub use text::python_float;
 
 /// One value. Maps keep the order of the file; equality ignores it, and treats NaN as equal to itself, because a
 /// recorded value that differs from itself would always count as changed. Integers and floats are different here (see

@@ -116,11 +116,6 @@ impl Logs {
         Ok(RunLog { dir: dir.into() })
     }
 
-    /// The newest run of a stage.
-    pub fn last(&self, file: &RepoPath, stage: &str) -> Option<RunLog> {
-        self.newest_where(file, stage, |_| true)
-    }
-
     /// The newest run of a stage that was refused and whose outputs are kept.
     pub fn last_refused(&self, file: &RepoPath, stage: &str) -> Option<RunLog> {
         self.newest_where(file, stage, |run| run.inputs().exists())

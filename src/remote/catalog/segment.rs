@@ -102,10 +102,6 @@ pub fn root_key(id: ObjectId, kind: ObjectKind) -> (ObjectId, bool) {
 }
 
 impl Segment {
-    pub fn is_empty(&self) -> bool {
-        *self == Segment::default()
-    }
-
     /// Merges another segment into this one.
     pub fn absorb(&mut self, other: Segment) {
         self.packs.extend(other.packs);

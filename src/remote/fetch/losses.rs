@@ -11,7 +11,8 @@ use crate::error::{Error, Kind, Result};
 use crate::remote::Wanted;
 use crate::remote::catalog::segment::Location;
 use crate::store::pack::format::PackId;
-use crate::store::{ObjectId, Store};
+use crate::store::trees::walk::{Step, TreeWalk};
+use crate::store::{ObjectId, Pin, Store};
 
 /// A loss, with the outputs that are incomplete because of it.
 #[derive(Clone, Debug)]
@@ -64,8 +65,7 @@ impl Losses {
         let mut outs: BTreeMap<LostObject, Vec<Wanted>> = BTreeMap::new();
         let mut more = Vec::new();
         for (wanted, location) in lacking {
-            let mut missing = BTreeSet::new();
-            gaps(store, (&wanted.pin.id, wanted.pin.is_dir()), 0, &mut HashSet::new(), &mut missing);
+            let missing = missing_objects(store, &wanted.pin);
             let mut why: Vec<LostObject> = missing.iter().map(|id| LostObject::Object(*id)).collect();
             why.retain(|what| all.contains_key(what));
             if why.len() < missing.len() {
@@ -92,31 +92,23 @@ fn packs(location: &Location) -> &[PackId] {
     }
 }
 
-/// The missing objects of an output, as far as its trees are in the store. A tree that occurs several times is read
-/// once.
-fn gaps(
-    store: &Store,
-    (id, is_dir): (&ObjectId, bool),
-    level: usize,
-    seen: &mut HashSet<ObjectId>,
-    missing: &mut BTreeSet<ObjectId>,
-) {
-    if !seen.insert(*id) {
-        return;
-    }
-    if !is_dir {
-        if store.size(id).is_none() {
-            missing.insert(*id);
+/// The missing objects of an output, as far as its trees are in the store. A tree that cannot be read counts as one.
+fn missing_objects(store: &Store, pin: &Pin) -> BTreeSet<ObjectId> {
+    let mut missing = BTreeSet::new();
+    let mut seen = HashSet::new();
+    let mut walk = TreeWalk::new(store, pin);
+    while let Some(step) = walk.next() {
+        match step {
+            Step::File(file, _) if seen.insert((file.id, false)) && store.size(&file.id).is_none() => {
+                missing.insert(file.id);
+            }
+            Step::Tree(tree) if seen.insert((tree.id, true)) && walk.open(&tree).is_err() => {
+                missing.insert(tree.id);
+            }
+            _ => {}
         }
-        return;
     }
-    match store.read_tree(id, level) {
-        Ok(tree) => tree
-            .entries
-            .iter()
-            .for_each(|entry| gaps(store, (&entry.id, entry.pin().is_dir()), level + 1, seen, missing)),
-        Err(_) => drop(missing.insert(*id)),
-    }
+    missing
 }
 
 /// Joins all losses that make outputs incomplete into one error; `None` if there are none. Damage has another exit code

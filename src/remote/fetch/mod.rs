@@ -21,7 +21,7 @@ use crate::remote::catalog::segment::{Location, PackRow, RunRow};
 use crate::remote::{Remote, Wanted, pack_path};
 use crate::store::pack::format::{PackId, PackIndex};
 use crate::store::{ObjectId, ObjectKind, Pin, Store};
-use losses::{Loss, LostObject, join_losses};
+use losses::{Loss, LostObject};
 use ranges::{ByteRange, PackEntry, coalesce};
 use session::FetchSession;
 
@@ -92,16 +92,6 @@ impl Remote {
             sink.event(Event::Warning { text: &format!("{message}{n}; nothing that was asked for needs it") });
         }
         Ok(fetched)
-    }
-
-    /// Brings one output into the store; false if the remote does not have all of it.
-    pub fn fetch_pin(&self, store: &Store, pin: &Pin, sink: &dyn Sink) -> Result<bool> {
-        let wanted = Wanted { name: pin.id.hex(), pin: *pin };
-        let fetched = self.fetch(store, &[wanted], sink)?;
-        match join_losses(&fetched.lost) {
-            Some(error) => Err(error),
-            None => Ok(fetched.absent.is_empty()),
-        }
     }
 
     /// Brings the trees of a folder into the store, as far as possible: enough to list its files.

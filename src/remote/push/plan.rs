@@ -57,10 +57,9 @@ pub fn plan(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], reques
     let mut plan = PushPlan::default();
     let is_new = |pin: &Pin| request.again || catalog.root(pin).is_none();
     let mut planned: HashSet<(ObjectId, bool)> = HashSet::new();
-    let walk = ObjectWalk { store };
     for wanted in &request.wanted {
         if is_new(&wanted.pin) && planned.insert((wanted.pin.id, wanted.pin.is_dir())) {
-            match walk.objects(&wanted.pin)? {
+            match objects(store, &wanted.pin)? {
                 Some(objects) => plan.roots.push((wanted.clone(), objects)),
                 None => plan.absent.push(wanted.clone()),
             }
@@ -79,7 +78,7 @@ pub fn plan(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], reques
                 complete &= !plan.absent.iter().any(|absent| absent.pin.id == pin.id);
                 continue;
             }
-            match walk.objects(pin)? {
+            match objects(store, pin)? {
                 Some(objects) => outs.push((Wanted { name: String::new(), pin: *pin }, objects)),
                 None => complete = false,
             }
@@ -94,44 +93,12 @@ pub fn plan(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], reques
     Ok(plan)
 }
 
-/// Collects the objects of outputs.
-struct ObjectWalk<'s> {
-    store: &'s Store,
-}
-
-impl ObjectWalk<'_> {
-    /// Every object of a pin, contents before the trees that name them; `None` if a tree is missing in the store.
-    fn objects(&self, pin: &Pin) -> Result<Option<Vec<ObjectRef>>> {
-        let mut objects = Vec::new();
-        Ok(self.collect(pin, 0, &mut HashSet::new(), &mut objects)?.then_some(objects))
-    }
-
-    fn collect(
-        &self,
-        pin: &Pin,
-        level: usize,
-        seen: &mut HashSet<ObjectId>,
-        objects: &mut Vec<ObjectRef>,
-    ) -> Result<bool> {
-        if !seen.insert(pin.id) {
-            return Ok(true);
-        }
-        if !pin.is_dir() {
-            objects.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
-            return Ok(true);
-        }
-        let tree = match self.store.read_tree(&pin.id, level) {
-            Ok(tree) => tree,
-            Err(e) if e.kind == Kind::Missing => return Ok(false),
-            Err(e) => return Err(e),
-        };
-        for entry in &tree.entries {
-            if !self.collect(&entry.pin(), level + 1, seen, objects)? {
-                return Ok(false);
-            }
-        }
-        objects.push(ObjectRef { id: pin.id, kind: ObjectKind::Tree, size: tree.encode().len() as u64 });
-        Ok(true)
+/// Every object of a pin, contents before the trees that refer to them; `None` if a tree is missing in the store.
+fn objects(store: &Store, pin: &Pin) -> Result<Option<Vec<ObjectRef>>> {
+    match store.list_objects(pin) {
+        Ok(objects) => Ok(Some(objects)),
+        Err(e) if e.kind == Kind::Missing => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -40,14 +40,13 @@ mod vega;
 
 use crate::error::Error;
 
-pub use define::{DefinedPlots, Definition, define, of_file};
+pub use define::{DefinedPlots, define};
 pub use gather::gather;
 pub use image::ImageKind;
 pub use listing::{json, markdown, rows};
 pub use page::{GENERATOR, page};
 pub use select::{Overrides, merge, select};
-pub use source::{PathContent, PlotSource, Worktree};
-pub use spark::spark;
+pub use source::{PathContent, PlotSource};
 pub use template::Template;
 pub use vega::VegaSpec;
 
@@ -148,18 +147,6 @@ impl Column {
         match self {
             Column::Numbers(numbers) => numbers.len(),
             Column::Words { rows, .. } => rows.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The first `n` rows.
-    pub fn truncate(&mut self, n: usize) {
-        match self {
-            Column::Numbers(numbers) => numbers.truncate(n),
-            Column::Words { rows, .. } => rows.truncate(n),
         }
     }
 }

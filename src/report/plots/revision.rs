@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::git::EntryKind;
 use crate::path::RepoPath;
 use crate::project::Snapshot;
-use crate::store::{DEEPEST, Pin, trees};
+use crate::store::Pin;
+use crate::store::trees::walk::{Step, TreeWalk};
 
 impl PlotSource for Snapshot<'_> {
     fn label(&self) -> &str {
@@ -66,15 +67,14 @@ fn in_git(snapshot: &Snapshot<'_>, folder: &RepoPath, files: &mut BTreeSet<RepoP
 
 /// All files of a pinned folder.
 fn in_store(snapshot: &Snapshot<'_>, pin: &Pin, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
-    let level = folder.parts().count().saturating_sub(DEEPEST);
-    let tree = snapshot.project.store().read_tree(&pin.id, level).map_err(|e| snapshot.missing_object(folder, e))?;
-    for entry in &tree.entries {
-        let Some(path) = std::str::from_utf8(&entry.name).ok().and_then(|name| folder.join(name)) else { continue };
-        match entry.kind {
-            trees::EntryKind::Tree => in_store(snapshot, &entry.pin(), &path, files)?,
-            _ => {
-                files.insert(path);
-            }
+    let mut walk = TreeWalk::new(snapshot.project.store(), pin);
+    while let Some(step) = walk.next() {
+        // A name that is not UTF-8 cannot be a path here.
+        let Some(path) = std::str::from_utf8(walk.path()).ok().and_then(|path| folder.join(path)) else { continue };
+        match step {
+            Step::File(..) => drop(files.insert(path)),
+            Step::Tree(tree) => drop(walk.open(&tree).map_err(|e| snapshot.missing_object(&path, e))?),
+            Step::End(..) => {}
         }
     }
     Ok(())

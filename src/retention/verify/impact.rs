@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::error::{Kind, Result};
 use crate::store::pack::format::Row;
+use crate::store::trees::walk::{Step, TreeWalk};
 use crate::store::verify::{CopyLocation, Damage, DamageKind, Inventory, QuarantinedObject};
 use crate::store::{ObjectId, Pin, Store};
 
@@ -18,6 +19,13 @@ pub struct DamageBelow {
     pub bad: BTreeSet<ObjectId>,
     /// Whether an object is missing that was never found damaged.
     pub lacks: bool,
+}
+
+impl DamageBelow {
+    /// The damage of one object.
+    fn of(id: ObjectId) -> DamageBelow {
+        DamageBelow { bad: BTreeSet::from([id]), lacks: false }
+    }
 }
 
 /// Computes the damage below pins.
@@ -72,7 +80,39 @@ impl<'s> ImpactAnalysis<'s> {
 
     /// The damage below a pin.
     pub fn damage_below(&mut self, pin: &Pin) -> Result<Rc<DamageBelow>> {
-        if pin.is_dir() { self.tree(&pin.id, 0) } else { self.content(&pin.id, pin.size).map(Rc::new) }
+        // The damage below each open tree, after that of the pin as a whole.
+        let mut open: Vec<DamageBelow> = vec![DamageBelow::default()];
+        let mut walk = TreeWalk::new(self.store, pin);
+        while let Some(step) = walk.next() {
+            let (below, tree) = match step {
+                Step::File(file, _) => (Rc::new(self.content(&file.id, file.size)?), None),
+                Step::Tree(tree) => match self.known.get(&tree.id) {
+                    Some(known) => (known.clone(), None),
+                    None if self.bad.contains(&tree.id) => (Rc::new(DamageBelow::of(tree.id)), Some(tree)),
+                    None => match walk.open(&tree) {
+                        Ok(_) => {
+                            open.push(DamageBelow::default());
+                            continue;
+                        }
+                        Err(e) if e.kind == Kind::Missing => {
+                            let is_damaged = self.is_damaged(&tree.id)?;
+                            let below = if is_damaged { DamageBelow::of(tree.id) } else { self.absent(&tree.id) };
+                            (Rc::new(below), Some(tree))
+                        }
+                        Err(e) => return Err(e),
+                    },
+                },
+                Step::End(tree, _) => (Rc::new(open.pop().unwrap_or_default()), Some(tree)),
+            };
+            if let Some(above) = open.last_mut() {
+                above.bad.extend(&below.bad);
+                above.lacks |= below.lacks;
+            }
+            if let Some(tree) = tree {
+                self.known.insert(tree.id, below);
+            }
+        }
+        Ok(Rc::new(open.pop().unwrap_or_default()))
     }
 
     fn content(&mut self, id: &ObjectId, size: u64) -> Result<DamageBelow> {
@@ -86,43 +126,7 @@ impl<'s> ImpactAnalysis<'s> {
                 return Ok(self.absent(id));
             }
         }
-        Ok(DamageBelow { bad: BTreeSet::from([*id]), lacks: false })
-    }
-
-    fn tree(&mut self, id: &ObjectId, level: usize) -> Result<Rc<DamageBelow>> {
-        if let Some(known) = self.known.get(id) {
-            return Ok(known.clone());
-        }
-        let mut damage = DamageBelow::default();
-        if self.bad.contains(id) {
-            damage.bad.insert(*id);
-        } else {
-            match self.store.read_tree(id, level) {
-                Ok(tree) => {
-                    for entry in &tree.entries {
-                        let pin = entry.pin();
-                        let below = if pin.is_dir() {
-                            self.tree(&pin.id, level + 1)?
-                        } else {
-                            self.content(&pin.id, pin.size)?.into()
-                        };
-                        damage.bad.extend(&below.bad);
-                        damage.lacks |= below.lacks;
-                    }
-                }
-                Err(e) if e.kind == Kind::Missing => {
-                    if self.is_damaged(id)? {
-                        damage.bad.insert(*id);
-                    } else {
-                        damage = self.absent(id);
-                    }
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        let damage = Rc::new(damage);
-        self.known.insert(*id, damage.clone());
-        Ok(damage)
+        Ok(DamageBelow::of(*id))
     }
 
     /// Reads a suspicious object.
@@ -159,7 +163,7 @@ impl<'s> ImpactAnalysis<'s> {
                 }
             }
         }
-        DamageBelow { bad: BTreeSet::from([*id]), lacks: false }
+        DamageBelow::of(*id)
     }
 
     /// All damage that was found on the way.

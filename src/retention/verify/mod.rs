@@ -84,8 +84,6 @@ pub struct Finding {
     pub problem: String,
     /// The affected outputs: indexes into [`PinIndex::paths`].
     pub affected: Vec<usize>,
-    /// Whether an earlier run found it, or it was never stored.
-    pub is_old: bool,
     /// `None` if no repair was requested.
     pub outcome: Option<RepairResult>,
 }
@@ -262,7 +260,6 @@ fn findings(store: &Store, impact: &ImpactAnalysis, damaged: &[Damage], below: &
             place: damage.what.place(store),
             problem: damage.problem.clone(),
             affected,
-            is_old: matches!(damage.what, DamageKind::Quarantined(..) | DamageKind::QuarantinedPack(..)),
             outcome: None,
         }
     };
@@ -292,7 +289,6 @@ fn lost_finding(item: &PinnedBy, at: usize) -> Finding {
         place: "nowhere".into(),
         problem: "it is not in the store, and there is no remote that may have it".into(),
         affected: vec![at],
-        is_old: true,
         outcome: None,
     }
 }

@@ -6,12 +6,13 @@ use std::time::UNIX_EPOCH;
 
 use super::{Finding, PinIndex, ReadSubset, RepairResult, RepairSource, VerifyOptions, VerifyReport};
 use crate::cache::entries;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::project::Project;
 use crate::remote::push::{PushRequest, RunEntry};
 use crate::remote::verify::{FileChoice, Inspection, RemoteDamage, RemoteFile};
 use crate::remote::{Catalog, Remote, Wanted, packs_of};
+use crate::store::trees::walk::{Step, TreeWalk};
 use crate::store::{ObjectId, Pin, Store};
 
 /// Verifies a remote, and sends damaged objects again if requested.
@@ -73,7 +74,7 @@ fn findings(store: &Store, inspected: &Inspection, pins: &PinIndex) -> Result<Ve
         let pin = &item.pinned.pin;
         let Some(root) = inspected.catalog.root(pin) else { continue };
         let packs = packs_of([root]);
-        let reached = if ids.is_empty() { Rc::default() } else { below.pin(pin, 0)? };
+        let reached = if ids.is_empty() { Rc::default() } else { below.of_pin(pin)? };
         for (damaged, affected) in inspected.damaged.iter().zip(&mut affected) {
             let is_affected = match &damaged.what {
                 RemoteFile::Pack(pack) => packs.contains(pack),
@@ -93,7 +94,6 @@ fn findings(store: &Store, inspected: &Inspection, pins: &PinIndex) -> Result<Ve
         place: damaged.what.path(),
         problem: damaged.problem.clone(),
         affected,
-        is_old: false,
         outcome: None,
     };
     Ok(inspected.damaged.iter().zip(affected).map(one).collect())
@@ -114,32 +114,46 @@ struct Reached {
 }
 
 impl ReachableFromPins<'_> {
-    fn pin(&mut self, pin: &Pin, level: usize) -> Result<Rc<Reached>> {
-        if let Some(known) = self.known.get(&pin.id).filter(|_| pin.is_dir()) {
-            return Ok(known.clone());
-        }
-        let mut reached = Reached::default();
-        if self.ids.contains(&pin.id) {
-            reached.ids.insert(pin.id);
-        }
-        if pin.is_dir() {
-            match self.store.read_tree(&pin.id, level) {
-                Ok(tree) => {
-                    for entry in &tree.entries {
-                        let below = self.pin(&entry.pin(), level + 1)?;
-                        reached.ids.extend(&below.ids);
-                        reached.is_partial |= below.is_partial;
+    fn of_pin(&mut self, pin: &Pin) -> Result<Rc<Reached>> {
+        // What is reached below each open tree, after that of the pin as a whole.
+        let mut open: Vec<Reached> = vec![Reached::default()];
+        let mut walk = TreeWalk::new(self.store, pin);
+        while let Some(step) = walk.next() {
+            let Some(above) = open.last_mut() else { break };
+            match step {
+                Step::File(file, _) => above.ids.extend(self.ids.get(&file.id)),
+                Step::Tree(tree) => {
+                    if let Some(known) = self.known.get(&tree.id) {
+                        above.add(known);
+                        continue;
+                    }
+                    let mut reached = Reached::default();
+                    reached.ids.extend(self.ids.get(&tree.id));
+                    match walk.open(&tree) {
+                        Ok(_) => open.push(reached),
+                        Err(e) if e.kind == Kind::Missing => {
+                            reached.is_partial = true;
+                            above.add(&reached);
+                            self.known.insert(tree.id, Rc::new(reached));
+                        }
+                        Err(e) => return Err(e),
                     }
                 }
-                Err(e) if e.kind == crate::error::Kind::Missing => reached.is_partial = true,
-                Err(e) => return Err(e),
+                Step::End(tree, _) => {
+                    let reached = Rc::new(open.pop().unwrap_or_default());
+                    open.last_mut().into_iter().for_each(|above| above.add(&reached));
+                    self.known.insert(tree.id, reached);
+                }
             }
         }
-        let reached = Rc::new(reached);
-        if pin.is_dir() {
-            self.known.insert(pin.id, reached.clone());
-        }
-        Ok(reached)
+        Ok(Rc::new(open.pop().unwrap_or_default()))
+    }
+}
+
+impl Reached {
+    fn add(&mut self, below: &Reached) {
+        self.ids.extend(&below.ids);
+        self.is_partial |= below.is_partial;
     }
 }
 

@@ -65,8 +65,6 @@ pub struct Task<'a> {
     pub address: String,
     /// As pinned now; the run is recorded with these.
     pub facts: Facts,
-    /// The lock entry so far.
-    pub old: Option<StageLock>,
     /// Outputs in the workspace that have no other copy.
     pub precious: Vec<RepoPath>,
     /// Why the stage is stale, in one line.

@@ -38,6 +38,7 @@ use crate::store::objects::{Generation, Store};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, Row};
 use crate::store::trees::rules::check_link;
+use crate::store::trees::walk::{Step, TreeWalk};
 
 /// A batch with fewer small objects than this stores them loose.
 const WORTH_A_PACK: usize = 16;
@@ -122,15 +123,18 @@ impl Store {
     /// for others. Callers ask before they delete the only other copy.
     pub fn holds(&self, pin: &Pin) -> bool {
         self.refresh_packs_unless_big(pin);
-        self.holds_good(pin, 0)
-    }
-
-    fn holds_good(&self, pin: &Pin, level: usize) -> bool {
-        if !pin.is_dir() {
-            return self.good(&pin.id, pin.size, ObjectKind::Content, None).is_some();
+        let mut walk = TreeWalk::new(self, pin);
+        while let Some(step) = walk.next() {
+            let is_good = match step {
+                Step::File(file, _) => self.good(&file.id, file.size, ObjectKind::Content, None).is_some(),
+                Step::Tree(tree) => walk.open(&tree).is_ok(),
+                Step::End(..) => true,
+            };
+            if !is_good {
+                return false;
+            }
         }
-        self.read_tree(&pin.id, level)
-            .is_ok_and(|tree| tree.entries.iter().all(|e| self.holds_good(&e.pin(), level + 1)))
+        true
     }
 
     /// Is the object present and unchanged since it was verified? An object or a pack with a broken seal is read.

@@ -8,12 +8,13 @@ use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::store::checkout::free_space::check_free_space;
 use crate::store::fs::open_folder::OpenFolder;
-use crate::store::fs::paths::{join, to_path};
+use crate::store::fs::paths::to_path;
 use crate::store::id::ObjectKind;
 use crate::store::id::Pin;
 use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
-use crate::store::trees::rules::{check_link, depth_of, levels_below, refused};
+use crate::store::trees::rules::{check_link, depth_of, refused};
+use crate::store::trees::walk::{Step, TreeWalk};
 
 /// Creates `to`, which must not exist, with the pinned content; every byte is verified. On failure the caller has to
 /// remove what was created.
@@ -23,33 +24,36 @@ pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()
     let maker = Materialiser::new(&store, sink);
     if pin.is_dir() {
         let built = OpenFolder::create(to)?;
-        return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.with_user_paths(e));
+        return folder(&store, &maker, pin, built.path()).map_err(|e| built.with_user_paths(e));
     }
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }
 
-/// Fills the empty folder `to`; `below` is the path of the folder within the export.
-fn folder(store: &Store, maker: &Materialiser<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
-    let tree = store.read_tree(&pin.id, levels_below(below))?;
-    if tree.pin() != *pin {
-        return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));
-    }
-    tree.check(below)?;
-    for entry in tree.entries {
-        let place = join(below, &entry.name);
-        let path = to.join(to_path(&entry.name));
-        match entry.kind {
-            EntryKind::Tree => {
-                fs::create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
-                folder(store, maker, &entry.pin(), &path, &place)?;
+/// Fills the empty folder `top`.
+fn folder(store: &Store, maker: &Materialiser<'_>, pin: &Pin, top: &Path) -> Result<()> {
+    let mut walk = TreeWalk::new(store, pin);
+    while let Some(step) = walk.next() {
+        let (below, path) = (walk.path().to_vec(), top.join(to_path(walk.path())));
+        match step {
+            Step::Tree(pin) => {
+                if !below.is_empty() {
+                    fs::create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
+                }
+                let tree = walk.open(&pin)?;
+                if tree.pin() != pin {
+                    let message = format!("the folder {} in the store is not of the size that is pinned", pin.id);
+                    return Err(Error::missing(message));
+                }
+                tree.check(&below)?;
             }
-            EntryKind::Symlink => {
-                let text = store.read(&entry.id, ObjectKind::Content)?;
-                check_link(depth_of(&place), &text).map_err(|why| refused(&place, &why))?;
+            Step::File(pin, EntryKind::Symlink) => {
+                let text = store.read(&pin.id, ObjectKind::Content)?;
+                check_link(depth_of(&below), &text).map_err(|why| refused(&below, &why))?;
                 std::os::unix::fs::symlink(to_path(&text), &path)
                     .map_err(|e| Error::io("create the symlink", &path, e))?;
             }
-            kind => drop(maker.file(&entry.id, entry.size, kind == EntryKind::Executable, &path)?),
+            Step::File(pin, kind) => drop(maker.file(&pin.id, pin.size, kind == EntryKind::Executable, &path)?),
+            Step::End(..) => {}
         }
     }
     Ok(())

@@ -70,16 +70,6 @@ pub struct Census {
     pub quarantine: Vec<FoundFile>,
 }
 
-impl Census {
-    /// The total size.
-    pub fn bytes(&self) -> u64 {
-        let objects = self.loose.iter().map(|l| l.size).chain(self.packs.iter().map(|p| p.size));
-        let others = self.runs.iter().map(|r| r.size);
-        let files = self.temporary.iter().chain(&self.quarantine).map(|f| f.size);
-        objects.chain(others).chain(files).sum()
-    }
-}
-
 /// Errors: a folder or a pack cannot be read. Files that disappear during the listing are skipped.
 pub fn census(store: &Store) -> Result<Census> {
     store.check_is_store()?;

@@ -6,7 +6,7 @@ use crate::error::{Kind, Result};
 use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::objects::Store;
-use crate::store::trees::EntryKind;
+use crate::store::trees::walk::{Step, TreeWalk};
 
 /// An object that a pin needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,39 +42,25 @@ impl MissingObjects {
 
 impl Store {
     /// Lists every object of a pin once: contents before the trees that refer to them, the object of the pin last,
-    /// which is the order in which they may become visible elsewhere. Trees are read and verified; for contents only
-    /// the size is checked. Errors: an object is missing; the message names the first.
+    /// which is the order in which they may become visible elsewhere. Trees are read and verified; contents may be
+    /// missing. Errors: a tree is missing or damaged (kind missing), or cannot be read.
     pub fn list_objects(&self, pin: &Pin) -> Result<Vec<ObjectRef>> {
-        self.refresh_packs_unless_big(pin);
         let mut all = Vec::new();
-        self.collect_objects(pin, 0, &mut HashSet::new(), &mut all)?;
-        Ok(all)
-    }
-
-    fn collect_objects(
-        &self,
-        pin: &Pin,
-        level: usize,
-        seen: &mut HashSet<ObjectId>,
-        all: &mut Vec<ObjectRef>,
-    ) -> Result<()> {
-        if !seen.insert(pin.id) {
-            return Ok(());
-        }
-        if !pin.is_dir() {
-            if !self.has(pin) {
-                self.locate(&pin.id, pin.size)?;
+        let mut seen = HashSet::new();
+        let mut walk = TreeWalk::new(self, pin);
+        while let Some(step) = walk.next() {
+            match step {
+                Step::File(file, _) if seen.insert((file.id, false)) => {
+                    all.push(ObjectRef { id: file.id, kind: ObjectKind::Content, size: file.size });
+                }
+                Step::Tree(tree) if seen.insert((tree.id, true)) => drop(walk.open(&tree)?),
+                Step::End(pin, tree) => {
+                    all.push(ObjectRef { id: pin.id, kind: ObjectKind::Tree, size: tree.encode().len() as u64 });
+                }
+                Step::File(..) | Step::Tree(_) => {}
             }
-            all.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
-            return Ok(());
         }
-        let tree = self.read_tree(&pin.id, level)?;
-        for entry in &tree.entries {
-            self.collect_objects(&entry.pin(), level + 1, seen, all)?;
-        }
-        let size = tree.encode().len() as u64;
-        all.push(ObjectRef { id: pin.id, kind: ObjectKind::Tree, size });
-        Ok(())
+        Ok(all)
     }
 
     /// Lists the missing objects of a pin, each once. Subtrees that this process knows to be complete are not opened; a
@@ -82,49 +68,43 @@ impl Store {
     pub fn missing_objects(&self, pin: &Pin) -> Result<MissingObjects> {
         self.refresh_packs_unless_big(pin);
         let mut missing = MissingObjects::default();
-        self.collect_missing(pin, 0, &mut HashSet::new(), &mut missing)?;
+        let mut seen = HashSet::new();
+        // For each open tree: is everything complete so far?
+        let mut complete = Vec::new();
+        let mut walk = TreeWalk::new(self, pin);
+        while let Some(step) = walk.next() {
+            let is_complete = match step {
+                Step::File(file, _) => {
+                    let here = self.has(&file);
+                    if !here && seen.insert((file.id, false)) {
+                        missing.contents.push(ObjectRef { id: file.id, kind: ObjectKind::Content, size: file.size });
+                    }
+                    here
+                }
+                Step::Tree(tree) if self.memo().contains(&tree.id) => true,
+                // Not complete: an object below it is missing, and is in the list already.
+                Step::Tree(tree) if !seen.insert((tree.id, true)) => false,
+                Step::Tree(tree) => match walk.open(&tree) {
+                    Ok(_) => {
+                        complete.push(true);
+                        continue;
+                    }
+                    Err(e) if e.kind == Kind::Missing => {
+                        missing.trees.push(tree.id);
+                        false
+                    }
+                    Err(e) => return Err(e),
+                },
+                Step::End(pin, _) => {
+                    let is_complete = complete.pop() == Some(true);
+                    if is_complete {
+                        self.memo().insert(pin.id);
+                    }
+                    is_complete
+                }
+            };
+            complete.last_mut().into_iter().for_each(|above| *above &= is_complete);
+        }
         Ok(missing)
-    }
-
-    /// Collects the missing objects. Returns whether the pin is complete.
-    fn collect_missing(
-        &self,
-        pin: &Pin,
-        level: usize,
-        seen: &mut HashSet<ObjectId>,
-        missing: &mut MissingObjects,
-    ) -> Result<bool> {
-        if pin.is_dir() && self.memo().contains(&pin.id) {
-            return Ok(true);
-        }
-        if !pin.is_dir() {
-            let here = self.has(pin);
-            if !here && seen.insert(pin.id) {
-                missing.contents.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
-            }
-            return Ok(here);
-        }
-        // Seen and not in the memo: an object below it is missing and in the list already.
-        if !seen.insert(pin.id) {
-            return Ok(false);
-        }
-        let tree = match self.read_tree(&pin.id, level) {
-            Ok(tree) => tree,
-            Err(e) if e.kind == Kind::Missing => {
-                missing.trees.push(pin.id);
-                return Ok(false);
-            }
-            Err(e) => return Err(e),
-        };
-        let mut complete = true;
-        for entry in &tree.entries {
-            // The text of a link is content; a folder is walked.
-            debug_assert!(entry.kind != EntryKind::Tree || entry.files > 0);
-            complete &= self.collect_missing(&entry.pin(), level + 1, seen, missing)?;
-        }
-        if complete {
-            self.memo().insert(pin.id);
-        }
-        Ok(complete)
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
+use crate::document;
 use crate::error::Error;
 use crate::store::hash;
 use crate::store::id::ObjectId;
@@ -53,5 +54,20 @@ impl Store {
             Ok(_) => self.damage_error(id, &location),
             Err(e) => self.read_error(id, &location, e),
         });
+    }
+
+    /// The kind that the bytes of an object fit; `None` if it is damaged, or cannot be read.
+    pub(in crate::store) fn intact_kind(&self, id: &ObjectId, location: &ObjectLocation) -> Option<ObjectKind> {
+        let kinds = [ObjectKind::Content, ObjectKind::Tree];
+        match location {
+            ObjectLocation::Packed(pack, row) => {
+                let fits = pack.id_of(row).is_ok_and(|got| got == *id);
+                fits.then_some(row.kind)
+            }
+            ObjectLocation::Loose(_, seen) => kinds.into_iter().find(|kind| {
+                let file = document::open(&self.path(id));
+                file.and_then(|file| hash::hash_object(&file, *kind, seen.stat.size)).is_ok_and(|got| got == *id)
+            }),
+        }
     }
 }

@@ -21,6 +21,7 @@ use crate::store::pack::format::LARGEST_READ;
 use crate::store::pack::format::Row;
 use crate::store::trees::Tree;
 use crate::store::trees::rules::DEEPEST;
+use crate::store::trees::walk::{Step, TreeWalk};
 
 /// From this size on an object is nearly always a loose file.
 pub(in crate::store) const BIG: u64 = 1 << 20;
@@ -82,10 +83,25 @@ impl Store {
 
     /// The same by the known packs, for one of many queries.
     pub fn has(&self, pin: &Pin) -> bool {
-        if pin.is_dir() {
-            return self.holds_tree(&pin.id, 0);
+        let mut walk = TreeWalk::new(self, pin);
+        while let Some(step) = walk.next() {
+            match step {
+                Step::File(file, _) if !self.has_content(&file) => return false,
+                Step::File(..) => {}
+                Step::Tree(tree) if self.memo().contains(&tree.id) => {}
+                Step::Tree(tree) => {
+                    if let Err(e) = walk.open(&tree) {
+                        // An object that is only absent has no cause.
+                        if e.kind != Kind::Missing || !e.causes.is_empty() {
+                            self.damage.note(e);
+                        }
+                        return false;
+                    }
+                }
+                Step::End(tree, _) => drop(self.memo().insert(tree.id)),
+            }
         }
-        self.has_content(pin)
+        true
     }
 
     fn has_content(&self, pin: &Pin) -> bool {
@@ -97,28 +113,6 @@ impl Store {
             self.check_size(&pin.id, pin.size);
         }
         size == Some(pin.size)
-    }
-
-    fn holds_tree(&self, id: &ObjectId, level: usize) -> bool {
-        if self.memo().contains(id) {
-            return true;
-        }
-        let tree = match self.read_tree(id, level) {
-            Ok(tree) => tree,
-            Err(e) => {
-                // An object that is only absent has no cause.
-                if e.kind != Kind::Missing || !e.causes.is_empty() {
-                    self.damage.note(e);
-                }
-                return false;
-            }
-        };
-        let holds = |pin: Pin| if pin.is_dir() { self.holds_tree(&pin.id, level + 1) } else { self.has_content(&pin) };
-        let complete = tree.entries.iter().all(|e| holds(e.pin()));
-        if complete {
-            self.memo().insert(*id);
-        }
-        complete
     }
 
     /// For a big file the indexes of packs need not be read.
@@ -153,8 +147,8 @@ impl Store {
         }
     }
 
-    /// Reads a folder that is `level` folders below the one that a pin names. Callers recurse, so a malicious chain of
-    /// folders ends here instead of overflowing the stack.
+    /// Reads a folder that is `level` folders below the one that a pin names. A malicious chain of folders ends here.
+    /// To read all folders below a pin, use [`TreeWalk`].
     ///
     /// Errors (usage): it is too deep; no stored folder has so many levels.
     pub fn read_tree(&self, id: &ObjectId, level: usize) -> Result<Tree> {
@@ -205,8 +199,17 @@ impl Store {
         Ok(Some(ObjectLocation::Loose(file, Seen::from(seen))))
     }
 
-    /// Moves a damaged object to quarantine and returns an error about it.
+    /// Moves a damaged object to quarantine and returns an error about it. An object whose bytes fit its id stays: then
+    /// the lock or the folder that refers to it gives it another size or kind.
     pub(in crate::store) fn damage_error(&self, id: &ObjectId, location: &ObjectLocation) -> Error {
+        if let Some(kind) = self.intact_kind(id, location) {
+            let kind = if kind == ObjectKind::Tree { "folder" } else { "file" };
+            let (size, store) = (location.size(), self.dir().display());
+            let message = format!("object {id} in the store {store} is a {kind} of {size} bytes, and is not damaged");
+            return Error::missing(message)
+                .because("a lock or a folder refers to it with another size or as another kind")
+                .hint("bring back a good pipeline.lock: git log -p pipeline.lock");
+        }
         self.set_aside(id, location, "its bytes do not fit its id")
     }
 

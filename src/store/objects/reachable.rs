@@ -6,7 +6,8 @@ use crate::error::{Kind, Result};
 use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::objects::Store;
-use crate::store::trees::{EntryKind, Tree};
+use crate::store::trees::Tree;
+use crate::store::trees::walk::{Step, TreeWalk};
 
 /// A set of reachable objects.
 #[derive(Clone, Debug, Default)]
@@ -15,55 +16,36 @@ pub struct ReachableObjects {
     pub objects: HashSet<ObjectId>,
     /// Trees that the store lacks, so that their children are unknown.
     pub missing: Vec<ObjectId>,
+    /// The trees in the set. A file that a malicious tree or lock gives the id of a tree does not hide what is below it.
+    trees: HashSet<ObjectId>,
 }
 
 impl ReachableObjects {
-    /// Adds all present objects that a pin reaches. A tree in the set is not opened again.
+    /// A set of which every tree was opened.
+    pub fn walked(objects: HashSet<ObjectId>, missing: Vec<ObjectId>) -> ReachableObjects {
+        ReachableObjects { trees: objects.clone(), objects, missing }
+    }
+
+    /// Adds all present objects that a pin reaches. A tree that was added before is not opened again.
     ///
     /// Errors: a present tree cannot be read.
     pub fn add(&mut self, store: &Store, pin: &Pin) -> Result<()> {
-        self.below(store, pin.id, pin.is_dir(), 0, &mut |_, _| {})
-    }
-
-    /// The same; calls the closure for each new object with its size (0 for a tree).
-    pub fn each(
-        &mut self,
-        store: &Store,
-        id: ObjectId,
-        is_tree: bool,
-        new: &mut dyn FnMut(ObjectId, u64),
-    ) -> Result<()> {
-        self.below(store, id, is_tree, 0, new)
-    }
-
-    fn below(
-        &mut self,
-        store: &Store,
-        id: ObjectId,
-        is_tree: bool,
-        level: usize,
-        new: &mut dyn FnMut(ObjectId, u64),
-    ) -> Result<()> {
-        if !self.objects.insert(id) {
-            return Ok(());
-        }
-        if !is_tree {
-            return Ok(());
-        }
-        new(id, 0);
-        let tree = match store.read_tree(&id, level) {
-            Ok(tree) => tree,
-            Err(e) if e.kind == Kind::Missing => {
-                self.missing.push(id);
-                return Ok(());
-            }
-            Err(e) => return Err(e),
-        };
-        for entry in &tree.entries {
-            if entry.kind == EntryKind::Tree {
-                self.below(store, entry.id, true, level + 1, new)?;
-            } else if self.objects.insert(entry.id) {
-                new(entry.id, entry.size);
+        let mut walk = TreeWalk::new(store, pin);
+        while let Some(step) = walk.next() {
+            match step {
+                Step::File(file, _) => drop(self.objects.insert(file.id)),
+                Step::Tree(tree) => {
+                    if !self.trees.insert(tree.id) {
+                        continue;
+                    }
+                    self.objects.insert(tree.id);
+                    match walk.open(&tree) {
+                        Ok(_) => {}
+                        Err(e) if e.kind == Kind::Missing => self.missing.push(tree.id),
+                        Err(e) => return Err(e),
+                    }
+                }
+                Step::End(..) => {}
             }
         }
         Ok(())

@@ -12,6 +12,7 @@
 
 pub mod join;
 pub(super) mod rules;
+pub mod walk;
 
 use std::fmt;
 
