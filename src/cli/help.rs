@@ -12,7 +12,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Compare", &["diff", "metrics", "params", "plots"]),
     ("Data", &["add", "commit", "checkout", "push", "pull", "get", "import", "update", "list", "remote"]),
     ("Models", &["model"]),
-    ("Project", &["ci", "hooks", "merge", "store", "config", "completion", "version", "help"]),
+    ("Project", &["ci", "hooks", "merge", "store", "config", "schema", "completion", "version", "help"]),
 ];
 
 /// The description of `help`, which clap adds with a longer one.

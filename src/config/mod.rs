@@ -11,6 +11,7 @@ pub mod grade;
 mod keys;
 pub mod modes;
 mod private;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
