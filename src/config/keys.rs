@@ -45,7 +45,9 @@ impl fmt::Display for ValueType {
 pub(super) struct SettingSpec {
     /// With the names of its tables: `cache.dir`.
     pub name: &'static str,
+    /// The type of its value.
     pub takes: ValueType,
+    /// Which values of `lockstep.toml` count.
     pub rule: Rule,
     /// As typed.
     pub default: Option<&'static str>,

@@ -27,9 +27,13 @@ const RESERVED: &[&str] = &[
 
 /// Makes typed stages, and collects problems.
 pub struct Builder<'b, 't> {
+    /// The root of the repository, absolute.
     pub top: &'b std::path::Path,
+    /// The pipeline file, from the root.
     pub file: &'b RepoPath,
+    /// Its folder, to which its paths are relative.
     pub folder: &'b RepoPath,
+    /// Collects the problems.
     pub checker: &'b mut Checker<'t>,
 }
 

@@ -21,6 +21,7 @@ use crate::value::{Mark, Value, decode, yaml};
 /// The result of loading all pipeline files.
 #[derive(Debug, Default)]
 pub struct Loaded {
+    /// The valid files.
     pub pipelines: Pipelines,
     /// Invalid files, with all their problems.
     pub broken: Vec<(RepoPath, Vec<Problem>)>,

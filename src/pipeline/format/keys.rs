@@ -5,7 +5,9 @@ use KeyType::*;
 
 /// A key of a map in a pipeline file.
 pub struct KeySpec {
+    /// The key as it is written.
     pub name: &'static str,
+    /// The type of its value.
     pub takes: KeyType,
     /// One line for editors.
     pub about: &'static str,

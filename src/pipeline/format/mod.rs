@@ -20,22 +20,33 @@ use crate::value::node::{Entry, Node, Tree};
 /// A pipeline file that matches the schema, with templates not yet resolved.
 #[derive(Default)]
 pub struct RawPipeline<'n> {
+    /// Files and maps of variables.
     pub vars: &'n [Node],
+    /// Stages and groups, in the order of the file.
     pub stages: Vec<RawStage<'n>>,
+    /// Paths of params files.
     pub params: &'n [Node],
+    /// Paths of metrics files.
     pub metrics: &'n [Node],
+    /// Paths, and maps of charts by name.
     pub plots: &'n [Node],
+    /// Artifacts by name.
     pub artifacts: &'n [Entry],
     /// Conditions, each with its artifact if it has one.
     pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
+    /// Maps with a `path`.
     pub data: &'n [Node],
+    /// The place of the key `datasets`, which does nothing.
     pub datasets: Option<Mark>,
 }
 
 /// A stage that matches the schema.
 pub struct RawStage<'n> {
+    /// The name of the stage or of the group.
     pub name: &'n str,
+    /// The place of the name.
     pub mark: Mark,
+    /// How stages are generated from it.
     pub group: Group<'n>,
     /// The keys of the stage, or those below `do`.
     pub body: &'n [Entry],
@@ -43,8 +54,11 @@ pub struct RawStage<'n> {
 
 /// The values from which a group of stages is generated.
 pub enum Group<'n> {
+    /// It is one stage.
     None,
+    /// One stage for each item of a list or a map, or of a template.
     Foreach(&'n Node),
+    /// One stage for each combination: the key `matrix`, and its dimensions.
     Matrix(&'n Entry, &'n [Entry]),
 }
 
@@ -53,8 +67,11 @@ const MOST_PROBLEMS: usize = 1000;
 
 /// Collects the problems of one file.
 pub struct Checker<'t> {
+    /// The path of the file, for messages.
     pub file: &'t str,
+    /// The whole file.
     pub text: &'t str,
+    /// In the order in which they are found; at most [`MOST_PROBLEMS`].
     pub problems: Vec<Problem>,
     /// See [`PipelineFile::back_steps`](super::stage::PipelineFile).
     pub back_steps: Vec<BackStep>,
