@@ -1,4 +1,5 @@
-//! `lockstep --help`: the commands in groups, one line each. clap writes the help of a command.
+//! `lockstep --help`: the commands in groups, one line each. clap writes the help of a command, which ends with the names
+//! of the options that all commands have; `lockstep help options` explains them.
 
 use std::fmt::Write as _;
 
@@ -11,20 +12,35 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Compare", &["diff", "metrics", "params", "plots"]),
     ("Data", &["add", "commit", "checkout", "push", "pull", "get", "import", "update", "list", "remote"]),
     ("Models", &["model"]),
-    ("Project", &["ci", "hooks", "merge", "store", "config", "completion", "version", "help"]),
+    ("Project", &["ci", "hooks", "merge", "store", "config", "schema", "completion", "version", "help"]),
 ];
 
 /// The description of `help`, which clap adds with a longer one.
 const HELP: &str = "Show the help of a command";
 
-const OPTIONS: &str = "\
--C DIR  -q, --quiet  -v, --verbose  --color WHEN  --no-progress
-          --wait [SECS]  -h, --help  -V, --version";
+/// The options that all commands have, besides `--help`.
+const SHARED: &[&str] = &["-C DIR", "-q, --quiet", "-v, --verbose", "--color WHEN", "--no-progress", "--wait [SECS]"];
 
-/// Replaces the help of the program by the grouped one.
-pub fn add_groups(program: Command) -> Command {
+/// Replaces the help of the program by the grouped one, and shortens that of each command. The result is for printing
+/// help and errors; completions come from the program itself.
+pub fn with_help(program: Command) -> Command {
     let help = grouped(&program);
-    program.override_help(help)
+    let header = *program.get_styles().get_header();
+    let template = format!(
+        "{{before-help}}{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{{all-args}}{{after-help}}\n\n\
+         {header}Options of every command{header:#} (see `lockstep help options`):\n  {}\n",
+        SHARED.join("  ")
+    );
+    let shared: Vec<_> = program.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.get_id()).collect();
+    let shared: Vec<String> = shared.into_iter().map(ToString::to_string).collect();
+    let program = shared.into_iter().fold(program, |program, id| program.mut_arg(id, |option| option.hide(true)));
+    with_template(program, &template).override_help(help)
+}
+
+fn with_template(command: Command, template: &str) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_string()).collect();
+    let command = command.help_template(template.to_string());
+    names.iter().fold(command, |command, name| command.mut_subcommand(name, |inner| with_template(inner, template)))
 }
 
 fn grouped(program: &Command) -> StyledStr {
@@ -41,7 +57,9 @@ fn grouped(program: &Command) -> StyledStr {
             let _ = writeln!(text, "{group}  {literal}{name:10}{literal:#}  {about}");
         }
     }
-    let _ = writeln!(text, "\n{header}Options{header:#}   {OPTIONS}");
+    let (first, rest) = SHARED.split_at(5);
+    let _ = writeln!(text, "\n{header}Options{header:#}   {}", first.join("  "));
+    let _ = writeln!(text, "          {}  -h, --help  -V, --version", rest.join("  "));
     let _ = writeln!(
         text,
         "          {literal}lockstep help COMMAND{literal:#} shows its options, {literal}lockstep help topics{literal:#} more"
@@ -76,11 +94,15 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
         }
         for option in program.get_arguments().filter(|arg| arg.is_global_set()) {
-            let name = match (option.get_long(), option.get_short()) {
-                (Some(long), _) => format!("--{long}"),
-                (None, short) => format!("-{}", short.unwrap()),
-            };
-            assert!(OPTIONS.contains(&name), "{name}");
+            let short = option.get_short().map(|short| format!("-{short}"));
+            let long = option.get_long().map(|long| format!("--{long}"));
+            let name = [short, long].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let is_listed = SHARED.iter().any(|shared| shared.starts_with(&name));
+            assert!(is_listed, "{name}");
+            assert!(
+                include_str!("../../docs/options.md").contains(&format!("`{}", name.replace(", ", "`, `"))),
+                "{name}"
+            );
         }
     }
 }

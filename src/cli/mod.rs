@@ -89,7 +89,7 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
 fn print_usage(e: clap::Error) -> ExitCode {
     let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
     let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
-    match help::add_groups(Cli::command()).try_get_matches_from(escaped) {
+    match help::with_help(Cli::command()).try_get_matches_from(escaped) {
         Err(mut e) => {
             if e.kind() == ErrorKind::MissingSubcommand {
                 // The list would have hidden commands, too.

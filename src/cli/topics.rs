@@ -13,6 +13,7 @@ const PAGES: &[(&str, &str)] = &[
     ("integration", include_str!("../../docs/integration.md")),
     ("lock", include_str!("../../docs/lock.md")),
     ("models", include_str!("../../docs/models.md")),
+    ("options", include_str!("../../docs/options.md")),
     ("pipeline", include_str!("../../docs/pipeline.md")),
     ("plotting", include_str!("../../docs/plotting.md")),
     ("remotes", include_str!("../../docs/remotes.md")),

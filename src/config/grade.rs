@@ -19,6 +19,7 @@ use crate::path::names::{Owner, owner_of};
 /// Who sets a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
+    /// `lockstep.toml`, or another file of someone else.
     Repository,
     /// The user, or this program by a default.
     User,
@@ -46,8 +47,11 @@ pub enum Rule {
 /// A value with its source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradedValue {
+    /// The value as the source gives it.
     pub value: Setting,
+    /// The source.
     pub origin: Origin,
+    /// Whose source it is.
     pub grade: Grade,
     /// Higher for a stronger source.
     pub order: usize,
@@ -65,8 +69,11 @@ pub struct WorktreeArea {
 /// A note on a value of the repository that is not applied as written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingNote {
+    /// The value as written.
     pub value: Setting,
+    /// Its source.
     pub origin: Origin,
+    /// The end of a message: why the value is not applied.
     pub reason: String,
     /// Whether the value is ignored completely.
     pub ignored: bool,

@@ -1,4 +1,5 @@
-//! The valid keys, the type of each, and what the repository may set. A new setting is a new row of [`KEYS`].
+//! The valid keys, the type of each, and what the repository may set: the one table that settings files are checked
+//! against and that the JSON Schema for editors is written from. A new setting is a new row of [`KEYS`].
 
 use std::fmt;
 
@@ -40,32 +41,95 @@ impl fmt::Display for ValueType {
     }
 }
 
-/// All keys except those of remotes: the type, what the repository may set, and the default as typed. The rules for
-/// options of remotes are in `remote/settings/options.rs`.
-const KEYS: &[(&str, ValueType, Rule, Option<&str>)] = &[
-    ("cache.dir", ValueType::Text, Rule::Inside, None),
-    ("cache.links", ValueType::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),
-    ("cache.mode", ValueType::Modes, Rule::Narrows, None),
-    ("cache.sign", ValueType::Word(&["ed25519"]), Rule::Narrows, None),
-    ("cache.trust", ValueType::Texts, Rule::Joins, None),
-    ("cache.verify_keys", ValueType::Texts, Rule::Joins, None),
-    ("core.remote", ValueType::Text, Rule::Free, None),
-    ("jobs", ValueType::Count, Rule::Free, Some("1")),
-    ("pass_env", ValueType::Texts, Rule::Never, None),
-    ("shell", ValueType::Text, Rule::RunsOnly(&["sh", "bash"]), Some("sh")),
+/// A setting: a row of [`KEYS`].
+pub(super) struct SettingSpec {
+    /// With the names of its tables: `cache.dir`.
+    pub name: &'static str,
+    /// The type of its value.
+    pub takes: ValueType,
+    /// Which values of `lockstep.toml` count.
+    pub rule: Rule,
+    /// As typed.
+    pub default: Option<&'static str>,
+    /// One line for editors.
+    pub about: &'static str,
+}
+
+const fn setting(
+    name: &'static str,
+    takes: ValueType,
+    rule: Rule,
+    default: Option<&'static str>,
+    about: &'static str,
+) -> SettingSpec {
+    SettingSpec { name, takes, rule, default, about }
+}
+
+/// All settings except those of remotes. The rules for options of remotes are in `remote/settings/options.rs`.
+pub(super) const KEYS: &[SettingSpec] = &[
+    setting(
+        "cache.dir",
+        ValueType::Text,
+        Rule::Inside,
+        None,
+        "The store: a folder, from the root of the project. In lockstep.toml it must be inside the repository",
+    ),
+    setting(
+        "cache.links",
+        ValueType::Words(&["reflink", "hardlink", "copy"]),
+        Rule::Narrows,
+        Some("reflink,copy"),
+        "How files get out of the store, in the order to try",
+    ),
+    setting(
+        "cache.mode",
+        ValueType::Modes,
+        Rule::Narrows,
+        None,
+        "Which run caches may be read and written, as local:rw,remote:r",
+    ),
+    setting(
+        "cache.sign",
+        ValueType::Word(&["ed25519"]),
+        Rule::Narrows,
+        None,
+        "ed25519: results are signed, and only results with good signatures count",
+    ),
+    setting("cache.trust", ValueType::Texts, Rule::Joins, None, "Whose results count: patterns over user@host"),
+    setting("cache.verify_keys", ValueType::Texts, Rule::Joins, None, "The public keys whose results count"),
+    setting("core.remote", ValueType::Text, Rule::Free, None, "The remote for commands that name none"),
+    setting("jobs", ValueType::Count, Rule::Free, Some("1"), "How many stages run at once; 0 means one a core"),
+    setting(
+        "pass_env",
+        ValueType::Texts,
+        Rule::Never,
+        None,
+        "Credentials of the CI job that stages may see; counts only in your own settings, not in lockstep.toml",
+    ),
+    setting(
+        "shell",
+        ValueType::Text,
+        Rule::RunsOnly(&["sh", "bash"]),
+        Some("sh"),
+        "The shell for commands; with bash, scripts run with `bash -euo pipefail`",
+    ),
 ];
+
+fn find(key: &str) -> Option<&'static SettingSpec> {
+    KEYS.iter().find(|spec| spec.name == key)
+}
 
 /// What the repository may set for a key. Options of remotes are checked where the remote is opened, since their rules
 /// depend on its scheme.
 pub(super) fn rule(key: &str) -> Rule {
-    KEYS.iter().find(|(known, ..)| *known == key).map_or(Rule::Free, |(_, _, rule, _)| *rule)
+    find(key).map_or(Rule::Free, |spec| spec.rule)
 }
 
 /// All settings, one per line: the key and its type.
 pub fn help() -> String {
-    let width = "remote.NAME.url".len().max(KEYS.iter().map(|(key, ..)| key.len()).max().unwrap_or(0));
+    let width = "remote.NAME.url".len().max(KEYS.iter().map(|spec| spec.name.len()).max().unwrap_or(0));
     let remote = ("remote.NAME.url", ValueType::Text);
-    let mut rows: Vec<(&str, ValueType)> = KEYS.iter().map(|(key, takes, ..)| (*key, *takes)).chain([remote]).collect();
+    let mut rows: Vec<(&str, ValueType)> = KEYS.iter().map(|spec| (spec.name, spec.takes)).chain([remote]).collect();
     rows.sort_by_key(|(key, _)| *key);
     rows.iter().map(|(key, takes)| format!("  {key:width$}  {takes}\n")).collect()
 }
@@ -81,7 +145,7 @@ pub fn is_secret(key: &str) -> bool {
 }
 
 /// Options of remotes whose values may be shown. Any other may be a misspelt secret, such as `pasword`.
-const SHOWN: &[&str] = &[
+pub(super) const SHOWN: &[&str] = &[
     "access_key_id",
     "account_name",
     "addressing_style",
@@ -121,7 +185,7 @@ pub fn is_shown(key: &str) -> bool {
 
 /// Like [`is_shown`], for an option of a remote, or the last word of any other key.
 pub fn is_shown_option(option: &str) -> bool {
-    let is_key = || KEYS.iter().any(|(key, ..)| key.rsplit('.').next() == Some(option));
+    let is_key = || KEYS.iter().any(|spec| spec.name.rsplit('.').next() == Some(option));
     SHOWN.contains(&option) || secret_of_place(option).is_some() || is_key()
 }
 
@@ -135,7 +199,7 @@ pub fn is_remote_name(name: &str) -> bool {
 /// The keys that the repository may not set freely.
 #[cfg(test)]
 pub(super) fn limited() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter(|(_, _, rule, _)| *rule != Rule::Free).map(|(key, ..)| *key)
+    KEYS.iter().filter(|spec| spec.rule != Rule::Free).map(|spec| spec.name)
 }
 
 /// The secret whose destination an option restricts: `password_for` names the host that `password` may be sent to.
@@ -144,7 +208,7 @@ pub fn secret_of_place(option: &str) -> Option<&str> {
 }
 
 pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
-    KEYS.iter().filter_map(|(key, _, _, default)| Some((*key, parse(key, (*default)?).ok()?)))
+    KEYS.iter().filter_map(|spec| Some((spec.name, parse(spec.name, spec.default?).ok()?)))
 }
 
 /// The type of a key. Errors: the key is unknown.
@@ -161,10 +225,10 @@ pub(super) fn takes(key: &str) -> Result<ValueType, String> {
         }
         _ => {}
     }
-    if let Some((_, takes, ..)) = KEYS.iter().find(|(k, ..)| *k == key) {
-        return Ok(*takes);
+    if let Some(spec) = find(key) {
+        return Ok(spec.takes);
     }
-    let near = KEYS.iter().map(|(k, ..)| (strsim::damerau_levenshtein(k, key), *k)).min();
+    let near = KEYS.iter().map(|spec| (strsim::damerau_levenshtein(spec.name, key), spec.name)).min();
     Err(match near.filter(|(distance, k)| *distance <= (k.len() / 3).max(1)) {
         Some((_, k)) => format!("unknown setting `{key}` — did you mean `{k}`?"),
         None => format!("unknown setting `{key}`"),
@@ -174,7 +238,7 @@ pub(super) fn takes(key: &str) -> Result<ValueType, String> {
 /// Whether `key` is a table that holds settings (`cache`, `remote.lab`).
 pub(super) fn is_table(key: &str) -> bool {
     let parent = format!("{key}.");
-    key == "remote" || key.starts_with("remote.") || KEYS.iter().any(|(k, ..)| k.starts_with(&parent))
+    key == "remote" || key.starts_with("remote.") || KEYS.iter().any(|spec| spec.name.starts_with(&parent))
 }
 
 /// The parts of a key, split at dots; the name of a remote may contain dots.
@@ -251,13 +315,13 @@ mod tests {
 
     #[test]
     fn every_default_is_a_value_of_its_key() {
-        assert_eq!(defaults().count(), KEYS.iter().filter(|(.., default)| default.is_some()).count());
-        assert!(KEYS.is_sorted_by_key(|(key, ..)| *key));
+        assert_eq!(defaults().count(), KEYS.iter().filter(|spec| spec.default.is_some()).count());
+        assert!(KEYS.is_sorted_by_key(|spec| spec.name));
     }
 
     #[test]
     fn every_key_says_what_the_repository_may_set() {
-        let rules: Vec<String> = KEYS.iter().map(|(key, _, rule, _)| format!("{key}: {rule:?}")).collect();
+        let rules: Vec<String> = KEYS.iter().map(|spec| format!("{}: {:?}", spec.name, spec.rule)).collect();
         // A new key is a decision: may the file of a stranger set it, and can it do harm with any value?
         insta::assert_snapshot!(rules.join("\n"), @r#"
         cache.dir: Inside

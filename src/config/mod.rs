@@ -11,6 +11,7 @@ pub mod grade;
 mod keys;
 pub mod modes;
 mod private;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,9 +30,13 @@ use crate::url::form::AddressForm;
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
+    /// A number.
     Int(i64),
+    /// `true` or `false`.
     Bool(bool),
+    /// A text.
     Str(String),
+    /// A list of texts.
     List(Vec<String>),
 }
 
@@ -50,7 +55,9 @@ impl fmt::Display for Setting {
 /// The source of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
+    /// Built in.
     Default,
+    /// A settings file.
     File(PathBuf),
     /// Passed by the caller, with the caller's name for it: `--jobs`, `LOCKSTEP_JOBS`.
     Given(String),
@@ -87,6 +94,7 @@ impl Sources {
 /// A setting that the caller passes.
 #[derive(Clone, Debug)]
 pub struct GivenSetting {
+    /// With the names of its tables: `cache.dir`.
     pub key: String,
     /// As typed.
     pub value: String,
@@ -97,6 +105,7 @@ pub struct GivenSetting {
 /// A remote, merged from its `[remote.NAME]` tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
+    /// From the strongest source.
     pub url: Url,
     /// Its other keys, by name, each from the strongest source.
     pub options: Vec<(String, Setting)>,

@@ -10,14 +10,18 @@ use crate::error::{Error, Result};
 /// What may be done with one cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
+    /// Whether results are taken from it.
     pub read: bool,
+    /// Whether results are added to it.
     pub write: bool,
 }
 
 /// The modes of both caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modes {
+    /// The run cache of this clone.
     pub local: Mode,
+    /// The run cache of the remote.
     pub remote: Mode,
 }
 

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use super::expand::Expanded;
-use super::format::{Checker, PLOT_KEYS};
+use super::format::Checker;
+use super::format::keys::PLOT_PROPERTIES;
 use super::stage::{Data, Dep, FileId, Import, InputLocation, Out, ParamsFile, Plot, Scratch, Stage};
 use super::vars::{PARAMS, place};
 use crate::path::names::{Owner, folded, owner_of};
@@ -26,9 +27,13 @@ const RESERVED: &[&str] = &[
 
 /// Makes typed stages, and collects problems.
 pub struct Builder<'b, 't> {
+    /// The root of the repository, absolute.
     pub top: &'b std::path::Path,
+    /// The pipeline file, from the root.
     pub file: &'b RepoPath,
+    /// Its folder, to which its paths are relative.
     pub folder: &'b RepoPath,
+    /// Collects the problems.
     pub checker: &'b mut Checker<'t>,
 }
 
@@ -261,7 +266,7 @@ impl Builder<'_, '_> {
         let Some(path) = self.writable(&stage.wdir, spelling, mark, at) else { return };
         let notes = Annotations::of(flags);
         let plot = (key == "plots").then(|| {
-            let is_property = |f: &&Entry| PLOT_KEYS.contains(&f.key.as_str());
+            let is_property = |f: &&Entry| PLOT_PROPERTIES.iter().any(|property| property.name == f.key);
             Plot(flags.iter().filter(is_property).map(|f| (f.key.clone(), f.value.to_value())).collect())
         });
         stage.outs.push(Out {

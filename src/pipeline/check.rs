@@ -24,9 +24,13 @@ pub struct Check {
     pub artifact: Option<String>,
     /// As written, with single spaces.
     pub text: String,
+    /// The value that is compared.
     pub metric: Metric,
+    /// How it is compared.
     pub op: Op,
+    /// The value that it is compared with.
     pub against: CheckLimit,
+    /// The place of the condition in the pipeline file.
     pub mark: Mark,
 }
 
@@ -42,17 +46,24 @@ pub struct Metric {
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
+    /// `>=`
     AtLeast,
+    /// `<=`
     AtMost,
+    /// `>`
     Above,
+    /// `<`
     Below,
+    /// `==`
     Equal,
+    /// `!=`
     Differs,
 }
 
 /// What the metric is compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum CheckLimit {
+    /// A number of the condition itself.
     Number(Number),
     /// The value at a revision, changed by a number.
     Revision(String, Option<(Adjustment, Number)>),
@@ -61,15 +72,20 @@ pub enum CheckLimit {
 /// An arithmetic operation on the value at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adjustment {
+    /// `+`
     Plus,
+    /// `-`
     Minus,
+    /// `*`
     Times,
 }
 
 /// An error in a condition: the end of a sentence that begins with the condition, and a suggestion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckError {
+    /// Without the condition: `has no comparison`.
     pub message: String,
+    /// A correct spelling.
     pub hint: Option<String>,
 }
 

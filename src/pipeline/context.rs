@@ -10,6 +10,7 @@ use crate::value::Value;
 /// A value with its origin.
 #[derive(Debug)]
 pub struct Var {
+    /// Its value.
     pub tree: VarTree,
     /// The file, or `vars[2]`, that defines it.
     pub source: Rc<str>,
@@ -31,10 +32,12 @@ pub struct VarMap {
 }
 
 impl VarMap {
+    /// The variable of this name.
     pub fn get(&self, key: &str) -> Option<&Rc<Var>> {
         self.index.get(key).map(|&n| &self.entries[n].1)
     }
 
+    /// Sets a variable; one of the same name keeps its position.
     pub fn set(&mut self, key: &str, var: Rc<Var>) {
         match self.index.get(key) {
             Some(&n) => self.entries[n].1 = var,
@@ -45,12 +48,14 @@ impl VarMap {
         }
     }
 
+    /// All variables, in the order of definition.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Rc<Var>)> {
         self.entries.iter().map(|(k, v)| (k.as_str(), v))
     }
 }
 
 impl Var {
+    /// A variable of a value, all parts of which have the same origin.
     pub fn new(value: &Value, source: &Rc<str>) -> Rc<Var> {
         let tree = match value {
             Value::List(items) => VarTree::List(items.iter().map(|i| Var::new(i, source)).collect()),
@@ -66,6 +71,7 @@ impl Var {
         Rc::new(Var { tree, source: source.clone() })
     }
 
+    /// The value, copied without origins.
     pub fn to_value(&self) -> Value {
         match &self.tree {
             VarTree::Scalar(value) => value.clone(),
@@ -85,6 +91,7 @@ impl Var {
         }
     }
 
+    /// The kind of value, for messages: `a list`.
     pub fn kind(&self) -> &'static str {
         match &self.tree {
             VarTree::Scalar(value) => value.kind(),
@@ -97,7 +104,9 @@ impl Var {
 /// Two definitions of one variable.
 #[derive(Debug)]
 pub struct RedefinedVariable {
+    /// The name with its parents: `model.depth`.
     pub path: String,
+    /// The source of the first definition.
     pub before: Rc<str>,
 }
 
@@ -106,6 +115,7 @@ pub struct RedefinedVariable {
 pub struct MissingVariable {
     /// Names that exist at this place, for a hint.
     pub known: Vec<String>,
+    /// The rest of a message: which part of the reference does not exist.
     pub reason: String,
 }
 
@@ -133,10 +143,12 @@ impl<'a> Context<'a> {
         self.own.set(name, var);
     }
 
+    /// Whether `vars` must not define this name.
     pub fn is_reserved(&self, name: &str) -> bool {
         self.reserved.contains(&name)
     }
 
+    /// The variable of this name in the uppermost layer that has it.
     pub fn get(&self, key: &str) -> Option<&Rc<Var>> {
         self.own.get(key).or_else(|| self.below.and_then(|b| b.get(key)))
     }

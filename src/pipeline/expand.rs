@@ -17,15 +17,21 @@ use crate::value::{Mark, Value};
 
 /// A stage with all templates resolved.
 pub struct Expanded {
+    /// With the item of a generated stage: `train@x`.
     pub name: String,
+    /// The place of the name of the stage or of its group.
     pub mark: Mark,
+    /// The keys of the stage without `foreach`, `do`, `matrix` and `vars`.
     pub entries: Vec<Entry>,
 }
 
 /// Expands the stages of one file.
 pub struct Expander<'e, 'f, 't> {
+    /// Reads files of variables.
     pub reader: &'e mut Reader<'f>,
+    /// The folder of the pipeline file.
     pub folder: &'e RepoPath,
+    /// Collects the problems.
     pub checker: &'e mut Checker<'t>,
     /// What is left of the limits.
     pub budget: &'e mut Budget,

@@ -9,7 +9,8 @@ use super::check::{self, Check};
 use super::context::Context;
 use super::expand::Expander;
 use super::files::Files;
-use super::format::{Checker, Group, RawPipeline, TOP_KEYS};
+use super::format::keys::{TOP, find, rows};
+use super::format::{Checker, Group, RawPipeline};
 use super::problem::{Problem, did_you_mean};
 use super::stage::{FileId, InputLocation, PipelineFile, Pipelines, Stage, StageId};
 use super::vars::{self, AddError, Reader};
@@ -20,6 +21,7 @@ use crate::value::{Mark, Value, decode, yaml};
 /// The result of loading all pipeline files.
 #[derive(Debug, Default)]
 pub struct Loaded {
+    /// The valid files.
     pub pipelines: Pipelines,
     /// Invalid files, with all their problems.
     pub broken: Vec<(RepoPath, Vec<Problem>)>,
@@ -135,10 +137,9 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> LoadRes
     let raw = match &root {
         None => RawPipeline::default(),
         Some(root) => {
-            let ours =
-                |entries: &[Entry]| entries.is_empty() || entries.iter().any(|e| TOP_KEYS.contains(&e.key.as_str()));
+            let ours = |entries: &[Entry]| entries.is_empty() || entries.iter().any(|e| find(TOP, &e.key).is_some());
             // A file with a typo in its only key must not be taken for another tool's.
-            let nearly = |e: &Entry| TOP_KEYS.iter().any(|key| strsim::damerau_levenshtein(&e.key, key) == 1);
+            let nearly = |e: &Entry| rows(TOP).any(|key| strsim::damerau_levenshtein(&e.key, key.name) == 1);
             let meant = root.as_map().is_some_and(|entries| ours(entries) || entries.iter().any(nearly));
             if !meant {
                 return LoadResult::Foreign;

@@ -1,6 +1,6 @@
 //! The pipeline files: reading, templating, expanding and joining them.
 //!
-//! The steps for a file: [`load`] reads it, [`format`] checks its schema, [`vars`] collects its variables, [`expand`]
+//! The steps for a file: [`load`] reads it, [`format`] checks its keys and their types, [`vars`] collects its variables, [`expand`]
 //! makes the stages of `foreach` and `matrix` and resolves templates ([`template`], [`context`]), [`build`] makes typed
 //! stages of them ([`stage`]), [`graph`] joins all stages by their paths. Errors are [`problem`]s, which are all
 //! reported at once.
@@ -25,5 +25,6 @@ mod template;
 mod vars;
 
 pub use files::Files;
+pub use format::schema;
 pub use graph::{Graph, build as build_graph};
 pub use load::{Loaded, load};

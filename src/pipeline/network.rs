@@ -11,7 +11,9 @@ use crate::path::RepoPath;
 /// Labels, and edges as indexes from the producer to the consumer; sorted, each once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Network {
+    /// The names of the nodes, each once.
     pub labels: Vec<String>,
+    /// Indexes into `labels`.
     pub edges: Vec<(usize, usize)>,
 }
 

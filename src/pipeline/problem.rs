@@ -15,14 +15,18 @@ const SHOWN: usize = 20;
 pub struct Problem {
     /// As the user would name it: `sub/pipeline.yaml`, `params.yaml`.
     pub file: String,
+    /// `None` if the whole file is meant.
     pub mark: Option<Mark>,
+    /// A sentence without its place.
     pub message: String,
+    /// How to correct it.
     pub hint: Option<String>,
     /// The line with `mark`, as shown.
     pub excerpt: Vec<String>,
 }
 
 impl Problem {
+    /// A problem without hint and excerpt.
     pub fn new(file: impl Into<String>, mark: Option<Mark>, message: impl Into<String>) -> Problem {
         Problem { file: file.into(), mark, message: message.into(), hint: None, excerpt: Vec::new() }
     }
@@ -32,6 +36,7 @@ impl Problem {
         Problem { hint: fault.hint, ..Problem::new(file, fault.mark, fault.message) }.within(text)
     }
 
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Problem {
         self.hint = Some(hint.into());
         self

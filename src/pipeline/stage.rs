@@ -23,7 +23,9 @@ pub struct FileId(pub u32);
 /// in which they are written (generated ones at the place of their group).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Pipelines {
+    /// By [`FileId`]; a file of a folder comes before those below it.
     pub files: Vec<PipelineFile>,
+    /// By [`StageId`].
     pub stages: Vec<Stage>,
 }
 
@@ -36,6 +38,7 @@ pub struct PipelineFile {
     pub stages: Vec<StageId>,
     /// Names of `foreach` and `matrix` groups with their stages; a group may be empty.
     pub groups: Vec<(String, Vec<StageId>)>,
+    /// The entries of `data`, in the order of the file.
     pub data: Vec<Data>,
     /// Files from which the file's templates take variables: `params.yaml` beside it and those under `vars`, with the
     /// keys that are loaded (`None`: all).
@@ -44,9 +47,11 @@ pub struct PipelineFile {
     pub back_steps: Vec<BackStep>,
     /// Top-level `params`, `metrics`: paths relative to the file, normalised.
     pub params: Vec<String>,
+    /// Like `params`.
     pub metrics: Vec<String>,
     /// Top-level `plots` and `artifacts` as written, templates resolved.
     pub plots: Vec<(String, Value)>,
+    /// By name; each is a map with a `path`.
     pub artifacts: Vec<(String, Value)>,
     /// Conditions that versions of the artifacts must meet.
     pub checks: Vec<Check>,
@@ -59,9 +64,11 @@ pub struct PipelineFile {
 pub struct BackStep {
     /// ``stage `a`, `deps` ``.
     pub at: String,
+    /// The path as written.
     pub spelling: String,
     /// The folder to which the path is relative.
     pub base: RepoPath,
+    /// The place of the path in the pipeline file.
     pub mark: Mark,
 }
 
@@ -70,15 +77,23 @@ pub struct BackStep {
 pub struct Data {
     /// Relative to the pipeline file, normalised: the key in the lock.
     pub spelled: String,
+    /// From the root of the repository.
     pub path: RepoPath,
+    /// The remote that it goes to; `None` for the default one.
     pub remote: Option<String>,
+    /// Whether it goes to remotes.
     pub push: bool,
+    /// For people.
     pub desc: Option<String>,
+    /// The key `type`.
     pub kind: Option<String>,
+    /// For people, in the order of the file.
     pub labels: Vec<String>,
+    /// Anything that the user writes there; `None` for null.
     pub meta: Option<Value>,
     /// The origin of imported data.
     pub import: Option<Import>,
+    /// The place of the path in the pipeline file.
     pub mark: Mark,
 }
 
@@ -99,6 +114,7 @@ pub struct Import {
 /// One resolved stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
+    /// The file that declares it.
     pub file: FileId,
     /// `train`, or `proc@x` for a generated one.
     pub name: String,
@@ -120,12 +136,17 @@ pub struct Stage {
     pub env_asked: Vec<String>,
     /// Outs, metrics and plots, in the order of the file.
     pub outs: Vec<Out>,
+    /// In the order of the file.
     pub scratch: Vec<Scratch>,
+    /// Whether it is never run.
     pub frozen: bool,
+    /// Whether it is run each time.
     pub always_changed: bool,
+    /// For people.
     pub desc: Option<String>,
     /// The value of `desc` if it was written as `${x}` and is not a string.
     pub desc_value: Option<Value>,
+    /// Anything that the user writes there; `None` for null.
     pub meta: Option<Value>,
     /// The place of the stage's (or its group's) name in its file.
     pub mark: Mark,
@@ -136,16 +157,20 @@ pub struct Stage {
 pub struct Dep {
     /// Relative to the stage's wdir, normalised: the key in the lock. URLs and paths outside as written.
     pub spelled: String,
+    /// Where its content is.
     pub place: InputLocation,
+    /// The place of the path in the pipeline file.
     pub mark: Mark,
 }
 
 /// The location of a dep.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum InputLocation {
+    /// Inside the repository.
     Repo(RepoPath),
     /// Outside the repository: hashed and pinned, never stored, fetched or written. Absolute, or relative to the root.
     Outside(String),
+    /// An address, which lockstep never reads.
     Url(#[serde(with = "crate::url")] Url),
 }
 
@@ -154,9 +179,11 @@ pub enum InputLocation {
 pub struct ParamsFile {
     /// Relative to wdir, normalised: the key in the lock.
     pub spelled: String,
+    /// Where the file is.
     pub place: InputLocation,
     /// The keys as written (`model.depth`, `layers.0`), each once; `None` for the whole file.
     pub keys: Option<Vec<String>>,
+    /// The place of its first entry in the pipeline file.
     pub mark: Mark,
 }
 
@@ -165,18 +192,29 @@ pub struct ParamsFile {
 pub struct Out {
     /// Relative to wdir, normalised: the key in the lock.
     pub spelled: String,
+    /// From the root of the repository.
     pub path: RepoPath,
+    /// Whether the store keeps it; otherwise Git tracks it.
     pub cache: bool,
+    /// Whether it stays in place while the stage runs.
     pub persist: bool,
+    /// Whether it goes to remotes.
     pub push: bool,
+    /// The remote that it goes to; `None` for the default one.
     pub remote: Option<String>,
+    /// Whether it is listed under `metrics`.
     pub metric: bool,
+    /// Its plot, if it is listed under `plots`.
     pub plot: Option<Plot>,
+    /// For people.
     pub desc: Option<String>,
     /// The key `type`.
     pub kind: Option<String>,
+    /// For people, in the order of the file.
     pub labels: Vec<String>,
+    /// Anything that the user writes there, as `better` of a metric; `None` for null.
     pub meta: Option<Value>,
+    /// The place of the path in the pipeline file.
     pub mark: Mark,
 }
 
@@ -187,7 +225,9 @@ pub struct Plot(pub Vec<(String, Value)>);
 /// A scratch folder of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scratch {
+    /// Relative to wdir, normalised.
     pub spelled: String,
+    /// From the root of the repository.
     pub path: RepoPath,
 }
 
@@ -202,14 +242,17 @@ impl fmt::Display for InputLocation {
 }
 
 impl Pipelines {
+    /// The stage of an id, which must be one of these pipelines.
     pub fn stage(&self, id: StageId) -> &Stage {
         &self.stages[id.0 as usize]
     }
 
+    /// The file of an id, which must be one of these pipelines.
     pub fn file(&self, id: FileId) -> &PipelineFile {
         &self.files[id.0 as usize]
     }
 
+    /// The ids of all stages, in their order.
     pub fn ids(&self) -> impl Iterator<Item = StageId> + use<> {
         (0..self.stages.len() as u32).map(StageId)
     }

@@ -12,7 +12,9 @@ use crate::value::Value;
 /// An error in a template, and the invalid part.
 #[derive(Debug)]
 pub struct TemplateError {
+    /// A sentence without its place.
     pub message: String,
+    /// How to correct it.
     pub hint: Option<String>,
     /// The reference as written, for the mark: `${x.}`.
     pub part: String,
@@ -29,6 +31,7 @@ enum TemplatePart<'s> {
 pub enum ResolvedText {
     /// The string was one reference.
     Exact(Rc<Var>),
+    /// The string with all references replaced.
     Text(String),
 }
 

@@ -22,6 +22,7 @@ type ParsedVars = Result<Option<Rc<Var>>, Problem>;
 /// Reads each file once.
 pub struct Reader<'f> {
     files: &'f dyn Files,
+    /// Each file that was read or looked for, with BLAKE3 of its content (`None`: it does not exist).
     pub inputs: HashMap<InputLocation, Option<[u8; 32]>>,
     parsed: HashMap<InputLocation, ParsedVars>,
     /// The files of variables of the current pipeline file by name, with the keys that are loaded (`None`: all).
@@ -48,10 +49,12 @@ pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> InputLoc
 }
 
 impl<'f> Reader<'f> {
+    /// A reader that has read nothing.
     pub fn new(files: &'f dyn Files) -> Reader<'f> {
         Reader { files, inputs: HashMap::new(), parsed: HashMap::new(), loaded: BTreeMap::new() }
     }
 
+    /// The root of the repository, absolute.
     pub fn top(&self) -> &'f std::path::Path {
         self.files.top()
     }
@@ -148,7 +151,9 @@ pub fn add(
 
 /// Why an entry could not be added: an error in the entry, or a problem of the file that it names.
 pub enum AddError {
+    /// A message about the entry.
     Here(String),
+    /// A problem in the file that the entry names.
     Elsewhere(Problem),
 }
 

@@ -59,6 +59,7 @@ pub enum Command {
     #[command(alias = "cache")]
     Store(project::store::Args),
     Config(project::config::Args),
+    Schema(project::schema::Args),
     Completion(project::completion::Args),
     Version(project::version::Args),
 
@@ -134,6 +135,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Merge(args) => project::merge::run(&args, &open()?, out),
         Command::Store(args) => project::store::run(&args, &open()?, out),
         Command::Config(args) => project::config::run(&args, global, out),
+        Command::Schema(args) => project::schema::run(&args, out),
         Command::Completion(args) => project::completion::run(&args, &Cli::command(), out),
         Command::Version(args) => project::version::run(&args, out),
         Command::Root(args) => project::root::run(&args, &open()?, out),

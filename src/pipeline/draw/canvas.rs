@@ -7,7 +7,9 @@ use super::width::{box_width, columns};
 /// The characters to draw with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
+    /// Box drawing characters.
     Unicode,
+    /// `+`, `-` and `|`.
     Ascii,
 }
 

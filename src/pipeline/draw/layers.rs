@@ -8,6 +8,7 @@ use super::width::box_width;
 pub struct Node {
     /// `None` for a bend.
     pub label: Option<String>,
+    /// Counted from the top.
     pub layer: usize,
     /// In columns; odd, so that there is a middle column.
     pub width: usize,
@@ -28,6 +29,7 @@ impl Node {
 /// Nodes in layers, with edges only between neighbouring layers.
 #[derive(Clone, Debug, Default)]
 pub struct Layered {
+    /// Boxes first, by their index in the picture, then bends.
     pub nodes: Vec<Node>,
     /// From the top, each from the left.
     pub layers: Vec<Vec<usize>>,

@@ -31,7 +31,9 @@ pub use list::list;
 /// An acyclic graph to draw: boxes with labels, and edges as pairs of indexes.
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
+    /// The text of each box, one line.
     pub labels: Vec<String>,
+    /// Indexes into `labels`, from the upper box to the lower one.
     pub edges: Vec<(usize, usize)>,
 }
 

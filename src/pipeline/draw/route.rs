@@ -10,7 +10,9 @@ use super::place::place;
 /// The lines of one net: from the columns above to those below, all joined by one track.
 #[derive(Clone, Debug)]
 pub struct Net {
+    /// Columns at the top of the channel.
     pub from: Vec<usize>,
+    /// Columns at its bottom.
     pub to: Vec<usize>,
     /// Counted from the top of the channel; `None` for a straight line.
     pub track: Option<usize>,
@@ -19,7 +21,9 @@ pub struct Net {
 /// The space between a layer and the next one.
 #[derive(Clone, Debug, Default)]
 pub struct Channel {
+    /// In no particular order.
     pub nets: Vec<Net>,
+    /// The number of tracks, which is the height of the channel.
     pub tracks: usize,
 }
 

@@ -11,6 +11,7 @@ pub struct Style {
     pub step: usize,
     /// The indentation of the `-` of a list, relative to the list's key.
     pub list: usize,
+    /// The line end of the file.
     pub newline: &'static str,
 }
 

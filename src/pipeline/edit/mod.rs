@@ -16,31 +16,49 @@ use splice::{Doc, KeyPosition};
 /// A stage to write.
 #[derive(Clone, Debug, Default)]
 pub struct NewStage {
+    /// The name of the stage.
     pub name: String,
+    /// One line, or a script of several.
     pub cmd: String,
+    /// From the folder of the file; `None` for that folder.
     pub wdir: Option<String>,
+    /// Paths from `wdir`.
     pub deps: Vec<String>,
     /// Files with their keys, each file once. A missing file means `params.yaml`, no keys mean all.
     pub params: Vec<(Option<String>, Vec<String>)>,
+    /// Names of environment variables that are inputs.
     pub env: Vec<String>,
+    /// Outs, metrics and plots.
     pub outs: Vec<NewOut>,
+    /// Paths of folders from `wdir`.
     pub scratch: Vec<String>,
+    /// Whether the stage is run each time.
     pub always_changed: bool,
+    /// For people.
     pub desc: Option<String>,
 }
 
+/// An output to write.
 #[derive(Clone, Debug)]
 pub struct NewOut {
+    /// From `wdir`.
     pub path: String,
+    /// The key under which it is listed.
     pub role: Role,
+    /// Whether the store keeps it.
     pub cache: bool,
+    /// Whether it stays in place while the stage runs.
     pub persist: bool,
 }
 
+/// The kind of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// `outs`
     Out,
+    /// `metrics`
     Metric,
+    /// `plots`
     Plot,
 }
 

@@ -25,7 +25,9 @@ pub struct Doc<'f> {
 /// Where to insert a new key in a block map.
 #[derive(Clone, Copy, PartialEq)]
 pub enum KeyPosition {
+    /// Before all other keys.
     First,
+    /// After all other keys.
     Last,
 }
 

@@ -1,7 +1,11 @@
-//! The schema of a pipeline file: its keys, their types, and valid names. It is checked before templates are resolved,
-//! as in DVC: `frozen: ${x}` is a string where a boolean is expected.
+//! The format of a pipeline file: its keys and their types ([`keys`]), and valid names. It is checked before templates
+//! are resolved, as in DVC: `frozen: ${x}` is a string where a boolean is expected.
 
+pub mod keys;
+pub mod schema;
 mod top;
+
+use keys::{GROUP, KeySpec, KeyTables, KeyType, STAGE, TOP, find, rows};
 
 use super::budget::LONGEST_NAME;
 use super::problem::{Problem, did_you_mean};
@@ -13,49 +17,36 @@ use crate::value::Mark;
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
-/// The keys at the top level of a pipeline file.
-pub const TOP_KEYS: &[&str] =
-    &["stages", "vars", "params", "metrics", "plots", "artifacts", "checks", "datasets", "data"];
-const STAGE_KEYS: &[&str] = &[
-    "cmd",
-    "wdir",
-    "deps",
-    "params",
-    "vars",
-    "outs",
-    "metrics",
-    "plots",
-    "frozen",
-    "always_changed",
-    "desc",
-    "meta",
-    "matrix",
-    "env",
-    "scratch",
-];
-const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
-/// The properties of a plot.
-pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
-
 /// A pipeline file that matches the schema, with templates not yet resolved.
 #[derive(Default)]
 pub struct RawPipeline<'n> {
+    /// Files and maps of variables.
     pub vars: &'n [Node],
+    /// Stages and groups, in the order of the file.
     pub stages: Vec<RawStage<'n>>,
+    /// Paths of params files.
     pub params: &'n [Node],
+    /// Paths of metrics files.
     pub metrics: &'n [Node],
+    /// Paths, and maps of charts by name.
     pub plots: &'n [Node],
+    /// Artifacts by name.
     pub artifacts: &'n [Entry],
     /// Conditions, each with its artifact if it has one.
     pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
+    /// Maps with a `path`.
     pub data: &'n [Node],
+    /// The place of the key `datasets`, which does nothing.
     pub datasets: Option<Mark>,
 }
 
 /// A stage that matches the schema.
 pub struct RawStage<'n> {
+    /// The name of the stage or of the group.
     pub name: &'n str,
+    /// The place of the name.
     pub mark: Mark,
+    /// How stages are generated from it.
     pub group: Group<'n>,
     /// The keys of the stage, or those below `do`.
     pub body: &'n [Entry],
@@ -63,8 +54,11 @@ pub struct RawStage<'n> {
 
 /// The values from which a group of stages is generated.
 pub enum Group<'n> {
+    /// It is one stage.
     None,
+    /// One stage for each item of a list or a map, or of a template.
     Foreach(&'n Node),
+    /// One stage for each combination: the key `matrix`, and its dimensions.
     Matrix(&'n Entry, &'n [Entry]),
 }
 
@@ -73,8 +67,11 @@ const MOST_PROBLEMS: usize = 1000;
 
 /// Collects the problems of one file.
 pub struct Checker<'t> {
+    /// The path of the file, for messages.
     pub file: &'t str,
+    /// The whole file.
     pub text: &'t str,
+    /// In the order in which they are found; at most [`MOST_PROBLEMS`].
     pub problems: Vec<Problem>,
     /// See [`PipelineFile::back_steps`](super::stage::PipelineFile).
     pub back_steps: Vec<BackStep>,
@@ -109,12 +106,57 @@ impl Checker<'_> {
         self.report(node.start, format!("{at} must be {expected}, not {}", node.kind()));
     }
 
-    fn keys(&mut self, entries: &[Entry], known: &[&str], at: &str) {
+    /// Checks the entries of a map: that each key is known, and the type of its value.
+    fn entries(&mut self, entries: &[Entry], tables: KeyTables, at: &str) {
+        self.known_keys(entries, tables, at);
+        for (entry, spec) in specified(entries, tables) {
+            self.value(entry, &format!("{at}, `{}`", entry.key), spec.takes);
+        }
+    }
+
+    fn known_keys(&mut self, entries: &[Entry], tables: KeyTables, at: &str) {
         for entry in entries {
-            if !known.contains(&entry.key.as_str()) {
-                let hint = did_you_mean(&entry.key, known.iter().copied());
+            if find(tables, &entry.key).is_none() {
+                let hint = did_you_mean(&entry.key, rows(tables).map(|spec| spec.name));
                 self.report_with(entry.start, format!("unknown key `{}` in {at}", entry.key), hint);
             }
+        }
+    }
+
+    fn required_keys(&mut self, entries: &[Entry], tables: KeyTables, at: &str, mark: Mark) {
+        for spec in rows(tables).filter(|spec| spec.is_required) {
+            if !entries.iter().any(|entry| entry.key == spec.name) {
+                self.report(mark, format!("{at} has no `{}`", spec.name));
+            }
+        }
+    }
+
+    /// Checks the type of a value; `at` names its place. The types at the top level that hold stages are checked in
+    /// [`Checker::file`].
+    fn value(&mut self, entry: &Entry, at: &str, takes: KeyType) {
+        let node = &entry.value;
+        match takes {
+            KeyType::Text => self.string(node, at),
+            KeyType::Literal => self.literal(node, at),
+            KeyType::Commit => self.commit(node, at),
+            KeyType::Flag => self.boolean(node, at),
+            KeyType::Any => self.any(node, at),
+            KeyType::Texts => self.strings(node, at),
+            KeyType::Words(known) => self.words(node, at, known),
+            KeyType::Map(tables) => self.map_of(node, at, entry.start, tables),
+            KeyType::Command => self.command(node, at),
+            KeyType::Vars => self.vars(node, at),
+            KeyType::Params => self.params(node, at),
+            KeyType::Env(tables) => self.env(node, at, tables),
+            KeyType::Matrix => self.matrix(node, at),
+            KeyType::Items => self.items(node, at),
+            KeyType::Outs(tables) => self.outs(node, at, tables),
+            KeyType::Charts(tables) => self.charts(node, at, tables),
+            KeyType::Column | KeyType::Columns => self.columns(node, at, matches!(takes, KeyType::Columns)),
+            KeyType::Artifacts(tables) => self.artifacts(node, at, tables),
+            KeyType::Checks => self.checks(node, at),
+            KeyType::Entries(tables) => self.list_of_maps(node, at, tables),
+            KeyType::Stages | KeyType::GroupBody | KeyType::Ignored => {}
         }
     }
 
@@ -178,17 +220,13 @@ impl Checker<'_> {
     }
 
     /// `NAME`, or `NAME: {input: false}`, or `NAME: {input: true}`.
-    fn env(&mut self, node: &Node, at: &str) {
+    fn env(&mut self, node: &Node, at: &str, tables: KeyTables) {
         for item in self.list(node, at, "a list of names") {
             let at = format!("an entry of {at}");
             match item.as_map() {
                 None => self.string(item, &at),
                 Some([entry]) => match entry.value.as_map() {
-                    Some(keys) => {
-                        let at = format!("{at}, `{}`", entry.key);
-                        self.keys(keys, &["input"], &at);
-                        keys.iter().for_each(|key| self.boolean(&key.value, &format!("{at}, `{}`", key.key)));
-                    }
+                    Some(keys) => self.entries(keys, tables, &format!("{at}, `{}`", entry.key)),
                     None => self.wrong(&entry.value, &at, "a name or `NAME: {input: false}`"),
                 },
                 Some(_) => self.wrong(item, &at, "a name or `NAME: {input: false}`"),
@@ -207,17 +245,7 @@ impl Checker<'_> {
         }
     }
 
-    fn flag(&mut self, entry: &Entry, at: &str) {
-        let at = format!("{at}, `{}`", entry.key);
-        match entry.key.as_str() {
-            "cache" | "persist" | "checkpoint" | "push" | "header" => self.boolean(&entry.value, &at),
-            "labels" => self.strings(&entry.value, &at),
-            "meta" => self.any(&entry.value, &at),
-            _ => self.string(&entry.value, &at),
-        }
-    }
-
-    fn outs(&mut self, node: &Node, at: &str, known: &[&str]) {
+    fn outs(&mut self, node: &Node, at: &str, tables: KeyTables) {
         for item in self.list(node, at, "a list of paths") {
             match &item.tree {
                 Tree::Scalar(Value::Str(_)) => self.string(item, at),
@@ -228,10 +256,7 @@ impl Checker<'_> {
                             self.report(entry.start, format!("{at} is not a path; quote it"));
                         }
                         let flags = self.map(&entry.value, &at);
-                        self.keys(flags, known, &at);
-                        for flag in flags.iter().filter(|f| known.contains(&f.key.as_str())) {
-                            self.flag(flag, &at);
-                        }
+                        self.entries(flags, tables, &at);
                     }
                 }
                 _ => self.wrong(item, &format!("an entry of {at}"), "a path or a map of paths with flags"),
@@ -256,45 +281,37 @@ impl Checker<'_> {
         }
     }
 
-    fn body(&mut self, entries: &[Entry], at: &str, mark: Mark) {
-        self.keys(entries, STAGE_KEYS, at);
-        for entry in entries {
-            let node = &entry.value;
-            let at = format!("{at}, `{}`", entry.key);
-            match entry.key.as_str() {
-                "cmd" => self.command(node, &at),
-                "wdir" | "desc" => self.string(node, &at),
-                "deps" | "scratch" => self.strings(node, &at),
-                "env" => self.env(node, &at),
-                "vars" => self.vars(node, &at),
-                "frozen" | "always_changed" => self.boolean(node, &at),
-                "meta" => self.any(node, &at),
-                "outs" | "metrics" => self.outs(node, &at, FLAG_KEYS),
-                "plots" => self.outs(node, &at, &[FLAG_KEYS, PLOT_KEYS].concat()),
-                "params" => {
-                    for item in self.list(node, &at, "a list of keys and files") {
-                        match &item.tree {
-                            Tree::Scalar(Value::Str(_)) | Tree::Map(_) => self.any(item, &at),
-                            _ => self.wrong(item, &format!("an entry of {at}"), "a key or a map of files with keys"),
-                        }
-                    }
-                }
-                "matrix" => {
-                    for dim in self.map(node, &at) {
-                        let at = format!("{at}, `{}`", dim.key);
-                        match &dim.value.tree {
-                            Tree::List(_) => self.any(&dim.value, &at),
-                            Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&dim.value, &at),
-                            _ => self.wrong(&dim.value, &at, "a list"),
-                        }
-                    }
-                }
-                _ => {}
+    fn params(&mut self, node: &Node, at: &str) {
+        for item in self.list(node, at, "a list of keys and files") {
+            match &item.tree {
+                Tree::Scalar(Value::Str(_)) | Tree::Map(_) => self.any(item, at),
+                _ => self.wrong(item, &format!("an entry of {at}"), "a key or a map of files with keys"),
             }
         }
-        if !entries.iter().any(|e| e.key == "cmd") {
-            self.report(mark, format!("{at} has no `cmd`"));
+    }
+
+    fn matrix(&mut self, node: &Node, at: &str) {
+        for dim in self.map(node, at) {
+            let at = format!("{at}, `{}`", dim.key);
+            match &dim.value.tree {
+                Tree::List(_) => self.any(&dim.value, &at),
+                Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&dim.value, &at),
+                _ => self.wrong(&dim.value, &at, "a list"),
+            }
         }
+    }
+
+    fn items(&mut self, node: &Node, at: &str) {
+        match &node.tree {
+            Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(node, at),
+            Tree::List(_) | Tree::Map(_) => self.any(node, at),
+            _ => self.wrong(node, at, "a list or a map"),
+        }
+    }
+
+    fn body(&mut self, entries: &[Entry], at: &str, mark: Mark) {
+        self.entries(entries, STAGE, at);
+        self.required_keys(entries, STAGE, at, mark);
     }
 
     fn stage<'n>(&mut self, entry: &'n Entry) -> Option<RawStage<'n>> {
@@ -326,13 +343,8 @@ impl Checker<'_> {
                 None
             }
             (Some(data), Some(body)) => {
-                self.keys(keys, &["foreach", "do"], &format!("{at}, which has `foreach`"));
-                let data_at = format!("{at}, `foreach`");
-                match &data.value.tree {
-                    Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&data.value, &data_at),
-                    Tree::List(_) | Tree::Map(_) => self.any(&data.value, &data_at),
-                    _ => self.wrong(&data.value, &data_at, "a list or a map"),
-                }
+                self.known_keys(keys, GROUP, &format!("{at}, which has `foreach`"));
+                self.items(&data.value, &format!("{at}, `foreach`"));
                 let entries = self.map(&body.value, &format!("{at}, `do`"));
                 if let Some(matrix) = entries.iter().find(|e| e.key == "matrix") {
                     self.report(matrix.start, format!("{at}: `matrix` cannot stand in `do`"));
@@ -349,34 +361,35 @@ impl Checker<'_> {
     pub fn file<'n>(&mut self, root: &'n Node) -> RawPipeline<'n> {
         let mut raw = RawPipeline::default();
         let top = self.map(root, "a pipeline file");
-        self.keys(top, TOP_KEYS, "the pipeline file");
-        for entry in top {
+        self.known_keys(top, TOP, "the pipeline file");
+        for (entry, spec) in specified(top, TOP) {
             let node = &entry.value;
             let at = format!("`{}`", entry.key);
-            match entry.key.as_str() {
+            self.value(entry, &at, spec.takes);
+            let items = node.as_list().unwrap_or_default();
+            match spec.name {
                 "stages" => {
                     let stages = self.map(node, &at);
                     raw.stages = stages.iter().filter_map(|stage| self.stage(stage)).collect();
                 }
-                "vars" => {
-                    self.vars(node, &at);
-                    raw.vars = node.as_list().unwrap_or_default();
-                }
-                "params" | "metrics" => {
-                    self.strings(node, &at);
-                    let items = node.as_list().unwrap_or_default();
-                    if entry.key == "params" { raw.params = items } else { raw.metrics = items }
-                }
-                "plots" => raw.plots = self.top_plots(node, &at),
-                "artifacts" => raw.artifacts = self.artifacts(node, &at),
-                "checks" => raw.checks = self.checks(node, &at),
-                "data" => raw.data = self.data(node, &at),
+                "vars" => raw.vars = items,
+                "params" => raw.params = items,
+                "metrics" => raw.metrics = items,
+                "plots" => raw.plots = items,
+                "artifacts" => raw.artifacts = node.as_map().unwrap_or_default(),
+                "checks" => raw.checks = top::conditions(node),
+                "data" => raw.data = items,
                 "datasets" => raw.datasets = Some(entry.start),
                 _ => {}
             }
         }
         raw
     }
+}
+
+/// The entries whose keys are known, with their rows.
+fn specified<'n>(entries: &'n [Entry], tables: KeyTables) -> impl Iterator<Item = (&'n Entry, &'static KeySpec)> {
+    entries.iter().filter_map(move |entry| Some((entry, find(tables, &entry.key)?)))
 }
 
 /// The mark of a part of a scalar in the text; the scalar's start if the part cannot be found.

@@ -1,132 +1,110 @@
-//! The schema of the top-level keys besides stages: plots, artifacts and data.
+//! Checks of the types that only the top-level keys have: plots, artifacts, conditions and data.
 
 use super::Checker;
-use crate::value::Value;
+use super::keys::KeyTables;
 use crate::value::node::{Entry, Node, Tree};
-
-const TOP_PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title"];
-const DATA_KEYS: &[&str] = &["path", "remote", "push", "desc", "type", "labels", "meta", "import"];
-const IMPORT_KEYS: &[&str] = &["url", "path", "rev", "commit"];
-const ARTIFACT_KEYS: &[&str] = &["path", "desc", "type", "labels", "meta", "require"];
+use crate::value::{Mark, Value};
 
 impl Checker<'_> {
-    pub(super) fn top_plots<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
-        let items = self.list(node, at, "a list of paths and plots");
-        for item in items {
+    pub(super) fn charts(&mut self, node: &Node, at: &str, tables: KeyTables) {
+        for item in self.list(node, at, "a list of paths and plots") {
             match &item.tree {
                 Tree::Scalar(Value::Str(_)) => self.string(item, at),
                 Tree::Map(entries) => {
-                    for plot in entries {
+                    for plot in entries.iter().filter(|plot| !matches!(plot.value.tree, Tree::Scalar(Value::Null))) {
                         let at = format!("plot `{}`", plot.key);
-                        if let Tree::Scalar(Value::Null) = plot.value.tree {
-                            continue;
-                        }
                         let keys = self.map(&plot.value, &at);
-                        self.keys(keys, TOP_PLOT_KEYS, &at);
-                        for key in keys {
-                            let at = format!("{at}, `{}`", key.key);
-                            match (key.key.as_str(), &key.value.tree) {
-                                ("x", Tree::Map(_)) | ("y", Tree::Map(_) | Tree::List(_)) => self.any(&key.value, &at),
-                                _ => self.string(&key.value, &at),
-                            }
-                        }
+                        self.entries(keys, tables, &at);
                     }
                 }
                 _ => self.wrong(item, &format!("an entry of {at}"), "a path or a map"),
             }
         }
-        items
     }
 
-    pub(super) fn artifacts<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Entry] {
+    /// The columns of an axis; `may_list` if it can have several of one file.
+    pub(super) fn columns(&mut self, node: &Node, at: &str, may_list: bool) {
+        match &node.tree {
+            Tree::Map(_) => self.any(node, at),
+            Tree::List(_) if may_list => self.any(node, at),
+            _ => self.string(node, at),
+        }
+    }
+
+    pub(super) fn artifacts(&mut self, node: &Node, at: &str, tables: KeyTables) {
+        for entry in self.map(node, at) {
+            self.map_of(&entry.value, &format!("artifact `{}`", entry.key), entry.start, tables);
+        }
+    }
+
+    /// A map with these keys; `mark` is the place of the message that a required key is missing.
+    pub(super) fn map_of(&mut self, node: &Node, at: &str, mark: Mark, tables: KeyTables) {
         let entries = self.map(node, at);
-        for entry in entries {
-            let at = format!("artifact `{}`", entry.key);
-            let keys = self.map(&entry.value, &at);
-            self.keys(keys, ARTIFACT_KEYS, &at);
-            for key in keys {
-                if key.key == "require" { self.require(key, &at) } else { self.flag(key, &at) }
-            }
-            if entry.value.as_map().is_some() && entry.value.get("path").is_none() {
-                self.report(entry.start, format!("{at} has no `path`"));
+        self.entries(entries, tables, at);
+        if node.as_map().is_some() {
+            self.required_keys(entries, tables, at, mark);
+        }
+    }
+
+    pub(super) fn list_of_maps(&mut self, node: &Node, at: &str, tables: KeyTables) {
+        for item in self.list(node, at, "a list of maps with a `path`") {
+            let item_at = format!("an entry of {at}");
+            let entries = self.map(item, &item_at);
+            self.entries(entries, tables, at);
+            if item.as_map().is_some() {
+                self.required_keys(entries, tables, &item_at, item.start);
             }
         }
-        entries
     }
 
-    /// The requirements on the tags of an artifact.
-    fn require(&mut self, entry: &Entry, at: &str) {
-        let at = format!("{at}, `require`");
-        for item in self.list(&entry.value, &at, "a list, `[signed]`") {
-            if item.as_str() != Some("signed") {
-                self.wrong(item, &at, "`signed`");
+    /// A list of some of the words `known`.
+    pub(super) fn words(&mut self, node: &Node, at: &str, known: &[&str]) {
+        for item in self.list(node, at, &format!("a list, `[{}]`", known.join(", "))) {
+            if !item.as_str().is_some_and(|word| known.contains(&word)) {
+                self.wrong(item, at, &format!("`{}`", known.join("` or `")));
             }
         }
     }
 
     /// A list of conditions, or a map of artifacts with lists.
-    pub(super) fn checks<'n>(&mut self, node: &'n Node, at: &str) -> Vec<(Option<&'n Entry>, &'n Node)> {
+    pub(super) fn checks(&mut self, node: &Node, at: &str) {
         match &node.tree {
             Tree::Map(entries) => {
-                let mut found = Vec::new();
-                for entry in entries {
-                    let at = format!("{at}, `{}`", entry.key);
-                    self.strings(&entry.value, &at);
-                    let items = entry.value.as_list().unwrap_or_default();
-                    found.extend(items.iter().map(|item| (Some(entry), item)));
-                }
-                found
+                entries.iter().for_each(|entry| self.strings(&entry.value, &format!("{at}, `{}`", entry.key)));
             }
-            Tree::List(items) => {
-                self.strings(node, at);
-                items.iter().map(|item| (None, item)).collect()
-            }
-            Tree::Scalar(_) => {
-                self.wrong(node, at, "a list of conditions, or a map of artifacts with such lists");
-                Vec::new()
-            }
+            Tree::List(_) => self.strings(node, at),
+            Tree::Scalar(_) => self.wrong(node, at, "a list of conditions, or a map of artifacts with such lists"),
         }
     }
 
-    /// The origin of imported data; templates are not resolved in it.
-    fn import(&mut self, entry: &Entry, at: &str) {
-        let at = format!("{at}, `import`");
-        let keys = self.map(&entry.value, &at);
-        self.keys(keys, IMPORT_KEYS, &at);
-        for key in keys.iter().filter(|k| IMPORT_KEYS.contains(&k.key.as_str())) {
-            let at = format!("{at}, `{}`", key.key);
-            let is_commit = |text: &str| [40, 64].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
-            match key.value.as_str() {
-                None => self.wrong(&key.value, &at, "a string"),
-                Some("") => self.report(key.value.start, format!("{at} is empty")),
-                Some(text) if key.key == "commit" && !is_commit(text) => {
-                    self.report(
-                        key.value.start,
-                        format!("{at} must be a whole commit id, 40 or 64 hexadecimal digits"),
-                    );
-                }
-                Some(_) => {}
-            }
-        }
-        for needed in ["url", "path", "commit"] {
-            if entry.value.as_map().is_some() && entry.value.get(needed).is_none() {
-                self.report(entry.start, format!("{at} has no `{needed}`"));
-            }
+    /// A string in which templates are not resolved.
+    pub(super) fn literal(&mut self, node: &Node, at: &str) {
+        match node.as_str() {
+            None => self.wrong(node, at, "a string"),
+            Some("") => self.report(node.start, format!("{at} is empty")),
+            Some(_) => {}
         }
     }
 
-    pub(super) fn data<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
-        let items = self.list(node, at, "a list of maps with a `path`");
-        for item in items {
-            let keys = self.map(item, &format!("an entry of {at}"));
-            self.keys(keys, DATA_KEYS, at);
-            for key in keys.iter().filter(|k| DATA_KEYS.contains(&k.key.as_str())) {
-                if key.key == "import" { self.import(key, at) } else { self.flag(key, at) }
+    pub(super) fn commit(&mut self, node: &Node, at: &str) {
+        let is_commit = |text: &str| [40, 64].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match node.as_str() {
+            Some(text) if !text.is_empty() && !is_commit(text) => {
+                self.report(node.start, format!("{at} must be a whole commit id, 40 or 64 hexadecimal digits"));
             }
-            if item.as_map().is_some() && item.get("path").is_none() {
-                self.report(item.start, format!("an entry of {at} has no `path`"));
-            }
+            _ => self.literal(node, at),
         }
-        items
+    }
+}
+
+/// The conditions below `checks`, each with its artifact if it has one.
+pub(super) fn conditions(node: &Node) -> Vec<(Option<&Entry>, &Node)> {
+    match &node.tree {
+        Tree::Map(entries) => {
+            let of_artifact = |entry| move |item| (Some(entry), item);
+            entries.iter().flat_map(|e| e.value.as_list().unwrap_or_default().iter().map(of_artifact(e))).collect()
+        }
+        Tree::List(items) => items.iter().map(|item| (None, item)).collect(),
+        Tree::Scalar(_) => Vec::new(),
     }
 }

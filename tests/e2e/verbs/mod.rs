@@ -10,6 +10,7 @@ mod logs;
 mod numbers;
 mod odd;
 mod program;
+mod schema;
 mod show;
 mod targets;
 mod user;

@@ -10,5 +10,6 @@ pub mod merge;
 pub mod merge_driver;
 pub mod root;
 pub mod run_hook;
+pub mod schema;
 pub mod store;
 pub mod version;
