@@ -6,6 +6,7 @@ pub mod facts;
 pub(super) mod hidden_edges;
 pub mod locked_secrets;
 pub(super) mod program_versions;
+pub mod missing_input;
 pub mod programs;
 pub mod reasons;
 pub mod schedule;
