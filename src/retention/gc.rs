@@ -244,7 +244,7 @@ fn refuse_damaged_folders(
         return Ok(());
     }
     Err(error
-        .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro")
+        .hint("get it again from a remote: lockstep fetch; or, if a stage makes it: lockstep repro")
         .hint("or go on without it: --skip-unreadable"))
 }
 

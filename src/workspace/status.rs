@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::lock::{Command, StageLock, manifest};
 use crate::path::RepoPath;
-use crate::pipeline::stage::StageId;
+use crate::pipeline::stage::{Stage, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::data_version::{DataVersion, DataVersions};
 use crate::plan::facts::FactsReader;
@@ -36,18 +36,24 @@ pub struct Status {
     pub orphans: Vec<Orphan>,
     /// Other data that only locks list.
     pub unlisted: Vec<UnlistedData>,
-    /// Pinned content that is neither in the workspace nor in the store.
+    /// Pinned content that is not in the workspace.
     pub absent: MissingContent,
+    /// How many of the stale stages are so only because outputs are missing in the workspace.
+    pub not_here: usize,
     pub looked_at: usize,
     /// Further warnings, each a full sentence.
     pub warnings: Vec<String>,
 }
 
-/// Count and bytes of missing content, by where it may be found.
+/// Count and bytes of content that is missing in the workspace, by where it may be found.
 #[derive(Debug, Default)]
 pub struct MissingContent {
     /// Outputs that may be at a remote.
     pub outs: (usize, u64),
+    /// Outputs and data that are in the store, and only missing in the workspace.
+    pub stored: (usize, u64),
+    /// Data that is not an import.
+    pub data: (usize, u64),
     /// Outputs that are never pushed.
     pub private: (usize, u64),
     /// Imports, which can be fetched from their source repository.
@@ -95,6 +101,7 @@ pub fn status<'a>(
             count_missing(project, stage, entry, &mut reasons, &mut status);
         }
         if !reasons.is_empty() {
+            status.not_here += usize::from(reasons.iter().all(|reason| is_of_absence(reason, stage)));
             status.stages.push((*id, reasons));
             touched.insert(*id);
         } else if !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| touched.contains(up)) {
@@ -126,12 +133,14 @@ pub fn status<'a>(
             (None, None) => PathState::Missing,
             (None, Some(_)) => PathState::New,
             (Some(pin), None) if !project.store().contains(&pin) => {
-                if entry.import.is_some() {
-                    count(&mut status.absent.imports, &pin);
-                }
+                let sum = if entry.import.is_some() { &mut status.absent.imports } else { &mut status.absent.data };
+                count(sum, &pin);
                 PathState::NotInCache
             }
-            (Some(_), None) => PathState::Deleted,
+            (Some(pin), None) => {
+                count(&mut status.absent.stored, &pin);
+                PathState::Deleted
+            }
         };
         status.data.push((entry.path.clone(), state, locked, now));
     }
@@ -143,24 +152,27 @@ pub fn status<'a>(
 }
 
 /// Counts missing outputs that the store lacks, too, as opposed to those that can be restored.
-fn count_missing(
-    project: &Project,
-    stage: &crate::pipeline::stage::Stage,
-    entry: &StageLock,
-    reasons: &mut [Reason],
-    status: &mut Status,
-) {
+fn count_missing(project: &Project, stage: &Stage, entry: &StageLock, reasons: &mut [Reason], status: &mut Status) {
     for reason in reasons {
         if let Reason::Out { path, state, old: Some(pin), .. } = reason
             && *state == PathState::Deleted
             && let Some(out) = stage.outs.iter().find(|o| o.spelled == *path && o.cache)
             && entry.outs.contains_key(path)
-            && !project.store().contains(pin)
         {
+            if project.store().contains(pin) {
+                count(&mut status.absent.stored, pin);
+                continue;
+            }
             *state = PathState::NotInCache;
             count(if out.push { &mut status.absent.outs } else { &mut status.absent.private }, pin);
         }
     }
+}
+
+/// Is the reason an output that is merely not in the workspace? The lock pins it, and lockstep keeps it.
+fn is_of_absence(reason: &Reason, stage: &Stage) -> bool {
+    let Reason::Out { path, state: PathState::Deleted | PathState::NotInCache, .. } = reason else { return false };
+    stage.outs.iter().any(|out| out.spelled == *path && out.cache)
 }
 
 fn count(sum: &mut (usize, u64), pin: &Pin) {

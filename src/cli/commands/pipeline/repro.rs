@@ -348,7 +348,8 @@ fn print_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, 
         .flat_map(|s| s.reasons.iter().map(|reason| is_of_absence(reason, s.id, definitions)))
         .partition(|is_of_absence| *is_of_absence);
     if !absent.is_empty() {
-        error = error.hint("bring what is pinned and not here: lockstep checkout, or lockstep pull");
+        let pull = if project.config.remotes().is_empty() { "" } else { ", or lockstep pull" };
+        error = error.hint(format!("bring what is pinned and not here: lockstep checkout{pull}"));
     }
     if !other.is_empty() || !outcome.stale_data.is_empty() {
         error = error.hint("run `lockstep repro` and commit pipeline.lock");
