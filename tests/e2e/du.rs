@@ -57,7 +57,7 @@ fn the_store_by_stage_and_commit() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["du"])), @r"
     exit 0
     --- stdout
-    STAGE  PATH   SIZE      ALONE     AT
+    STAGE  PATH   SIZE      UNIQUE    AT
     gen    d      2.0 MB    2.0 MB    –
     train  model  500.0 kB  500.0 kB  –
     train  note   4 B       0 B       –
@@ -75,7 +75,7 @@ fn the_store_by_stage_and_commit() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["du", "model"])), @r"
     exit 0
     --- stdout
-    STAGE  PATH   SIZE      ALONE     AT
+    STAGE  PATH   SIZE      UNIQUE    AT
     train  model  500.0 kB  500.0 kB  –
 
     COMMIT  DATE        STAGE  PATH   SIZE      AT
