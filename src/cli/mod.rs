@@ -12,6 +12,7 @@ pub mod example;
 pub mod format;
 pub mod global;
 mod help;
+mod next_step;
 pub mod output;
 pub mod progress;
 pub mod signals;
@@ -20,8 +21,8 @@ pub mod table;
 pub mod text;
 mod topics;
 mod trust;
-mod user;
 mod unknown_command;
+mod user;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -88,11 +89,11 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
 
 /// Prints the help, or clap's error. An error quotes arguments, so clap parses them a second time, escaped.
 fn print_usage(e: clap::Error) -> ExitCode {
-    let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
     if let Some(error) = unknown_command::unknown_command(&e, std::env::args_os()) {
         Output::new(&Global::default()).error(&error);
         return ExitCode::from(error.kind.exit_code());
     }
+    let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
     let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
     match help::add_groups(Cli::command()).try_get_matches_from(escaped) {
         Err(mut e) => {
