@@ -46,6 +46,9 @@ impl GitInputs {
                     inputs.read_by.entry(path.clone()).or_default().push(*id);
                 }
             }
+            // Without these lines, `git add -A` would commit the outputs.
+            let cached = stage.outs.iter().filter(|out| out.cache);
+            inputs.others.extend(cached.filter_map(|out| out.path.parent()?.join(".gitignore")));
             inputs.add_file(definitions, stage.file.0 as usize);
         }
         if !inputs.others.is_empty() {
@@ -100,8 +103,10 @@ fn print_with_inputs(
     if !project.repo.is_git() || (written.is_empty() && inputs.read_by.is_empty()) {
         return;
     }
-    let asked: BTreeSet<RepoPath> =
+    let mut asked: BTreeSet<RepoPath> =
         written.iter().chain(inputs.read_by.keys()).chain(&inputs.others).cloned().collect();
+    let locks = written.iter().filter(|path| path.name() == LOCK_NAME);
+    asked.extend(locks.filter_map(|lock| lock.parent()?.join("pipeline.yaml")));
     let Ok(states) = project.repo.worktree_states(&asked.iter().cloned().collect::<Vec<_>>()) else {
         return print_written(written, project, out);
     };

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};
 
 use crate::cli::commands::Cli;
@@ -72,6 +72,9 @@ const VERBS: &[(&str, &str)] = &[
 
 /// The error for an unknown command; `None` if the error is another one. `args` begins with the program.
 pub fn unknown_command(e: &clap::Error, args: impl Iterator<Item = OsString>) -> Option<Error> {
+    if e.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
     let Some(ContextValue::String(name)) = e.get(ContextKind::InvalidSubcommand) else { return None };
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     let at = args.iter().skip(1).position(|arg| arg == name);
@@ -161,6 +164,7 @@ mod tests {
             ("lockstep xyzzy", "see all commands: lockstep help"),
             ("lockstep stage xyzzy", "see all commands: lockstep stage --help"),
             ("lockstep repro --xyzzy", "another error"),
+            ("lockstep -q", "another error"),
         ] {
             assert!(error(line).contains(want), "{line}: {}", error(line));
         }

@@ -71,6 +71,8 @@ fn the_store_by_stage_and_commit() {
     run cache                       6.0 kB  6 results, and what only they lead to
     indexes of packs, book-keeping  9.3 kB
     total                           7.5 MB  [ROOT]/.git/lockstep/store
+    --- stderr
+    UNIQUE: the part that no other output here has; AT: the remotes that have all of it
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["du", "model"])), @r"
     exit 0
@@ -81,6 +83,8 @@ fn the_store_by_stage_and_commit() {
     COMMIT  DATE        STAGE  PATH   SIZE      AT
     v2      2026-01-01  train  model  500.0 kB  lab
     v1      2026-01-01  train  model  500.0 kB  –
+    --- stderr
+    UNIQUE: the part that no other output here has; AT: the remotes that have all of it
     ");
     let out = sandbox.run(&["du", "nobody"]);
     assert!(out.code == 3 && out.stderr.contains("`nobody`"), "{out}");
