@@ -98,18 +98,6 @@ pub fn warn_unlisted_data(unlisted: &[UnlistedData], project: &Project, out: &Ou
     }
 }
 
-/// Prints the `git add` for the files that a command changed.
-pub fn print_git_add(written: &[RepoPath], project: &Project, out: &Output) {
-    // `git add` fails for a file that is deleted and was never tracked.
-    let tracked = project.repo.tracked(written).unwrap_or_default();
-    let known = |p: &&RepoPath| p.on_disk(project.top()).exists() || tracked.contains(p);
-    let names: std::collections::BTreeSet<&RepoPath> = written.iter().filter(known).collect();
-    let names: Vec<String> = names.into_iter().map(|p| p.relative_to(&project.cwd)).collect();
-    if !names.is_empty() && project.repo.is_git() {
-        out.status(format!("next: git add {}", words(names)));
-    }
-}
-
 /// Adds hints for outputs and data that are missing here. Imports and data are not made by a stage.
 pub fn hint_missing(error: Error, missing: &[RepoPath], definitions: &Definitions, project: &Project) -> Error {
     let is_import = |path: &RepoPath| Origin::of(definitions, path).is_some();

@@ -12,6 +12,7 @@ mod example;
 mod format;
 mod global;
 mod help;
+mod next_step;
 mod output;
 mod progress;
 mod signals;
@@ -20,6 +21,7 @@ mod table;
 mod text;
 mod topics;
 mod trust;
+mod unknown_command;
 mod user;
 
 use std::io::Write;
@@ -87,6 +89,10 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
 
 /// Prints the help, or clap's error. An error quotes arguments, so clap parses them a second time, escaped.
 fn print_usage(e: clap::Error) -> ExitCode {
+    if let Some(error) = unknown_command::unknown_command(&e, std::env::args_os()) {
+        Output::new(&Global::default()).error(&error);
+        return ExitCode::from(error.kind.exit_code());
+    }
     let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
     let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
     match help::with_help(Cli::command()).try_get_matches_from(escaped) {

@@ -32,6 +32,7 @@ pub use ignore::Rules;
 pub use operations::OperationObjects;
 pub use operations::unmerged::{OperationKind, UnmergedFile};
 pub use program::install::{ActionLog, HOOKS, Hook};
+pub use program::worktree_state::WorktreeState;
 pub use program::{clear_repository_variables, merge_as_text};
 pub use repo::Repo;
 pub use repo::variables::Variables;

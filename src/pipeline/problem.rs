@@ -90,6 +90,11 @@ const MOST_WORDS: usize = 1000;
 
 /// `did you mean …?` with the most similar of the known words, if one is similar.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    similar_word(word, known).map(|best| format!("did you mean `{best}`?"))
+}
+
+/// The most similar of the known words, if one is similar.
+pub fn similar_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Comparing two words takes time proportional to the product of their lengths.
     let is_short = |word: &str| word.len() <= LONGEST_WORD;
     if !is_short(word) {
@@ -99,7 +104,7 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     let near = known.map(|k| (strsim::damerau_levenshtein(word, k), k));
     let (distance, best) = near.min_by_key(|(distance, _)| *distance)?;
     let allowed = (word.chars().count().max(best.chars().count()) / 3).max(1);
-    (distance <= allowed).then(|| format!("did you mean `{best}`?"))
+    (distance <= allowed).then_some(best)
 }
 
 #[cfg(test)]

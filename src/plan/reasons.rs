@@ -107,7 +107,7 @@ pub enum PathState {
     Deleted,
     /// Neither in the workspace nor in the store.
     NotInCache,
-    /// Data that was never recorded and does not exist.
+    /// A dep or data that was never recorded and does not exist.
     Missing,
     /// Data is at the version of an earlier lock.
     NotCheckedOut,
@@ -186,7 +186,8 @@ fn deps(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
         let state = match (old, new) {
             (Some(old), Some(new)) if old.same_content(new) => continue,
             (Some(_), Some(_)) => PathState::Modified,
-            (None, _) => PathState::New,
+            (None, Some(_)) => PathState::New,
+            (None, None) => PathState::Missing,
             (Some(_), None) => PathState::Deleted,
         };
         reasons.push(Reason::Dep { path: dep.spelled.clone(), state, old: old.copied(), new: *new });

@@ -344,7 +344,7 @@ fn garbage(
 ) -> Result<Garbage> {
     let now = (project.around.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let old = now.saturating_sub(options.min_age).as_secs() as i64;
-    let going = removable_runs(store, census, &mut reach, old)?;
+    let going = removable_runs(store, census, &mut reach, old)?.removable;
     let needed = reach.objects.clone();
     keep_young_folders(store, census, &mut reach, old)?;
     let dead = now.saturating_sub(DEAD).as_secs() as i64;

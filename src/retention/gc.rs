@@ -58,6 +58,7 @@ pub struct GcPlan {
     needed: HashSet<ObjectId>,
     /// Results of the run cache that are removed.
     pub runs: Vec<FoundRun>,
+    pub young: YoungContent,
     /// Last copies: no remote has them.
     pub lost: Vec<RemovedPath>,
     /// Removed data that a remote has.
@@ -76,7 +77,23 @@ pub struct GcPlan {
     pub others: usize,
 }
 
+/// Content that is kept only because it is young.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct YoungContent {
+    /// Results of the run cache.
+    pub results: usize,
+    /// What only these results need: number of objects and bytes.
+    pub of_results: (usize, u64),
+    /// Other objects: number and bytes. Those of a young folder may be older.
+    pub objects: (usize, u64),
+}
+
 impl GcPlan {
+    /// The approximate space that is freed, in bytes of files.
+    pub fn bytes(&self) -> u64 {
+        self.plan.bytes + self.runs.iter().map(|run| run.size).sum::<u64>()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.plan.is_empty() && self.runs.is_empty()
     }
@@ -99,9 +116,16 @@ fn plan_with(project: &Project, options: &GcOptions, asked: Option<Catalogs>, si
     for pinned in pinned_paths(&found.states) {
         reach.add(store, &pinned.pin)?;
     }
-    let mut going = removable_runs(store, &census, &mut reach, old)?;
+    let pinned = reach.objects.clone();
+    let RunSelection { mut removable, young } = removable_runs(store, &census, &mut reach, old)?;
+    let with_results = reach.objects.clone();
     keep_young_folders(store, &census, &mut reach, old)?;
-    let named = named(project, options, &found.states, &reach, &going)?;
+    let mut young = YoungContent {
+        results: young,
+        of_results: sum(&census, |id| with_results.contains(id) && !pinned.contains(id)),
+        objects: sum(&census, |id| reach.objects.contains(id) && !with_results.contains(id)),
+    };
+    let named = named(project, options, &found.states, &reach, &removable)?;
     let mut unasked = Vec::new();
     let asked = match asked {
         None if !named.is_empty() => Some(ask(project, options, &mut unasked)?),
@@ -114,11 +138,12 @@ fn plan_with(project: &Project, options: &GcOptions, asked: Option<Catalogs>, si
         for one in lost.drain(..) {
             reach.add(store, &one.pinned.pin)?;
         }
-        going = removable_runs(store, &census, &mut reach, old)?;
+        removable = removable_runs(store, &census, &mut reach, old)?.removable;
     }
     refuse_damaged_folders(store, &census, &reach.missing, options, sink)?;
     let rules = Rules { old, dead: (now.saturating_sub(DEAD)).as_secs() as i64, packed: pack_limit(store, &found) };
     let plan = gc::plan(&census, &reach.objects, rules);
+    young.objects = (young.objects.0 + plan.young.0, young.objects.1 + plan.young.1);
     // Removed objects may be in a pack that stays for now.
     let gone: HashSet<ObjectId> = plan.gone.iter().map(|(id, _)| *id).collect();
     let goes = |one: &RemovedPath| gone.contains(&one.pinned.pin.id);
@@ -126,7 +151,8 @@ fn plan_with(project: &Project, options: &GcOptions, asked: Option<Catalogs>, si
         lost: lost.into_iter().filter(goes).collect(),
         elsewhere: elsewhere.into_iter().filter(goes).collect(),
         needed: reach.objects,
-        runs: going,
+        runs: removable,
+        young,
         unasked,
         asked,
         unreadable: found.unreadable,
@@ -173,24 +199,43 @@ fn pinned_paths(states: &[PinSource]) -> impl Iterator<Item = &PinnedPath> {
         .flat_map(|pinned_paths| pinned_paths.iter())
 }
 
+/// The number and bytes of the objects in a store that a condition selects.
+fn sum(census: &Census, is_meant: impl Fn(&ObjectId) -> bool) -> (usize, u64) {
+    let loose = census.loose.iter().map(|loose| (loose.id, loose.size));
+    let packed = census.packs.iter().flat_map(|found| found.pack.index.iter().map(|row| (row.id, row.length)));
+    let meant = loose.chain(packed).filter(|(id, _)| is_meant(id));
+    meant.fold((0, 0), |(number, bytes), (_, size)| (number + 1, bytes + size))
+}
+
+/// Which results of the run cache are removed.
+pub(super) struct RunSelection {
+    pub removable: Vec<FoundRun>,
+    /// The number of results that are kept only because they are young.
+    pub young: usize,
+}
+
 /// Results to remove: old ones with an output that is not needed. Everything that the other results reach is needed.
 pub(super) fn removable_runs(
     store: &Store,
     census: &Census,
     reach: &mut ReachableObjects,
     old: i64,
-) -> Result<Vec<FoundRun>> {
+) -> Result<RunSelection> {
     let mut by_key: BTreeMap<&str, Vec<&FoundRun>> = BTreeMap::new();
     for run in &census.runs {
         by_key.entry(&run.key).or_default().push(run);
     }
     let mut going = Vec::new();
     let mut kept = Vec::new();
+    let mut young = 0;
     for runs in by_key.values() {
         for run in runs {
             match outs(store, run) {
-                Some(pins) if run.time > old => kept.extend(pins),
                 Some(pins) if pins.iter().all(|pin| reach.objects.contains(&pin.id)) => {}
+                Some(pins) if run.time > old => {
+                    young += 1;
+                    kept.extend(pins);
+                }
                 // An entry of a newer version, or a torn one, cannot be read; it is small.
                 None if run.time > old => {}
                 _ => going.push((*run).clone()),
@@ -200,7 +245,7 @@ pub(super) fn removable_runs(
     for pin in kept {
         reach.add(store, &pin)?;
     }
-    Ok(going)
+    Ok(RunSelection { removable: going, young })
 }
 
 pub(super) fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
@@ -251,7 +296,7 @@ fn refuse_damaged_folders(
         return Ok(());
     }
     Err(error
-        .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro")
+        .hint("get it again from a remote: lockstep fetch; or, if a stage makes it: lockstep repro")
         .hint("or go on without it: --skip-unreadable"))
 }
 

@@ -11,6 +11,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, FileId, StageId};
 use crate::plan::data_version::{DataVersions, UnrecordableData};
 use crate::plan::facts::read_pins;
+use crate::plan::missing_input::missing_dep_error;
 use crate::plan::reasons::{self, Reason, judge};
 use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
@@ -96,7 +97,7 @@ pub fn commit_in(
                 .hint(format!("make it: lockstep repro {}", word(&address))));
         }
         if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
-            return Err(Error::missing(format!("stage {address} needs {}, which does not exist", dep.spelled)));
+            return Err(missing_dep_error(project, definitions, id, &dep.spelled, &dep.place));
         }
         let reasons = judge(stage, &shell, &facts, old.as_ref());
         let doubtful = reasons.iter().any(|r| *r != Reason::Always);

@@ -7,6 +7,7 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Data, InputLocation, StageId};
+use crate::plan::content_source::ContentSource;
 use crate::plan::data_version::{DataVersions, UnrecordableData};
 use crate::plan::select::Selection;
 use crate::project::origin::Origin;
@@ -108,7 +109,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) if !is_needed => {
                 if run.options.locked && !run.project().store().contains(&locked) {
-                    return Err(lost_error(run.project(), data));
+                    return Err(lost_error(run.project(), definitions, data, &locked));
                 }
             }
             (None, Some(locked)) => {
@@ -157,7 +158,7 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
 /// Restores missing data from the store. Errors: the store does not have it.
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
     if !project.store().contains(pin) {
-        return Err(lost_error(project, data));
+        return Err(lost_error(project, definitions, data, pin));
     }
     project.writable(&data.path)?;
     restore_path(project, definitions, &data.path, pin, sink)?;
@@ -166,13 +167,9 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
 }
 
 /// The error for data that is pinned and missing from the workspace and the store.
-fn lost_error(project: &Project, data: &Data) -> Error {
+fn lost_error(project: &Project, definitions: &Definitions, data: &Data, pin: &Pin) -> Error {
     let error = Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path));
-    match (&data.import, project.config.remotes().is_empty()) {
-        (Some(_), _) => error.hint("fetch it from the repository it was imported from: lockstep pull"),
-        (None, false) => error.hint("fetch it from the remote: lockstep pull"),
-        (None, true) => error.hint("put a copy of it back there; lockstep keeps only what was stored"),
-    }
+    ContentSource::of(project, definitions, &data.path, pin).add_hints(error)
 }
 
 /// A summary such as `+12 −0 ~3 files, pinned`, if the old tree is known.

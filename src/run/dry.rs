@@ -10,6 +10,7 @@ use crate::lock::StageLock;
 use crate::pipeline::stage::{InputLocation, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::facts::FactsReader;
+use crate::plan::missing_input::missing_dep_error;
 use crate::plan::reasons::{self, Facts, PathState, Reason, judge};
 use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
@@ -54,7 +55,7 @@ pub fn plan(
         if reasons.is_empty() && !above.is_empty() {
             reasons.extend(upstream_reasons(definitions, *id, &above));
         }
-        let missing = missing_input_error(definitions, *id, &facts, &address);
+        let missing = missing_input_error(project, definitions, *id, &facts);
         let action = next_action(&Situation {
             change: Change::of(&reasons),
             is_forced,
@@ -144,9 +145,9 @@ fn has_cached_result(
 }
 
 /// The error for a dep that does not exist and that no stage makes.
-fn missing_input_error(definitions: &Definitions, id: StageId, facts: &Facts, address: &str) -> Option<Error> {
+fn missing_input_error(project: &Project, definitions: &Definitions, id: StageId, facts: &Facts) -> Option<Error> {
     let stage = definitions.pipelines.stage(id);
-    let lost = stage.deps.iter().zip(&facts.deps).find(|(dep, pin)| {
+    let (dep, _) = stage.deps.iter().zip(&facts.deps).find(|(dep, pin)| {
         pin.is_none()
             && match &dep.place {
                 InputLocation::Repo(path) => {
@@ -161,5 +162,5 @@ fn missing_input_error(definitions: &Definitions, id: StageId, facts: &Facts, ad
                 _ => true,
             }
     })?;
-    Some(Error::missing(format!("stage {address} needs {}, which does not exist", lost.0.spelled)))
+    Some(missing_dep_error(project, definitions, id, &dep.spelled, &dep.place))
 }

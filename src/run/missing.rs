@@ -4,6 +4,8 @@ use crate::error::{Error, Kind};
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Dep, InputLocation, Out, StageId};
+use crate::plan::content_source::ContentSource;
+use crate::plan::missing_input::{missing_dep_error, similar_path};
 use crate::plan::reasons::{Facts, PathState, Reason};
 use crate::project::origin::Origin;
 use crate::run::pull::MissingInput;
@@ -95,20 +97,25 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     pub(super) fn missing_input_error(&self, id: StageId, facts: &Facts) -> Option<Error> {
         let stage = self.stage(id);
         if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
-            let error =
-                Error::missing(format!("stage {} needs {}, which does not exist", self.address(id), dep.spelled));
-            return Some(match self.missing_sources(std::iter::once(dep)).is_empty() {
-                false => error.hint("bring it back: lockstep checkout"),
-                true => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
-            });
+            let (project, definitions) = (self.project(), self.definitions());
+            let missing = self.missing_sources(std::iter::once(dep));
+            if missing.is_empty() {
+                let error = missing_dep_error(project, definitions, id, &dep.spelled, &dep.place);
+                return Some(error.hint(format!("create it, or take it out of the deps of {}", stage.name)));
+            }
+            let message = format!("stage {} needs {}, which does not exist", self.address(id), dep.spelled);
+            let source = |input: &MissingInput| ContentSource::of(project, definitions, &input.path, &input.pin);
+            let error = Error::missing(message);
+            return Some(missing.iter().map(source).max().map_or(error.clone(), |source| source.add_hints(error)));
         }
         for file in &stage.params {
             let Some(Some(values)) = facts.params.get(&file.spelled) else {
-                return Some(Error::missing(format!(
-                    "stage {} reads params of {}, which does not exist",
-                    self.address(id),
-                    file.spelled
-                )));
+                let (address, spelled) = (self.address(id), &file.spelled);
+                let error = Error::missing(format!("stage {address} reads params of {spelled}, which does not exist"));
+                return Some(match similar_path(self.project(), self.definitions(), stage, &file.place) {
+                    Some(path) => error.hint(format!("did you mean `{path}`?")),
+                    None => error,
+                });
             };
             let missing: Vec<&str> =
                 file.keys.iter().flatten().filter(|k| !values.contains_key(*k)).map(String::as_str).collect();

@@ -7,6 +7,7 @@
 //! text; an error is a [`Fault`], which becomes an error with its file, location and line.
 
 mod budget;
+pub mod change;
 mod deserialize;
 mod json;
 pub mod node;

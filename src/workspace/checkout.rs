@@ -201,12 +201,15 @@ fn join_all(project: &Project, joins: &[PendingMerge], sink: &dyn Sink) -> Resul
         let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };
         let joined = join_stored(project.store(), versions, &|_| None, sink).map_err(|e| {
             let message = format!("the changes in {shown} cannot be merged with the pinned version: {}", e.message);
-            Error { message, ..e }.hint("bring the listings of earlier versions: lockstep fetch --all-branches").hint(
-                format!(
-                    "or take the pinned version, without the changes here: lockstep checkout --force {}",
-                    word(&shown)
-                ),
-            )
+            let error = Error { message, ..e };
+            let (error, or) = match project.config.remotes().is_empty() {
+                true => (error, ""),
+                false => (error.hint("bring the listings of earlier versions: lockstep fetch --all-branches"), "or "),
+            };
+            error.hint(format!(
+                "{or}take the pinned version, without the changes here: lockstep checkout --force {}",
+                word(&shown)
+            ))
         })?;
         match joined.pin {
             Some(pin) if joined.conflicts.is_empty() => pins.push(pin),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::lock::{Command, StageLock, manifest};
 use crate::path::RepoPath;
-use crate::pipeline::stage::StageId;
+use crate::pipeline::stage::{Stage, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::data_version::{DataVersion, DataVersions};
 use crate::plan::facts::FactsReader;
@@ -15,6 +15,7 @@ use crate::plan::reasons::{self, PathState, Reason, judge};
 use crate::project::{Definitions, Locks, Project};
 use crate::store::{Pin, TrackedPath};
 use crate::value::Value;
+use crate::value::change::changed_leaves;
 use crate::workspace::orphans::{Orphan, UnlistedData, orphans, released_orphans, unlisted_data};
 use crate::workspace::recover::overlay;
 
@@ -35,18 +36,24 @@ pub struct Status {
     pub orphans: Vec<Orphan>,
     /// Other data that only locks list.
     pub unlisted: Vec<UnlistedData>,
-    /// Pinned content that is neither in the workspace nor in the store.
+    /// Pinned content that is not in the workspace.
     pub absent: MissingContent,
+    /// How many of the stale stages are so only because outputs are missing in the workspace.
+    pub not_here: usize,
     pub looked_at: usize,
     /// Further warnings, each a full sentence.
     pub warnings: Vec<String>,
 }
 
-/// Count and bytes of missing content, by where it may be found.
+/// Count and bytes of content that is missing in the workspace, by where it may be found.
 #[derive(Debug, Default)]
 pub struct MissingContent {
     /// Outputs that may be at a remote.
     pub outs: (usize, u64),
+    /// Outputs and data that are in the store, and only missing in the workspace.
+    pub stored: (usize, u64),
+    /// Data that is not an import.
+    pub data: (usize, u64),
     /// Outputs that are never pushed.
     pub private: (usize, u64),
     /// Imports, which can be fetched from their source repository.
@@ -94,6 +101,7 @@ pub fn status<'a>(
             count_missing(project, stage, entry, &mut reasons, &mut status);
         }
         if !reasons.is_empty() {
+            status.not_here += usize::from(reasons.iter().all(|reason| is_of_absence(reason, stage)));
             status.stages.push((*id, reasons));
             touched.insert(*id);
         } else if !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| touched.contains(up)) {
@@ -125,12 +133,14 @@ pub fn status<'a>(
             (None, None) => PathState::Missing,
             (None, Some(_)) => PathState::New,
             (Some(pin), None) if !project.store().contains(&pin) => {
-                if entry.import.is_some() {
-                    count(&mut status.absent.imports, &pin);
-                }
+                let sum = if entry.import.is_some() { &mut status.absent.imports } else { &mut status.absent.data };
+                count(sum, &pin);
                 PathState::NotInCache
             }
-            (Some(_), None) => PathState::Deleted,
+            (Some(pin), None) => {
+                count(&mut status.absent.stored, &pin);
+                PathState::Deleted
+            }
         };
         status.data.push((entry.path.clone(), state, locked, now));
     }
@@ -142,24 +152,27 @@ pub fn status<'a>(
 }
 
 /// Counts missing outputs that the store lacks, too, as opposed to those that can be restored.
-fn count_missing(
-    project: &Project,
-    stage: &crate::pipeline::stage::Stage,
-    entry: &StageLock,
-    reasons: &mut [Reason],
-    status: &mut Status,
-) {
+fn count_missing(project: &Project, stage: &Stage, entry: &StageLock, reasons: &mut [Reason], status: &mut Status) {
     for reason in reasons {
         if let Reason::Out { path, state, old: Some(pin), .. } = reason
             && *state == PathState::Deleted
             && let Some(out) = stage.outs.iter().find(|o| o.spelled == *path && o.cache)
             && entry.outs.contains_key(path)
-            && !project.store().contains(pin)
         {
+            if project.store().contains(pin) {
+                count(&mut status.absent.stored, pin);
+                continue;
+            }
             *state = PathState::NotInCache;
             count(if out.push { &mut status.absent.outs } else { &mut status.absent.private }, pin);
         }
     }
+}
+
+/// Is the reason an output that is merely not in the workspace? The lock pins it, and lockstep keeps it.
+fn is_of_absence(reason: &Reason, stage: &Stage) -> bool {
+    let Reason::Out { path, state: PathState::Deleted | PathState::NotInCache, .. } = reason else { return false };
+    stage.outs.iter().any(|out| out.spelled == *path && out.cache)
 }
 
 fn count(sum: &mut (usize, u64), pin: &Pin) {
@@ -213,13 +226,10 @@ pub fn sentence(reason: &Reason) -> String {
         Reason::Cmd { old, new } => changed_line(old, new),
         Reason::Dep { path, state, .. } => format!("dep {path} {}", word(*state)),
         Reason::Out { path, state, .. } => format!("output {path} {}", word(*state)),
-        Reason::Param { file, key, old, new, .. } => {
-            let text = |v: &Option<Value>| v.as_ref().map_or_else(|| "none".to_string(), short);
-            match (old, new) {
-                (None, None) => format!("param {file}:{key} is missing"),
-                _ => format!("param {file}:{key} {} → {}", text(old), text(new)),
-            }
-        }
+        Reason::Param { file, key, old, new, .. } => match (old, new) {
+            (None, None) => format!("param {file}:{key} is missing"),
+            _ => format!("param {file}:{}", param_change(key, old.as_ref(), new.as_ref())),
+        },
         Reason::Env { name, old, new } => {
             let text = |v: &Option<Option<String>>| match v {
                 None => "not declared".to_string(),
@@ -257,10 +267,75 @@ fn changed_line(old: &Command, new: &Command) -> String {
     }
 }
 
-fn short(value: &Value) -> String {
-    let text = match value {
-        Value::Float(f) if !f.is_finite() => value.to_text(),
-        value => serde_json::to_string(value).unwrap_or_default(),
+/// `train.epochs 50 → 80, train.optimizer.lr 0.1 → 0.2`: the changed leaves of a param, the first few of them.
+fn param_change(key: &str, old: Option<&Value>, new: Option<&Value>) -> String {
+    const MOST: usize = 4;
+    let leaves = changed_leaves(key, old, new);
+    // With one more than that, its name is as short as its count.
+    let shown = if leaves.len() == MOST + 1 { leaves.len() } else { MOST };
+    let mut parts: Vec<String> = leaves
+        .iter()
+        .take(shown)
+        .map(|leaf| {
+            let (old, new) = short_pair(leaf.old, leaf.new);
+            format!("{} {old} → {new}", leaf.key)
+        })
+        .collect();
+    if leaves.len() > shown {
+        parts.push(format!("and {} more keys", leaves.len() - shown));
+    }
+    parts.join(", ")
+}
+
+/// Two values as text. Long ones are cut, around their first difference.
+fn short_pair(old: Option<&Value>, new: Option<&Value>) -> (String, String) {
+    const LONGEST: usize = 60;
+    const BEFORE: usize = 15;
+    let text = |value: Option<&Value>| match value {
+        None => "none".to_string(),
+        Some(value @ Value::Float(f)) if !f.is_finite() => value.to_text(),
+        Some(value) => serde_json::to_string(value).unwrap_or_default(),
     };
-    if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "…" } else { text }
+    let (old, new) = (text(old), text(new));
+    let same = old.chars().zip(new.chars()).take_while(|(a, b)| a == b).count();
+    let is_long = |text: &str| text.chars().count() > LONGEST;
+    // If both begin alike, what is shown of them must differ.
+    let from = if (is_long(&old) || is_long(&new)) && same > LONGEST / 2 { same - BEFORE } else { 0 };
+    let cut = |text: String| {
+        let count = text.chars().count();
+        let start = if from > 0 { "…" } else { "" };
+        let end = if count - from.min(count) > LONGEST { "…" } else { "" };
+        let shown = if end.is_empty() { LONGEST } else { LONGEST - 3 };
+        format!("{start}{}{end}", text.chars().skip(from).take(shown).collect::<String>())
+    };
+    (cut(old), cut(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_param_names_its_changed_leaves() {
+        let read = |text: &str| crate::value::parse("x.json", text).unwrap();
+        let long = "a".repeat(100);
+        for (old, new, want) in [
+            ("1", "true", "k 1 → true".to_string()),
+            (r#"{"a": 1, "b": {"c": "x"}}"#, r#"{"a": 2, "b": {"c": "y"}}"#, r#"k.a 1 → 2, k.b.c "x" → "y""#.into()),
+            (
+                r#"{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}"#,
+                r#"{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2}"#,
+                "k.a 1 → 2, k.b 1 → 2, k.c 1 → 2, k.d 1 → 2, k.e 1 → 2".into(),
+            ),
+            (
+                r#"{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}"#,
+                r#"{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2}"#,
+                "k.a 1 → 2, k.b 1 → 2, k.c 1 → 2, k.d 1 → 2, and 2 more keys".into(),
+            ),
+            (&format!("\"{long}b\""), &format!("\"{long}c\""), format!("k …{0}b\" → …{0}c\"", "a".repeat(15))),
+            (&format!("\"{long}\""), "1", format!("k \"{}… → 1", "a".repeat(56))),
+        ] {
+            assert_eq!(param_change("k", Some(&read(old)), Some(&read(new))), want, "{old}");
+        }
+    }
 }

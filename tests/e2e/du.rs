@@ -57,7 +57,7 @@ fn the_store_by_stage_and_commit() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["du"])), @r"
     exit 0
     --- stdout
-    STAGE  PATH   SIZE      ALONE     AT
+    STAGE  PATH   SIZE      UNIQUE    AT
     gen    d      2.0 MB    2.0 MB    –
     train  model  500.0 kB  500.0 kB  –
     train  note   4 B       0 B       –
@@ -71,16 +71,20 @@ fn the_store_by_stage_and_commit() {
     run cache                       6.0 kB  6 results, and what only they lead to
     indexes of packs, book-keeping  9.3 kB
     total                           7.5 MB  [ROOT]/.git/lockstep/store
+    --- stderr
+    UNIQUE: the part that no other output here has; AT: the remotes that have all of it
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["du", "model"])), @r"
     exit 0
     --- stdout
-    STAGE  PATH   SIZE      ALONE     AT
+    STAGE  PATH   SIZE      UNIQUE    AT
     train  model  500.0 kB  500.0 kB  –
 
     COMMIT  DATE        STAGE  PATH   SIZE      AT
     v2      2026-01-01  train  model  500.0 kB  lab
     v1      2026-01-01  train  model  500.0 kB  –
+    --- stderr
+    UNIQUE: the part that no other output here has; AT: the remotes that have all of it
     ");
     let out = sandbox.run(&["du", "nobody"]);
     assert!(out.code == 3 && out.stderr.contains("`nobody`"), "{out}");

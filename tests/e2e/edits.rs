@@ -218,7 +218,7 @@ fn a_stage_can_be_replaced_and_run_at_once() {
     > cat data/a > model.bin
     done train in [TIME]
     1 ran in [TIME]
-    next: git add .gitignore pipeline.lock
+    next: git add .gitignore data pipeline.lock pipeline.yaml
     ");
     assert_eq!(s.read("model.bin"), "1\n");
 }
@@ -288,7 +288,7 @@ fn data_that_no_stage_reads_is_pinned_and_may_be_missing() {
     --- stderr
     data: +1 −0 ~0 files, pinned
     1 up to date in [TIME]
-    next: git add pipeline.lock
+    next: git add pipeline.lock pipeline.yaml
     ");
     assert_eq!(s.run(&["status", "-q"]).code, 0);
     s.remove("data");

@@ -17,6 +17,7 @@ mod history;
 mod layouts;
 mod merges;
 mod model;
+mod newcomer;
 mod plots;
 mod promises;
 mod readme;

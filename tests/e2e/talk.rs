@@ -36,7 +36,7 @@ fn a_first_run_and_a_run_of_nothing() {
     > wc -l < sorted.txt > count.txt
     done count in [TIME]
     2 ran in [TIME]
-    next: git add .gitignore pipeline.lock
+    next: git add .gitignore pipeline.lock pipeline.yaml raw.txt
     ");
     assert_snapshot!(sandbox.shown(&sandbox.run(&["repro"])), @r"
     exit 0
@@ -50,7 +50,7 @@ fn what_git_keeps_goes_with_its_lock() {
     let sandbox = sandbox();
     sandbox
         .write("pipeline.yaml", "stages: {a: {cmd: echo 1 | tee m > o, metrics: [{m: {cache: false}}], outs: [o]}}\n");
-    assert!(sandbox.run(&["repro"]).stderr.ends_with("next: git add .gitignore m pipeline.lock\n"));
+    assert!(sandbox.run(&["repro"]).stderr.ends_with("next: git add .gitignore m pipeline.lock pipeline.yaml\n"));
     sandbox.git(&["add", "-A"]);
     let forced = sandbox.run(&["repro", "--force"]);
     assert!(!forced.stderr.contains("next:"), "nothing changed: {forced}");
@@ -73,7 +73,7 @@ fn a_reason_and_a_restore() {
     > wc -l < sorted.txt > count.txt
     done count in [TIME]
     2 ran in [TIME]
-    next: git add pipeline.lock
+    next: git add .gitignore pipeline.lock pipeline.yaml raw.txt
     ");
     sandbox.write("raw.txt", "b\na\n");
     assert_snapshot!(sandbox.shown(&sandbox.run(&["repro"])), @r"
@@ -82,7 +82,7 @@ fn a_reason_and_a_restore() {
     restored prepare in [TIME]
     restored count in [TIME]
     2 restored in [TIME]; the run cache saved [TIME]
-    next: git add pipeline.lock
+    next: git add .gitignore pipeline.lock pipeline.yaml raw.txt
     ");
 }
 
@@ -227,7 +227,7 @@ stages:
     done one in [TIME]
     done two in [TIME]
     2 ran in [TIME]
-    next: git add .gitignore pipeline.lock
+    next: git add .gitignore pipeline.lock pipeline.yaml
     ");
 }
 
@@ -247,7 +247,7 @@ fn what_is_stale_elsewhere_is_counted() {
     done count in [TIME]
     2 ran in [TIME]
     1 stale elsewhere, -P for all
-    next: git add .gitignore pipeline.lock
+    next: git add .gitignore pipeline.lock pipeline.yaml raw.txt
     ");
     sandbox.run(&["repro", "-P"]);
     assert_snapshot!(sandbox.shown(&sandbox.run(&["repro"])), @r"

@@ -343,6 +343,10 @@ impl<'p> Snapshot<'p> {
             Some(_) if self.project.repo.is_bare() && folder.is_some() => {
                 error.hint("in that repository, so that it can be had from its remote: lockstep push")
             }
+            Some(_) if self.project.config.remotes().is_empty() => error.hint(match folder {
+                Some(_) => "that clone has no remote: push it from a clone that has it: lockstep push",
+                None => "there is no remote to fetch it from: lockstep remote add -d NAME URL",
+            }),
             Some(_) => {
                 let there = folder.map_or(Vec::new(), |folder| vec!["-C", folder]);
                 let words = words(there.into_iter().chain(["fetch", "--rev", &self.name, &path]));
@@ -351,8 +355,14 @@ impl<'p> Snapshot<'p> {
                 error.hint(format!("{if_own}lockstep {words}"))
             }
             // Data cannot be made by a run.
-            None if is_data => error.hint(format!("lockstep fetch {}", word(&path))),
-            None => error.hint(format!("lockstep fetch {}", word(&path))).hint("or make it again: lockstep repro"),
+            None => match (self.project.config.remotes().is_empty(), is_data) {
+                (false, true) => error.hint(format!("lockstep fetch {}", word(&path))),
+                (false, false) => {
+                    error.hint(format!("lockstep fetch {}", word(&path))).hint("or make it again: lockstep repro")
+                }
+                (true, true) => error.hint("there is no remote to fetch it from: put a copy of it back there"),
+                (true, false) => error.hint("make it again: lockstep repro"),
+            },
         }
     }
 

@@ -20,6 +20,7 @@
 //!
 //! The same data gives the same bytes: no times, no random jitter, sorted where the source has no order.
 
+mod column_check;
 mod define;
 mod draw;
 mod gather;
@@ -40,6 +41,7 @@ mod vega;
 
 use crate::error::Error;
 
+pub use column_check::missing_columns;
 pub use define::{DefinedPlots, define};
 pub use gather::gather;
 pub use image::ImageKind;

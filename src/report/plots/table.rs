@@ -80,6 +80,11 @@ pub fn is_table(name: &str) -> bool {
     kind(name).is_some()
 }
 
+/// Returns true for a file whose first line names the columns.
+pub fn is_separated(name: &str) -> bool {
+    matches!(kind(name), Some(Kind::Separated(_)))
+}
+
 enum Kind {
     Separated(u8),
     Nested,
@@ -170,6 +175,11 @@ impl<'a> Table<'a> {
     pub fn all(&self) -> Vec<(String, Column)> {
         let one = |name: String| self.column(&name, ColumnKind::Either).ok().map(|column| (name, column));
         self.columns().into_iter().filter_map(one).collect()
+    }
+
+    /// The error if the file lacks a column.
+    pub fn check_column(&self, column: &str) -> Result<()> {
+        if self.columns().iter().any(|known| known == column) { Ok(()) } else { Err(self.no_column(column)) }
     }
 
     /// Reads a column. Errors: it is missing, or has a value of another kind.

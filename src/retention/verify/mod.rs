@@ -145,7 +145,7 @@ pub fn verify(project: &Project, options: &VerifyOptions, sink: &dyn Sink) -> Re
     let store = &project.store().read_only();
     if !store.dir().is_dir() {
         return Err(Error::missing(format!("there is no store yet at {}: nothing to verify", store.dir().display()))
-            .hint("lockstep repro fills it, and so does lockstep pull"));
+            .hint("lockstep repro fills it, and so does lockstep pull from a remote"));
     }
     // The pins are read first: their objects were stored before they were pinned.
     let mut pins = PinIndex::gather(project);

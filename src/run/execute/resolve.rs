@@ -8,6 +8,7 @@ use crate::cache::entries::RunRecord;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::lock::StageLock;
+use crate::plan::content_source::ContentSource;
 use crate::plan::reasons;
 use crate::run::outcome::ResultSource;
 use crate::run::pull::{MissingInput, RunRemotes};
@@ -84,7 +85,7 @@ impl Context<'_> {
                     let data = "it is data, which no stage makes: push it from where it is";
                     error.because("no remote has it").hint(if is_made { "make it again: lockstep repro" } else { data })
                 }
-                None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
+                None => ContentSource::of(self.project, self.definitions, &gone.path, &gone.pin).add_hints(error),
             }));
         }
         // Check the assumed inputs now that they are here, before hours of work.

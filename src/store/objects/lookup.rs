@@ -185,7 +185,7 @@ impl Store {
             }
         }
         Err(Error::missing(format!("object {id} is not in the store {}", self.dir().display()))
-            .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro"))
+            .hint("get it again from a remote: lockstep fetch; or, if a stage makes it: lockstep repro"))
     }
 
     fn locate_loose(&self, id: &ObjectId) -> Result<Option<ObjectLocation>> {
@@ -229,7 +229,7 @@ impl Store {
 
     fn set_aside(&self, id: &ObjectId, location: &ObjectLocation, why: &str) -> Error {
         let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
-            .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro");
+            .hint("get it again from a remote: lockstep fetch; or, if a stage makes it: lockstep repro");
         let kept = match location {
             ObjectLocation::Loose(..) => self.quarantine(id),
             ObjectLocation::Packed(pack, row) => self.tombstone(pack, std::slice::from_ref(row)),

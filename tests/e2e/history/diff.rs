@@ -110,7 +110,7 @@ fn what_is_nowhere_is_told_apart() {
       model   5 B
     --- stderr
     3 modified
-    warning: data/: its listing is not in the store (lockstep fetch --rev v1 data)
+    warning: data/: its listing is not in the store (there is no remote to fetch it from: lockstep remote add -d NAME URL)
     ");
 }
 

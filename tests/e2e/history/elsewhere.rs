@@ -60,7 +60,7 @@ fn get_leaves_nothing_half() {
     exit 3
     --- stderr
     error: data of v1 is not in the store
-      hint: lockstep fetch --rev v1 data
+      hint: there is no remote to fetch it from: lockstep remote add -d NAME URL
     ");
     let left: Vec<_> = fs::read_dir(sandbox.root()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|n| n == "d" || n.to_string_lossy().contains(".lockstep-")), "{left:?}");

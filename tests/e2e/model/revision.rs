@@ -88,6 +88,6 @@ fn a_file_as_it_was() {
     exit 3
     --- stderr
     error: single of HEAD~1 is not in the store
-      hint: lockstep fetch --rev HEAD~1 single
+      hint: there is no remote to fetch it from: lockstep remote add -d NAME URL
     ");
 }

@@ -1,4 +1,4 @@
-use crate::cli::advice;
+use crate::cli::next_step;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -40,6 +40,6 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if options.desc.is_some() && !added.known.is_empty() {
         out.warn("--desc is for new entries; change that of the others in pipeline.yaml");
     }
-    advice::print_git_add(&added.written, project, out);
+    next_step::print_git_add(&added.written, project, out);
     Ok(0)
 }

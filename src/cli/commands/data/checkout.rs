@@ -1,6 +1,7 @@
 use crate::cli::advice;
 use crate::cli::args::Targets;
 use crate::cli::commands::data::transfer;
+use crate::cli::next_step;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -66,7 +67,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.hint(format!("pin it: lockstep commit {}", word(&path)));
     }
     advice::print_removed(&done.removed, project, out);
-    advice::print_git_add(&done.written, project, out);
+    next_step::print_git_add(&done.written, project, out);
     advice::warn_unlisted_data(&done.unlisted, project, out);
     let mut errors = Vec::new();
     if !done.missing.is_empty() {

@@ -1,5 +1,6 @@
 use crate::cli::advice;
 use crate::cli::ask;
+use crate::cli::next_step::{self, GitInputs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::run::commit::{ChangedInputs, CommitOptions, changed_inputs_sentence, commit, commit_kept, last_refused};
-use crate::shell::{word, words};
+use crate::shell::word;
 
 /// Record outputs and data as they are, without a run
 ///
@@ -60,10 +61,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let committed = committed?;
     out.status(format!("{} recorded", text::count(committed.stages.len(), "stage")));
     advice::warn_orphans(&committed.orphans, project, out);
-    if !committed.written.is_empty() && project.repo.is_git() {
-        let names: Vec<String> = committed.written.iter().map(|p| p.relative_to(&project.cwd)).collect();
-        out.status(format!("next: git add {}", words(names)));
-    }
+    let mut inputs = GitInputs::of(&definitions, &committed.stages);
+    selected.files.iter().for_each(|file| inputs.add_file(&definitions, file.0 as usize));
+    let outs = committed.stages.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
+    let kept_by_git = outs.filter(|out| !out.cache).map(|out| out.path.clone());
+    let written: Vec<_> = committed.written.into_iter().chain(kept_by_git).collect();
+    next_step::print_recorded(&written, &inputs, &definitions, project, out);
     Ok(0)
 }
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::cli::advice;
+use crate::cli::next_step;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::edit::import::{ImportOptions, ImportOutcome, import, update};
@@ -74,7 +74,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     progress.finish();
     let done = done?;
     print_import(&done, project, out);
-    advice::print_git_add(&done.written, project, out);
+    next_step::print_git_add(&done.written, project, out);
     Ok(0)
 }
 
@@ -89,7 +89,7 @@ pub fn run_update(args: &UpdateArgs, project: &Project, out: &Output) -> Result<
         out.status("every import is at the newest commit of the revision that it follows");
     }
     let written: Vec<_> = done.into_iter().flat_map(|one| one.written).collect();
-    advice::print_git_add(&written, project, out);
+    next_step::print_git_add(&written, project, out);
     Ok(0)
 }
 

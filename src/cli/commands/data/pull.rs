@@ -3,6 +3,7 @@ use serde_json::json;
 use super::fetch;
 use crate::cli::advice;
 use crate::cli::commands::data::transfer::{self, TransferArgs};
+use crate::cli::next_step;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{signals, text};
@@ -63,7 +64,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     } else {
         advice::print_removed(&done.removed, project, out);
         advice::warn_unlisted_data(&done.unlisted, project, out);
-        advice::print_git_add(&done.written, project, out);
+        next_step::print_git_add(&done.written, project, out);
         for path in &restored {
             out.status(format!("restored {path}"));
         }

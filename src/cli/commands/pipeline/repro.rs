@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::advice;
 use crate::cli::args::Targets;
+use crate::cli::next_step::{self, GitInputs};
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::{format, signals, text};
@@ -17,6 +18,7 @@ use crate::project::{Definitions, Project};
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
 use crate::remote::settings::grant;
 use crate::report::last::LastRun;
+use crate::report::plots;
 use crate::run::options::RunOptions;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::repro;
@@ -348,7 +350,8 @@ fn print_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, 
         .flat_map(|s| s.reasons.iter().map(|reason| is_of_absence(reason, s.id, definitions)))
         .partition(|is_of_absence| *is_of_absence);
     if !absent.is_empty() {
-        error = error.hint("bring what is pinned and not here: lockstep checkout, or lockstep pull");
+        let pull = if project.config.remotes().is_empty() { "" } else { ", or lockstep pull" };
+        error = error.hint(format!("bring what is pinned and not here: lockstep checkout{pull}"));
     }
     if !other.is_empty() || !outcome.stale_data.is_empty() {
         error = error.hint("run `lockstep repro` and commit pipeline.lock");
@@ -412,13 +415,20 @@ fn print_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out
 
 fn print_next(outcome: &Outcome, definitions: &Definitions, project: &Project, out: &Output) {
     // After a failure, the next step is not a commit.
-    if outcome.written.is_empty() || outcome.exit_code() != 0 || !project.repo.is_git() {
+    if outcome.exit_code() != 0 {
         return;
     }
-    // Outputs that Git tracks belong in the same commit as the lock that pins them.
     let made = outcome.stages.iter().filter(|s| matches!(s.result, StageResult::Ran | StageResult::Restored));
-    let outs = made.flat_map(|s| &definitions.pipelines.stage(s.id).outs);
-    let kept_by_git = outs.filter(|o| !o.cache).map(|o| o.path.clone());
-    let written: Vec<_> = outcome.written.iter().cloned().chain(kept_by_git).collect();
-    advice::print_git_add(&written, project, out);
+    let made: Vec<StageId> = made.map(|s| s.id).collect();
+    for error in plots::missing_columns(definitions, &made, project) {
+        out.warn(&error.message);
+        error.hints.iter().for_each(|hint| out.hint(hint));
+    }
+    let mut written = outcome.written.clone();
+    if !written.is_empty() {
+        // Outputs that Git tracks belong in the same commit as the lock that pins them.
+        let outs = made.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
+        written.extend(outs.filter(|out| !out.cache).map(|out| out.path.clone()));
+    }
+    next_step::print_recorded(&written, &GitInputs::of(definitions, &made), definitions, project, out);
 }

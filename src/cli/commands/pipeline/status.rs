@@ -9,9 +9,10 @@ use crate::cli::{format, text};
 use crate::error::Result;
 use crate::pipeline::stage::StageId;
 use crate::plan::facts::FactsReader;
-use crate::plan::reasons::PathState;
+use crate::plan::missing_input::similar_path;
+use crate::plan::reasons::{PathState, Reason};
 use crate::plan::select::{Scope, SelectionMode};
-use crate::project::Project;
+use crate::project::{Definitions, Project};
 use crate::run::data;
 use crate::shell::word;
 use crate::value::Value;
@@ -21,6 +22,9 @@ use crate::workspace::status::{Status, difference, sentence, status};
 /// Show what is stale, and why
 ///
 /// Without targets, all pipelines of the repository. Takes no lock, and runs no command.
+///
+/// Exits 0 whether or not anything is stale; with -q, also with -c and --json, exits 1 if anything is, as DVC does.
+/// `lockstep repro --locked` exits 1 and shows the reasons. What cannot be judged is an error.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -115,6 +119,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.line(out.paint_out(Style::Bold, &definitions.pipelines.address(*id, &project.cwd)));
             for reason in reasons {
                 out.line(format!("  {}", sentence(reason)));
+                if let Some(path) = similar_dep(reason, *id, &definitions, project) {
+                    out.hint(format!("did you mean `{path}`?"));
+                }
             }
             if out.verbose > 0 {
                 for line in difference(project, &definitions, &locks, *id, &mut reader)? {
@@ -128,6 +135,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             match state {
                 PathState::NotCheckedOut => out.hint(format!("lockstep checkout {}", word(&path))),
                 PathState::Diverged => out.hint(format!("merge both: lockstep checkout --merge {}", word(&path))),
+                PathState::Deleted => out.hint(format!("bring it back: lockstep checkout {}", word(&path))),
                 _ => {}
             }
         }
@@ -139,25 +147,41 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             advice::warn_orphans(&found.orphans, project, out);
             advice::warn_unlisted_data(&found.unlisted, project, out);
         }
-        let pushed = match project.config.remotes().is_empty() {
-            true => "lockstep repro makes them again",
-            false => "lockstep pull, if they were pushed",
-        };
-        for ((n, bytes), what, how, next) in [
-            (found.absent.outs, "out", "not here", pushed),
-            (found.absent.private, "out", "not shared (`push: false`)", "lockstep repro makes them"),
-            (found.absent.imports, "import", "not here", "lockstep pull"),
-        ] {
-            if n > 0 {
-                out.status(format!("{} {how}, {}: {next}", text::count(n, what), text::bytes(bytes)));
-            }
-        }
+        print_absent(&found, project, out);
     }
     let _ = project.index().save();
     Ok(if args.targets.is_empty() { advice::exit_code_of_all(code, &definitions) } else { code })
 }
 
-/// `2 stages stale, 3 follow from them, 1 not known, 4 up to date`
+/// A path that the user may have meant by a dep that does not exist.
+fn similar_dep(reason: &Reason, id: StageId, definitions: &Definitions, project: &Project) -> Option<String> {
+    let Reason::Dep { path, state: PathState::Missing, .. } = reason else { return None };
+    let stage = definitions.pipelines.stage(id);
+    let dep = stage.deps.iter().find(|dep| dep.spelled == *path)?;
+    similar_path(project, definitions, stage, &dep.place)
+}
+
+/// Prints how to get content that is pinned and not in the workspace.
+fn print_absent(found: &Status, project: &Project, out: &Output) {
+    let (made, copied) = match project.config.remotes().is_empty() {
+        true => ("lockstep repro makes them again", "there is no remote, so put copies back from where they are"),
+        false => ("lockstep pull, if they were pushed", "lockstep pull, if they were pushed"),
+    };
+    let absent = &found.absent;
+    for ((n, bytes), what, how, next) in [
+        (absent.stored, "path", "not checked out", "lockstep checkout"),
+        (absent.outs, "out", "not here", made),
+        (absent.private, "out", "not shared (`push: false`)", "lockstep repro makes them"),
+        (absent.imports, "import", "not here", "lockstep pull"),
+        (absent.data, "data path", "not here", copied),
+    ] {
+        if n > 0 {
+            out.status(format!("{} {how}, {}: {next}", text::count(n, what), text::bytes(bytes)));
+        }
+    }
+}
+
+/// `2 stages stale, 1 not here, 3 may follow, 1 not known, 4 up to date`
 fn summary(found: &Status) -> String {
     let fine = found.looked_at - found.stages.len() - found.follow.len() - found.unknown.len();
     if found.looked_at == 0 {
@@ -166,8 +190,9 @@ fn summary(found: &Status) -> String {
     if fine == found.looked_at {
         return format!("{} up to date", text::count(fine, "stage"));
     }
-    let mut parts = vec![format!("{} stale", text::count(found.stages.len(), "stage"))];
-    for (n, words) in [(found.follow.len(), "may follow"), (found.unknown.len(), "not known")] {
+    let mut parts = vec![format!("{} stale", text::count(found.stages.len() - found.not_here, "stage"))];
+    let others = [(found.not_here, "not here"), (found.follow.len(), "may follow"), (found.unknown.len(), "not known")];
+    for (n, words) in others {
         if n > 0 {
             parts.push(format!("{n} {words}"));
         }

@@ -1,4 +1,4 @@
-use crate::cli::advice;
+use crate::cli::next_step;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::edit::remove::{RemoveOptions, remove};
@@ -48,6 +48,6 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if !removed.unignored.is_empty() {
         out.status(format!("still here, and no longer ignored by Git: {}", names(&removed.unignored)));
     }
-    advice::print_git_add(&removed.written, project, out);
+    next_step::print_git_add(&removed.written, project, out);
     Ok(0)
 }

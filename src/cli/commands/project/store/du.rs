@@ -15,8 +15,9 @@ use crate::retention::du::{PinnedUsage, StoreUsage, UsageOptions, usage};
 /// Show the disk usage of the store, by stage and commit
 ///
 /// Counts each byte once: what the workspace pins, what only earlier commits pin (without the part shared with later
-/// ones), what other worktrees and projects need, results of earlier runs, and unneeded objects. AT lists the remotes that
-/// have the whole output, so that it is safe to drop here. Sizes are those of files, so the total is that of the folder.
+/// ones), what other worktrees and projects need, results of earlier runs, and unneeded objects. UNIQUE is the part of
+/// SIZE that no other output of the workspace has. AT lists the remotes that have the whole output, so that it is safe to
+/// drop here. Sizes are those of files, so the total is that of the folder.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -96,7 +97,7 @@ fn at(line: &PinnedUsage) -> String {
 }
 
 fn print_workspace(usage: &StoreUsage, project: &Project, out: &Output) {
-    let mut table = Table::new(["STAGE", "PATH", "SIZE", "ALONE", "AT"]);
+    let mut table = Table::new(["STAGE", "PATH", "SIZE", "UNIQUE", "AT"]);
     for line in &usage.workspace {
         let [stage, path] = shown(line, project);
         let (held, alone) = match line.is_here {
@@ -106,6 +107,9 @@ fn print_workspace(usage: &StoreUsage, project: &Project, out: &Output) {
         table.row([stage, path, held, alone, at(line)]);
     }
     table.print(false, out);
+    if !usage.workspace.is_empty() {
+        out.status("UNIQUE: the part that no other output here has; AT: the remotes that have all of it");
+    }
 }
 
 /// Prints earlier versions, a line for each path.

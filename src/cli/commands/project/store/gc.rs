@@ -206,7 +206,7 @@ fn print_dry(args: &Args, planned: &GcPlan, out: &Output) {
     } else {
         let objects = text::count(planned.plan.gone.len(), "object");
         let results = text::count(planned.runs.len(), "result");
-        out.line(format!("would remove {objects} and {results}: {} free", text::bytes(planned.plan.bytes)));
+        out.line(format!("would remove {objects} and {results}: {} free", text::bytes(planned.bytes())));
         for (what, lost) in [("at no remote", &planned.lost), ("at a remote", &planned.elsewhere)] {
             if !lost.is_empty() {
                 out.line(format!("{what}:"));
@@ -223,9 +223,19 @@ fn print_dry(args: &Args, planned: &GcPlan, out: &Output) {
 
 /// Prints the unneeded objects that are kept.
 fn print_rest(args: &Args, planned: &GcPlan, out: &Output) {
-    let (young, bytes) = planned.plan.young;
+    let age = text::age(args.min_age);
+    let (objects, bytes) = planned.young.of_results;
+    if planned.young.results > 0 {
+        out.status(format!(
+            "{} of the run cache, with {} ({}), {} younger than {age}: kept (--min-age)",
+            text::count(planned.young.results, "result"),
+            text::count(objects, "object"),
+            text::bytes(bytes),
+            if planned.young.results == 1 { "is" } else { "are" },
+        ));
+    }
+    let (young, bytes) = planned.young.objects;
     if young > 0 {
-        let age = text::age(args.min_age);
         out.status(format!(
             "{} ({}) without a reference {} younger than {age} and may be in use: kept",
             text::count(young, "object"),
@@ -274,10 +284,14 @@ fn as_json(planned: &GcPlan) -> Json {
     };
     json!({
         "objects": planned.plan.gone.len(),
-        "bytes": planned.plan.bytes,
+        "bytes": planned.bytes(),
         "runs": planned.runs.len(),
         "packs": {"removed": planned.plan.packs.len(), "rewritten": planned.plan.rewrite.len()},
-        "young": {"objects": planned.plan.young.0, "bytes": planned.plan.young.1},
+        "young": {"objects": planned.young.objects.0, "bytes": planned.young.objects.1},
+        "young_results": {
+            "results": planned.young.results,
+            "objects": planned.young.of_results.0, "bytes": planned.young.of_results.1,
+        },
         "spared": {"objects": planned.plan.spared.0, "bytes": planned.plan.spared.1},
         "at_no_remote": lost(&planned.lost),
         "at_a_remote": lost(&planned.elsewhere),
