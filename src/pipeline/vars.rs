@@ -20,7 +20,7 @@ pub const PARAMS: &str = "params.yaml";
 type ParsedVars = Result<Option<Rc<Var>>, Problem>;
 
 /// Reads each file once.
-pub struct Reader<'f> {
+pub struct VarsReader<'f> {
     files: &'f dyn Files,
     pub inputs: HashMap<InputLocation, Option<[u8; 32]>>,
     parsed: HashMap<InputLocation, ParsedVars>,
@@ -47,9 +47,9 @@ pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> InputLoc
     }
 }
 
-impl<'f> Reader<'f> {
-    pub fn new(files: &'f dyn Files) -> Reader<'f> {
-        Reader { files, inputs: HashMap::new(), parsed: HashMap::new(), loaded: BTreeMap::new() }
+impl<'f> VarsReader<'f> {
+    pub fn new(files: &'f dyn Files) -> VarsReader<'f> {
+        VarsReader { files, inputs: HashMap::new(), parsed: HashMap::new(), loaded: BTreeMap::new() }
     }
 
     pub fn top(&self) -> &'f std::path::Path {
@@ -108,7 +108,7 @@ impl<'f> Reader<'f> {
 }
 
 /// The variables of a pipeline file, `params.yaml` first.
-pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Context<'_>) -> Result<(), Problem> {
+pub fn defaults(reader: &mut VarsReader<'_>, folder: &RepoPath, context: &mut Context<'_>) -> Result<(), Problem> {
     let place = place(reader.top(), folder, PARAMS);
     if let Some(var) = reader.map(&place)?
         && let VarTree::Map(map) = &var.tree
@@ -123,7 +123,7 @@ pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Contex
 
 /// Adds the definitions of one entry of `vars`. `label` names a map in messages: `vars[0]`.
 pub fn add(
-    reader: &mut Reader<'_>,
+    reader: &mut VarsReader<'_>,
     folder: &RepoPath,
     context: &mut Context<'_>,
     item: &Node,
@@ -154,7 +154,7 @@ pub enum AddError {
 
 /// `conf.yaml` or `conf.yaml:key,key`; `None` if it is already loaded.
 fn file(
-    reader: &mut Reader<'_>,
+    reader: &mut VarsReader<'_>,
     folder: &RepoPath,
     context: &mut Context<'_>,
     spelling: &str,

@@ -5,7 +5,7 @@ use super::width::box_width;
 
 /// A box, or the bend of an edge that crosses a layer.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct DrawnNode {
     /// `None` for a bend.
     pub label: Option<String>,
     pub layer: usize,
@@ -18,7 +18,7 @@ pub struct Node {
     pub x: usize,
 }
 
-impl Node {
+impl DrawnNode {
     /// The middle column.
     pub fn center(&self) -> usize {
         self.x + self.width / 2
@@ -28,7 +28,7 @@ impl Node {
 /// Nodes in layers, with edges only between neighbouring layers.
 #[derive(Clone, Debug, Default)]
 pub struct Layered {
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<DrawnNode>,
     /// From the top, each from the left.
     pub layers: Vec<Vec<usize>>,
 }
@@ -90,7 +90,7 @@ pub fn layered(picture: &Picture) -> Layered {
 impl Layered {
     fn add(&mut self, label: Option<String>, layer: usize) -> usize {
         let n = self.nodes.len();
-        self.nodes.push(Node { label, layer, width: 1, above: Vec::new(), below: Vec::new(), x: 0 });
+        self.nodes.push(DrawnNode { label, layer, width: 1, above: Vec::new(), below: Vec::new(), x: 0 });
         self.layers[layer].push(n);
         n
     }

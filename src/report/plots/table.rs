@@ -80,17 +80,17 @@ pub fn is_table(name: &str) -> bool {
     kind(name).is_some()
 }
 
-enum Kind {
+enum TableFormat {
     Separated(u8),
     Nested,
 }
 
-fn kind(name: &str) -> Option<Kind> {
+fn kind(name: &str) -> Option<TableFormat> {
     let extension = name.rsplit('/').next()?.rsplit_once('.')?.1.to_ascii_lowercase();
     match extension.as_str() {
-        "csv" => Some(Kind::Separated(b',')),
-        "tsv" => Some(Kind::Separated(b'\t')),
-        "json" | "yaml" | "yml" => Some(Kind::Nested),
+        "csv" => Some(TableFormat::Separated(b',')),
+        "tsv" => Some(TableFormat::Separated(b'\t')),
+        "json" | "yaml" | "yml" => Some(TableFormat::Nested),
         _ => None,
     }
 }
@@ -99,7 +99,7 @@ impl<'a> Table<'a> {
     /// `name` is for messages, and its extension determines the format.
     pub fn open(name: &'a str, bytes: &'a [u8], has_header: bool) -> Result<Table<'a>> {
         let rows = match kind(name) {
-            Some(Kind::Separated(by)) => {
+            Some(TableFormat::Separated(by)) => {
                 let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
                 let mut reader = reader(bytes, by, false);
                 let mut first = csv::ByteRecord::new();
@@ -115,7 +115,7 @@ impl<'a> Table<'a> {
                 };
                 Rows::Text { bytes, by, header, has_header }
             }
-            Some(Kind::Nested) => {
+            Some(TableFormat::Nested) => {
                 let mut lists = Vec::new();
                 collect(value::read(name, bytes).map_err(smaller)?, &mut lists);
                 Rows::Lists(lists)
