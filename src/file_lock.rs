@@ -78,10 +78,10 @@ pub struct FileLock {
 }
 
 /// The locks of this process: by device and inode, the thread, the mode and the count.
-type Table = HashMap<(u64, u64), Vec<(ThreadId, Mode)>>;
+type LockTable = HashMap<(u64, u64), Vec<(ThreadId, Mode)>>;
 
-fn table() -> MutexGuard<'static, Table> {
-    static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
+fn table() -> MutexGuard<'static, LockTable> {
+    static TABLE: OnceLock<Mutex<LockTable>> = OnceLock::new();
     TABLE.get_or_init(Mutex::default).lock().unwrap_or_else(|e| e.into_inner())
 }
 

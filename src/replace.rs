@@ -41,13 +41,13 @@ pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
 /// ends. On a file system without locks, writers are not coordinated.
 pub struct FileWriter {
     path: PathBuf,
-    folder: Option<Folder>,
+    folder: Option<FolderHandle>,
     /// Readable only by the owner.
     private: bool,
 }
 
 /// The folder of the file, if it can be opened.
-enum Folder {
+enum FolderHandle {
     Locked(FileLock),
     Open(File),
 }
@@ -82,11 +82,11 @@ impl FileWriter {
         let answer = file_lock::lock(folder, mode, &wait)
             .map_err(|e| Error { message: format!("cannot write {}: {}", path.display(), e.message), ..e })?;
         let folder = match answer {
-            LockResult::Locked(lock) => Folder::Locked(lock),
-            LockResult::NoLocks(folder, _) => Folder::Open(folder),
+            LockResult::Locked(lock) => FolderHandle::Locked(lock),
+            LockResult::NoLocks(folder, _) => FolderHandle::Open(folder),
         };
         if mode == Exclusive
-            && let Folder::Locked(lock) = &folder
+            && let FolderHandle::Locked(lock) = &folder
         {
             remove_leftovers(lock);
         }
@@ -97,8 +97,8 @@ impl FileWriter {
     pub fn write(self, bytes: &[u8]) -> Result<()> {
         let temp = temporary_name(&self.path);
         let written = match &self.folder {
-            Some(Folder::Locked(lock)) => self.put(lock.file(), &temp, bytes),
-            Some(Folder::Open(folder)) => self.put(folder, &temp, bytes),
+            Some(FolderHandle::Locked(lock)) => self.put(lock.file(), &temp, bytes),
+            Some(FolderHandle::Open(folder)) => self.put(folder, &temp, bytes),
             None => {
                 rustix::fs::open(folder_of(&self.path), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, 0.into())
                     .map_err(io::Error::from)
@@ -112,8 +112,8 @@ impl FileWriter {
     pub fn remove(self) -> Result<()> {
         let name = self.path.file_name().unwrap_or_default();
         let removed = match &self.folder {
-            Some(Folder::Locked(lock)) => unlinkat(lock.file(), name, AtFlags::empty()),
-            Some(Folder::Open(folder)) => unlinkat(folder, name, AtFlags::empty()),
+            Some(FolderHandle::Locked(lock)) => unlinkat(lock.file(), name, AtFlags::empty()),
+            Some(FolderHandle::Open(folder)) => unlinkat(folder, name, AtFlags::empty()),
             None => unlinkat(CWD, &self.path, AtFlags::empty()),
         };
         match removed {

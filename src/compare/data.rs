@@ -15,7 +15,7 @@ use crate::store::{ObjectId, Pin};
 
 /// A file or folder at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct ComparedNode {
     /// The type of the entry.
     pub kind: EntryKind,
     /// The id of the content, or of the tree.
@@ -24,28 +24,28 @@ pub struct Node {
     pub size: u64,
 }
 
-impl Node {
+impl ComparedNode {
     /// A node with the id, kind and size of a pin.
-    pub fn of(pin: &Pin) -> Node {
+    pub fn of(pin: &Pin) -> ComparedNode {
         let kind = match pin {
             Pin { files: Some(_), .. } => EntryKind::Tree,
             Pin { executable: true, .. } => EntryKind::Executable,
             _ => EntryKind::File,
         };
-        Node { kind, id: pin.id, size: pin.size }
+        ComparedNode { kind, id: pin.id, size: pin.size }
     }
 
     fn is_tree(&self) -> bool {
         self.kind == EntryKind::Tree
     }
 
-    fn of_entry(entry: &Entry) -> Node {
-        Node { kind: entry.kind, id: entry.id, size: entry.size }
+    fn of_entry(entry: &Entry) -> ComparedNode {
+        ComparedNode { kind: entry.kind, id: entry.id, size: entry.size }
     }
 }
 
 /// Returns the entries of a folder, given its root, its path below that root, and its node.
-pub type OpenFolder<'a> = dyn Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> + 'a;
+pub type OpenFolder<'a> = dyn Fn(&RepoPath, &str, &ComparedNode) -> Result<Vec<Entry>> + 'a;
 
 /// Outs and data of one snapshot, and a function that opens their folders.
 pub struct Side<'a> {
@@ -60,7 +60,7 @@ impl Side<'_> {
     /// folder that cannot be opened may contain any path.
     pub fn has(&self, path: &RepoPath) -> Option<bool> {
         let (root, pin) = self.roots.iter().find(|(root, _)| path.is_in(root) || root.is_in(path))?;
-        let mut node = Node::of(pin);
+        let mut node = ComparedNode::of(pin);
         let mut below = String::new();
         for name in path.parts().skip(root.parts().count()) {
             if !node.is_tree() {
@@ -68,7 +68,7 @@ impl Side<'_> {
             }
             let Ok(entries) = (self.open)(root, &below, &node) else { return Some(true) };
             let Some(entry) = entries.iter().find(|entry| entry.name == name.as_bytes()) else { return Some(false) };
-            node = Node::of_entry(entry);
+            node = ComparedNode::of_entry(entry);
             below = if below.is_empty() { name.to_string() } else { format!("{below}/{name}") };
         }
         Some(true)
@@ -79,28 +79,28 @@ impl Side<'_> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChangeKind {
     /// Only on the new side.
-    Added(Node),
+    Added(ComparedNode),
     /// Only on the old side.
-    Deleted(Node),
+    Deleted(ComparedNode),
     /// On both sides, with another id or type.
     Modified {
         /// The node on the old side.
-        old: Node,
+        old: ComparedNode,
         /// The node on the new side.
-        new: Node,
+        new: ComparedNode,
     },
     /// The path is the new one.
     Renamed {
         /// The old path.
         from: String,
         /// The node, which is the same on both sides.
-        node: Node,
+        node: ComparedNode,
     },
 }
 
 /// One difference. Folders, which appear whole if they were renamed or cannot be opened, end in `/`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct DataChange {
     /// Relative to the root of the repository.
     pub path: String,
     /// What happened to it.
@@ -111,7 +111,7 @@ pub struct Change {
 #[derive(Debug, Default)]
 pub struct Differences {
     /// Sorted by path.
-    pub changes: Vec<Change>,
+    pub changes: Vec<DataChange>,
     /// Folders that differ and whose trees are not in the store: their content is not compared.
     pub unopened: Vec<(String, Error)>,
 }
@@ -123,15 +123,17 @@ pub fn compare(old: &Side<'_>, new: &Side<'_>, wanted: &dyn Fn(&RepoPath) -> boo
     roots.sort();
     roots.dedup();
     for root in roots {
-        let node = |side: &Side<'_>| side.roots.get(root).map(Node::of);
+        let node = |side: &Side<'_>| side.roots.get(root).map(ComparedNode::of);
         work.pair(root, "", node(old), node(new));
     }
     work.rename(true);
     work.unfold();
     work.rename(false);
     let Work { mut found, gone, come, .. } = work;
-    found.changes.extend(gone.into_iter().map(|at| Change { path: at.shown(), what: ChangeKind::Deleted(at.node) }));
-    found.changes.extend(come.into_iter().map(|at| Change { path: at.shown(), what: ChangeKind::Added(at.node) }));
+    found
+        .changes
+        .extend(gone.into_iter().map(|at| DataChange { path: at.shown(), what: ChangeKind::Deleted(at.node) }));
+    found.changes.extend(come.into_iter().map(|at| DataChange { path: at.shown(), what: ChangeKind::Added(at.node) }));
     found.changes.sort_by(|a, b| a.path.cmp(&b.path));
     found.unopened.sort_by(|a, b| a.0.cmp(&b.0));
     found.unopened.dedup_by(|a, b| a.0 == b.0);
@@ -144,7 +146,7 @@ struct PlacedNode {
     root: RepoPath,
     /// Relative to the root; empty for the root itself.
     below: String,
-    node: Node,
+    node: ComparedNode,
 }
 
 impl PlacedNode {
@@ -165,14 +167,14 @@ struct Work<'a, 's> {
 }
 
 impl Work<'_, '_> {
-    fn pair(&mut self, root: &RepoPath, below: &str, old: Option<Node>, new: Option<Node>) {
+    fn pair(&mut self, root: &RepoPath, below: &str, old: Option<ComparedNode>, new: Option<ComparedNode>) {
         let at = |node| PlacedNode { root: root.clone(), below: below.to_string(), node };
         match (old, new) {
             (Some(a), Some(b)) if (a.kind, a.id) == (b.kind, b.id) => {}
             (Some(a), Some(b)) if a.is_tree() && b.is_tree() => self.trees(root, below, a, b),
             (Some(a), Some(b)) if a.is_tree() == b.is_tree() => {
                 let what = ChangeKind::Modified { old: a, new: b };
-                self.found.changes.push(Change { path: at(a).shown(), what });
+                self.found.changes.push(DataChange { path: at(a).shown(), what });
             }
             (old, new) => {
                 self.gone.extend(old.map(at));
@@ -182,13 +184,13 @@ impl Work<'_, '_> {
     }
 
     /// Compares two different trees: a merge of sorted lists.
-    fn trees(&mut self, root: &RepoPath, below: &str, a: Node, b: Node) {
+    fn trees(&mut self, root: &RepoPath, below: &str, a: ComparedNode, b: ComparedNode) {
         let (before, after) = match ((self.old.open)(root, below, &a), (self.new.open)(root, below, &b)) {
             (Ok(before), Ok(after)) => (before, after),
             (before, after) => {
                 let path = PlacedNode { root: root.clone(), below: below.to_string(), node: a }.shown();
                 self.found.unopened.extend(before.err().or(after.err()).map(|e| (path.clone(), e)));
-                self.found.changes.push(Change { path, what: ChangeKind::Modified { old: a, new: b } });
+                self.found.changes.push(DataChange { path, what: ChangeKind::Modified { old: a, new: b } });
                 return;
             }
         };
@@ -204,7 +206,7 @@ impl Work<'_, '_> {
             let new = if order.is_ge() { y.next() } else { None };
             let Some(name) = old.or(new).map(|e| &e.name) else { break };
             let path = child(below, name);
-            self.pair(root, &path, old.map(Node::of_entry), new.map(Node::of_entry));
+            self.pair(root, &path, old.map(ComparedNode::of_entry), new.map(ComparedNode::of_entry));
         }
     }
 
@@ -237,7 +239,7 @@ impl Work<'_, '_> {
             match pair {
                 Some(n) => {
                     let what = ChangeKind::Renamed { from: gone[n].shown(), node: at.node };
-                    self.found.changes.push(Change { path: at.shown(), what });
+                    self.found.changes.push(DataChange { path: at.shown(), what });
                 }
                 None => self.come.push(at),
             }
@@ -261,7 +263,7 @@ impl Work<'_, '_> {
                     Ok(entries) => open.extend(entries.iter().map(|e| PlacedNode {
                         root: at.root.clone(),
                         below: child(&at.below, &e.name),
-                        node: Node::of_entry(e),
+                        node: ComparedNode::of_entry(e),
                     })),
                     Err(e) => {
                         unopened.push((at.shown(), e));
@@ -316,7 +318,7 @@ mod tests {
     fn entry(name: &str, pin: Pin) -> Entry {
         Entry {
             name: name.into(),
-            kind: Node::of(&pin).kind,
+            kind: ComparedNode::of(&pin).kind,
             id: pin.id,
             size: pin.size,
             files: pin.files.unwrap_or(1),
@@ -334,7 +336,7 @@ mod tests {
     }
 
     fn told(found: &Differences) -> Vec<String> {
-        let one = |c: &Change| match &c.what {
+        let one = |c: &DataChange| match &c.what {
             ChangeKind::Added(_) => format!("+{}", c.path),
             ChangeKind::Deleted(_) => format!("-{}", c.path),
             ChangeKind::Modified { .. } => format!("~{}", c.path),
@@ -354,7 +356,7 @@ mod tests {
             side.iter().map(|(n, w)| (RepoPath::root().join(n).unwrap(), pin(&mut trees, n, w))).collect()
         };
         let (a, b) = (roots(old), roots(new));
-        let open = |root: &RepoPath, below: &str, node: &Node| {
+        let open = |root: &RepoPath, below: &str, node: &ComparedNode| {
             if root.as_str() == hidden {
                 return Err(Error::missing("it is not here"));
             }

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::data::{Differences, Node, Side, compare};
+use super::data::{ComparedNode, Differences, Side, compare};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
@@ -123,7 +123,9 @@ impl Gathered {
     }
 
     /// The function that opens folders of this side.
-    fn opener<'a>(snapshot: &'a Snapshot<'a>) -> impl Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> + use<'a> {
+    fn opener<'a>(
+        snapshot: &'a Snapshot<'a>,
+    ) -> impl Fn(&RepoPath, &str, &ComparedNode) -> Result<Vec<Entry>> + use<'a> {
         let listed: RefCell<HashMap<RepoPath, Folders>> = RefCell::default();
         move |root, below, node| {
             if snapshot.commit.is_none() {

@@ -12,7 +12,7 @@ use crate::project::values::leaves;
 use crate::value::{Number, Value};
 
 /// The values of one side by file; missing or unreadable files are left out.
-pub type Side = BTreeMap<String, Value>;
+pub type FileValues = BTreeMap<String, Value>;
 
 /// Which direction of a number is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Directions {
 }
 
 /// All keys of both sides: files by name, keys in the order of the new file, then removed keys.
-pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<ValueRow> {
+pub fn compare(old: &FileValues, new: &FileValues, directions: &Directions) -> Vec<ValueRow> {
     let mut files: Vec<&String> = old.keys().chain(new.keys()).collect();
     files.sort();
     files.dedup();
@@ -147,7 +147,7 @@ mod tests {
     use crate::pipeline::load::memory::Memory;
     use crate::value::read;
 
-    fn side(files: &[(&str, &str)]) -> Side {
+    fn side(files: &[(&str, &str)]) -> FileValues {
         files.iter().map(|(name, text)| (name.to_string(), read("x.yaml", text.as_bytes()).unwrap())).collect()
     }
 

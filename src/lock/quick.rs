@@ -20,13 +20,13 @@ pub fn read(text: &str) -> Option<Lock> {
     (write(&lock) == text).then_some(lock)
 }
 
-enum Node<'t> {
+enum LockNode<'t> {
     Plain(&'t str),
     Text(String),
     Map(Map<'t>),
 }
 
-type Map<'t> = Vec<(&'t str, Node<'t>)>;
+type Map<'t> = Vec<(&'t str, LockNode<'t>)>;
 
 /// Lockstep does not write deeper values.
 const DEEPEST: usize = 30;
@@ -76,14 +76,14 @@ fn map<'t>(lines: &mut LineReader<'t>, indent: usize, depth: usize) -> Option<Ma
         };
         let rest = rest.strip_prefix(':')?;
         let value = match rest.strip_prefix(' ') {
-            None if rest.is_empty() => Node::Map(map(lines, indent + 2, depth + 1)?),
+            None if rest.is_empty() => LockNode::Map(map(lines, indent + 2, depth + 1)?),
             None => return None,
-            Some("|") => Node::Text(lines.block(indent + 2)?),
-            Some("|-") => Node::Text(lines.block(indent + 2)?.strip_suffix('\n')?.to_string()),
-            Some("{}") => Node::Map(Vec::new()),
+            Some("|") => LockNode::Text(lines.block(indent + 2)?),
+            Some("|-") => LockNode::Text(lines.block(indent + 2)?.strip_suffix('\n')?.to_string()),
+            Some("{}") => LockNode::Map(Vec::new()),
             Some(text) => match text.strip_prefix('"') {
-                Some(quoted) => Node::Text(quoted.strip_suffix('"').filter(|s| !s.contains('\\'))?.to_string()),
-                None => Node::Plain(text),
+                Some(quoted) => LockNode::Text(quoted.strip_suffix('"').filter(|s| !s.contains('\\'))?.to_string()),
+                None => LockNode::Plain(text),
             },
         };
         entries.push((key, value));
@@ -91,50 +91,50 @@ fn map<'t>(lines: &mut LineReader<'t>, indent: usize, depth: usize) -> Option<Ma
     Some(entries)
 }
 
-impl<'t> Node<'t> {
+impl<'t> LockNode<'t> {
     fn map(&self) -> Option<&Map<'t>> {
         match self {
-            Node::Map(entries) => Some(entries),
+            LockNode::Map(entries) => Some(entries),
             _ => None,
         }
     }
 
     fn text(&self) -> Option<String> {
         match self {
-            Node::Plain(text) => Some(text.to_string()),
-            Node::Text(text) => Some(text.clone()),
-            Node::Map(_) => None,
+            LockNode::Plain(text) => Some(text.to_string()),
+            LockNode::Text(text) => Some(text.clone()),
+            LockNode::Map(_) => None,
         }
     }
 
     fn value(&self) -> Option<Value> {
         Some(match self {
-            Node::Text(text) => Value::Str(text.clone()),
-            Node::Map(entries) => Value::Map(named(entries, Node::value)?),
-            Node::Plain("null") => Value::Null,
-            Node::Plain("true") => Value::Bool(true),
-            Node::Plain("false") => Value::Bool(false),
-            Node::Plain(text) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') => match text.parse() {
+            LockNode::Text(text) => Value::Str(text.clone()),
+            LockNode::Map(entries) => Value::Map(named(entries, LockNode::value)?),
+            LockNode::Plain("null") => Value::Null,
+            LockNode::Plain("true") => Value::Bool(true),
+            LockNode::Plain("false") => Value::Bool(false),
+            LockNode::Plain(text) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') => match text.parse() {
                 Ok(number) => Value::Int(number),
                 Err(_) => text.parse().map(Value::Float).unwrap_or_else(|_| Value::Str(text.to_string())),
             },
-            Node::Plain(text) if text.starts_with(['[', '{', '.']) => return None,
-            Node::Plain(text) => Value::Str(text.to_string()),
+            LockNode::Plain(text) if text.starts_with(['[', '{', '.']) => return None,
+            LockNode::Plain(text) => Value::Str(text.to_string()),
         })
     }
 }
 
-fn get<'m, 't>(map: &'m Map<'t>, key: &str) -> Option<&'m Node<'t>> {
+fn get<'m, 't>(map: &'m Map<'t>, key: &str) -> Option<&'m LockNode<'t>> {
     map.iter().find(|(name, _)| *name == key).map(|(_, node)| node)
 }
 
 /// Converts all entries; `None` if one cannot be converted.
-fn named<'t, T, C: FromIterator<(String, T)>>(map: &Map<'t>, make: impl Fn(&Node<'t>) -> Option<T>) -> Option<C> {
+fn named<'t, T, C: FromIterator<(String, T)>>(map: &Map<'t>, make: impl Fn(&LockNode<'t>) -> Option<T>) -> Option<C> {
     map.iter().map(|(key, node)| Some((key.to_string(), make(node)?))).collect()
 }
 
 /// The entries below a key, none if the key is missing.
-fn below<'t, T>(map: &Map<'t>, key: &str, make: impl Fn(&Node<'t>) -> Option<T>) -> Option<ByName<T>> {
+fn below<'t, T>(map: &Map<'t>, key: &str, make: impl Fn(&LockNode<'t>) -> Option<T>) -> Option<ByName<T>> {
     match get(map, key) {
         Some(node) => named(node.map()?, make),
         None => named(&Vec::new(), make),
@@ -142,7 +142,7 @@ fn below<'t, T>(map: &Map<'t>, key: &str, make: impl Fn(&Node<'t>) -> Option<T>)
 }
 
 fn lock(root: &Map<'_>) -> Option<Lock> {
-    let holds = |key: &str, most: usize| get(root, key).and_then(Node::map).is_none_or(|map| map.len() <= most);
+    let holds = |key: &str, most: usize| get(root, key).and_then(LockNode::map).is_none_or(|map| map.len() <= most);
     if !holds("data", MOST_DATA) || !holds("stages", MOST_STAGES) {
         return None;
     }
@@ -151,36 +151,36 @@ fn lock(root: &Map<'_>) -> Option<Lock> {
     Some(Lock { data, stages })
 }
 
-fn stage(node: &Node<'_>) -> Option<StageLock> {
+fn stage(node: &LockNode<'_>) -> Option<StageLock> {
     let map = node.map()?;
-    let text = |key: &str| get(map, key).and_then(Node::text);
+    let text = |key: &str| get(map, key).and_then(LockNode::text);
     Some(StageLock {
         key: id(get(map, "key")?)?,
         cmd: Command::One(text("cmd")?),
         wdir: text("wdir"),
         shell: text("shell"),
         env: below(map, "env", |value| {
-            Some(if matches!(value, Node::Plain("null")) { None } else { Some(value.text()?) })
+            Some(if matches!(value, LockNode::Plain("null")) { None } else { Some(value.text()?) })
         })?,
         deps: below(map, "deps", pin)?,
-        params: below(map, "params", |file| named(file.map()?, Node::value))?,
+        params: below(map, "params", |file| named(file.map()?, LockNode::value))?,
         outs: below(map, "outs", out)?,
     })
 }
 
-fn out(node: &Node<'_>) -> Option<OutLock> {
+fn out(node: &LockNode<'_>) -> Option<OutLock> {
     let map = node.map()?;
     Some(OutLock {
         pin: pin(node)?,
         cache: get(map, "cache").is_none(),
         persist: get(map, "persist").is_some(),
-        metrics: below(map, "metrics", Node::value)?,
+        metrics: below(map, "metrics", LockNode::value)?,
     })
 }
 
-fn pin(node: &Node<'_>) -> Option<Pin> {
+fn pin(node: &LockNode<'_>) -> Option<Pin> {
     let map = node.map()?;
-    let number = |node: &Node<'_>| node.text()?.parse().ok();
+    let number = |node: &LockNode<'_>| node.text()?.parse().ok();
     Some(Pin {
         id: id(get(map, "blake3")?)?,
         size: number(get(map, "size")?)?,
@@ -189,7 +189,7 @@ fn pin(node: &Node<'_>) -> Option<Pin> {
     })
 }
 
-fn id(node: &Node<'_>) -> Option<ObjectId> {
+fn id(node: &LockNode<'_>) -> Option<ObjectId> {
     node.text()?.parse().ok()
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
-use super::origin::Origin;
+use super::origin::ArtifactOrigin;
 use crate::error::Result;
 use crate::project::{PinnedPath, Project, Snapshot};
 use crate::remote::Remote;
@@ -22,7 +22,7 @@ pub enum Availability {
 
 /// Asks the remotes for the version itself and for the data that it was made from: with these and Git's files it can be
 /// made again.
-pub fn check_availability(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) -> Result<Availability> {
+pub fn check_availability(project: &Project, snapshot: &Snapshot<'_>, origin: &ArtifactOrigin) -> Result<Availability> {
     let is_input = |p: &PinnedPath| {
         let read = |input: &super::origin::Input| input.data && overlaps(&input.path, p.path.as_str());
         p.stage.is_none() && origin.inputs.iter().any(read)

@@ -13,7 +13,7 @@ use crate::store::Pin;
 
 /// The origin of an artifact's bytes.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct ArtifactOrigin {
     /// The path of the artifact's file or folder.
     pub path: RepoPath,
     /// Its bytes: a part of those of `root`, if it is inside of it.
@@ -40,7 +40,7 @@ pub struct Input {
 /// Traces the file at `path`; the snapshot is of a commit.
 ///
 /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if no lock pins it.
-pub fn trace(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Origin> {
+pub fn trace(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<ArtifactOrigin> {
     let Some(root) = snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) else {
         let of = if snapshot.commit.is_some() { format!(" of {}", snapshot.name) } else { String::new() };
         return Err(Error::missing(format!("{path} is pinned by no pipeline.lock{of}"))
@@ -52,7 +52,7 @@ pub fn trace(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Origin> {
     };
     let stages = root.stage.map(|maker| upstream(snapshot, maker)).unwrap_or_default();
     let inputs = inputs(snapshot, &stages)?;
-    Ok(Origin { path: path.clone(), pin, root, stages, inputs })
+    Ok(ArtifactOrigin { path: path.clone(), pin, root, stages, inputs })
 }
 
 /// Breadth first, each stage once.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use super::artifact::Artifact;
-use super::origin::{self, Origin};
+use super::origin::{self, ArtifactOrigin};
 use crate::error::Result;
 use crate::event::Sink;
 use crate::git::EntryKind;
@@ -29,7 +29,7 @@ use crate::workspace::status::{sentence, status};
 
 /// The stages to check: those that made the artifact, and those of its pipeline file that measured it. Metrics of the
 /// previous model, or edited by hand, would pass a gate wrongly.
-pub fn stages_to_check(snapshot: &Snapshot<'_>, artifact: &Artifact, origin: &Origin) -> Vec<StageId> {
+pub fn stages_to_check(snapshot: &Snapshot<'_>, artifact: &Artifact, origin: &ArtifactOrigin) -> Vec<StageId> {
     let pipelines = &snapshot.definitions.pipelines;
     let mut stages = origin.stages.clone();
     let measures = |id: &&StageId| pipelines.stage(**id).outs.iter().any(|out| out.metric);

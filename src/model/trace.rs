@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::artifact::{self, Artifact};
-use super::origin::{self, Origin};
+use super::origin::{self, ArtifactOrigin};
 use super::registry::{Event, LabelAssignment, Model, Registry};
 use crate::cache::entries::RunRecord;
 use crate::error::Result;
@@ -36,7 +36,7 @@ pub struct Trace<'r, 'p> {
     /// The artifact, as declared at that commit.
     pub artifact: Option<Artifact>,
     /// The origin of its bytes by the locks of that commit; `None` if they do not have it.
-    pub origin: Option<Origin>,
+    pub origin: Option<ArtifactOrigin>,
     /// What is unknown or contradictory.
     pub remarks: Vec<String>,
 }
@@ -152,6 +152,6 @@ impl<'r, 'p> Trace<'r, 'p> {
     }
 }
 
-fn same(noted: &NotedFile, origin: &Origin) -> bool {
+fn same(noted: &NotedFile, origin: &ArtifactOrigin) -> bool {
     noted.blake3 == origin.pin.id.hex() && noted.path == origin.path.as_str()
 }

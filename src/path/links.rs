@@ -16,11 +16,11 @@ const MOST_LINKS: usize = 40;
 /// Caches the result for each folder: one stat, however many paths are in it.
 pub struct FolderLinks {
     top: PathBuf,
-    folders: FxHashMap<String, Folder>,
+    folders: FxHashMap<String, FolderKind>,
 }
 
 #[derive(Clone, Debug)]
-enum Folder {
+enum FolderKind {
     /// No folder on the way is a link, itself included.
     Plain,
     /// Behind a link; its real path, if it exists.
@@ -36,14 +36,14 @@ impl FolderLinks {
     /// The real folder of a path; `None` if no folder above the path is a symlink, or if one does not exist.
     pub fn real_parent(&mut self, path: &RepoPath) -> Option<&Path> {
         match self.parent(path)? {
-            Folder::Linked(real) => real.as_deref(),
-            Folder::Plain => None,
+            FolderKind::Linked(real) => real.as_deref(),
+            FolderKind::Plain => None,
         }
     }
 
     /// Is a folder above the path a symlink?
     pub fn is_linked(&mut self, path: &RepoPath) -> bool {
-        matches!(self.parent(path), Some(Folder::Linked(_)))
+        matches!(self.parent(path), Some(FolderKind::Linked(_)))
     }
 
     /// Is this folder, or one above it, a symlink?
@@ -52,10 +52,10 @@ impl FolderLinks {
             return false;
         }
         self.look(folder.as_str());
-        matches!(self.folders.get(folder.as_str()), Some(Folder::Linked(_)))
+        matches!(self.folders.get(folder.as_str()), Some(FolderKind::Linked(_)))
     }
 
-    fn parent(&mut self, path: &RepoPath) -> Option<&Folder> {
+    fn parent(&mut self, path: &RepoPath) -> Option<&FolderKind> {
         let (folder, _) = path.as_str().rsplit_once('/')?;
         self.look(folder);
         self.folders.get(folder)
@@ -70,12 +70,12 @@ impl FolderLinks {
         let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
         for folder in ends.map(|end| &folder[..end]) {
             if let Some(known) = self.folders.get(folder) {
-                is_linked = matches!(known, Folder::Linked(_));
+                is_linked = matches!(known, FolderKind::Linked(_));
                 continue;
             }
             let on_disk = self.top.join(folder);
             is_linked = is_linked || fs::symlink_metadata(&on_disk).is_ok_and(|meta| meta.is_symlink());
-            let found = if is_linked { Folder::Linked(fs::canonicalize(&on_disk).ok()) } else { Folder::Plain };
+            let found = if is_linked { FolderKind::Linked(fs::canonicalize(&on_disk).ok()) } else { FolderKind::Plain };
             self.folders.insert(folder.to_string(), found);
         }
     }

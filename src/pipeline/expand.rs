@@ -10,7 +10,7 @@ use super::budget::{Budget, LONGEST_NAME, MOST_STAGES, SMALLER, VALUE, too_large
 use super::context::{Context, Var, VarMap, VarTree};
 use super::format::{Checker, Group, RawStage};
 use super::template::{self, ResolvedText, ValueUse};
-use super::vars::{self, AddError, Reader};
+use super::vars::{self, AddError, VarsReader};
 use crate::path::RepoPath;
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
@@ -28,7 +28,7 @@ pub struct Expanded {
 /// Expands the stages of one file.
 pub struct Expander<'e, 'f, 't> {
     /// Reads files of variables.
-    pub reader: &'e mut Reader<'f>,
+    pub reader: &'e mut VarsReader<'f>,
     /// The folder of the pipeline file.
     pub folder: &'e RepoPath,
     /// Collects the problems.

@@ -13,7 +13,7 @@ use super::format::keys::{TOP, find, rows};
 use super::format::{Checker, Group, RawPipeline};
 use super::problem::{Problem, did_you_mean};
 use super::stage::{FileId, InputLocation, PipelineFile, Pipelines, Stage, StageId};
-use super::vars::{self, AddError, Reader};
+use super::vars::{self, AddError, VarsReader};
 use crate::path::{RepoPath, normalise};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value, decode, yaml};
@@ -53,7 +53,7 @@ impl LoadedFile {
 
 /// Reads `paths`, which are the pipeline files below `root` in any order.
 pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
-    let mut reader = Reader::new(files);
+    let mut reader = VarsReader::new(files);
     let mut paths: Vec<&RepoPath> = paths.iter().filter(|p| p.is_in(root)).collect();
     paths.sort_by_cached_key(|p| {
         (p.parent().unwrap_or_default().parts().map(str::to_string).collect::<Vec<_>>(), p.name())
@@ -116,7 +116,7 @@ fn add(pipelines: &mut Pipelines, file: LoadedFile) {
     pipelines.stages.extend(file.stages.into_iter().map(|stage| Stage { file: id, ..stage }));
 }
 
-fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> LoadResult {
+fn one(reader: &mut VarsReader<'_>, path: &RepoPath, budget: &mut Budget) -> LoadResult {
     let name = path.to_string();
     let broken = |problem: Problem| LoadResult::Broken(vec![problem]);
     let bytes = match reader.read(&InputLocation::Repo(path.clone())) {
@@ -156,7 +156,7 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> LoadRes
 
 /// The whole file with templates resolved; problems go to the checker, and invalid parts are left out.
 fn resolve(
-    reader: &mut Reader<'_>,
+    reader: &mut VarsReader<'_>,
     path: &RepoPath,
     raw: &RawPipeline<'_>,
     checker: &mut Checker<'_>,

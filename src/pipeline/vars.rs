@@ -20,7 +20,7 @@ pub const PARAMS: &str = "params.yaml";
 type ParsedVars = Result<Option<Rc<Var>>, Problem>;
 
 /// Reads each file once.
-pub struct Reader<'f> {
+pub struct VarsReader<'f> {
     files: &'f dyn Files,
     /// Each file that was read or looked for, with BLAKE3 of its content (`None`: it does not exist).
     pub inputs: HashMap<InputLocation, Option<[u8; 32]>>,
@@ -48,10 +48,10 @@ pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> InputLoc
     }
 }
 
-impl<'f> Reader<'f> {
+impl<'f> VarsReader<'f> {
     /// A reader that has read nothing.
-    pub fn new(files: &'f dyn Files) -> Reader<'f> {
-        Reader { files, inputs: HashMap::new(), parsed: HashMap::new(), loaded: BTreeMap::new() }
+    pub fn new(files: &'f dyn Files) -> VarsReader<'f> {
+        VarsReader { files, inputs: HashMap::new(), parsed: HashMap::new(), loaded: BTreeMap::new() }
     }
 
     /// The root of the repository, absolute.
@@ -111,7 +111,7 @@ impl<'f> Reader<'f> {
 }
 
 /// The variables of a pipeline file, `params.yaml` first.
-pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Context<'_>) -> Result<(), Problem> {
+pub fn defaults(reader: &mut VarsReader<'_>, folder: &RepoPath, context: &mut Context<'_>) -> Result<(), Problem> {
     let place = place(reader.top(), folder, PARAMS);
     if let Some(var) = reader.map(&place)?
         && let VarTree::Map(map) = &var.tree
@@ -126,7 +126,7 @@ pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Contex
 
 /// Adds the definitions of one entry of `vars`. `label` names a map in messages: `vars[0]`.
 pub fn add(
-    reader: &mut Reader<'_>,
+    reader: &mut VarsReader<'_>,
     folder: &RepoPath,
     context: &mut Context<'_>,
     item: &Node,
@@ -159,7 +159,7 @@ pub enum AddError {
 
 /// `conf.yaml` or `conf.yaml:key,key`; `None` if it is already loaded.
 fn file(
-    reader: &mut Reader<'_>,
+    reader: &mut VarsReader<'_>,
     folder: &RepoPath,
     context: &mut Context<'_>,
     spelling: &str,

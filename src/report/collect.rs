@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::values::{Directions, Side, compare, directions};
+use crate::compare::values::{Directions, FileValues, compare, directions};
 use crate::error::{Error, Kind, Result};
 use crate::git::GitId;
 use crate::model::registry::Registry;
@@ -210,7 +210,7 @@ impl Comparison<'_, '_> {
 
     /// The values of one side. Values of a pipeline file that the other side cannot read are left out, so none of them
     /// appears as added or removed.
-    fn side(&mut self, snapshot: &Snapshot<'_>, other: &Snapshot<'_>, files: &FilesOf) -> Side {
+    fn side(&mut self, snapshot: &Snapshot<'_>, other: &Snapshot<'_>, files: &FilesOf) -> FileValues {
         let pipelines = &snapshot.definitions.pipelines;
         let is_broken =
             |file: FileId| other.definitions.broken.iter().any(|(path, _)| *path == pipelines.file(file).path);
@@ -220,7 +220,7 @@ impl Comparison<'_, '_> {
         let stages: Vec<StageId> = pipelines.ids().filter(|id| !is_broken(pipelines.stage(*id).file)).collect();
         let tops: Vec<FileId> = (0..pipelines.files.len() as u32).map(FileId).filter(|id| !is_broken(*id)).collect();
         let asked = files(&snapshot.definitions, &stages, &tops);
-        let mut side = Side::new();
+        let mut side = FileValues::new();
         for file in values::read(snapshot, &asked, &mut self.parsed) {
             let name = file.place.to_string();
             match file.values {
@@ -271,7 +271,7 @@ fn common_ancestor(project: &Project, base: GitId) -> Result<GitId> {
     Ok(project.repo.merge_base(base, head.id)?.unwrap_or(base))
 }
 
-fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<ValueChange> {
+fn changes(old: &FileValues, new: &FileValues, directions: &Directions) -> Vec<ValueChange> {
     compare(old, new, directions)
         .iter()
         .filter(|row| !row.is_same())

@@ -20,7 +20,7 @@ use crate::retention::accounting::{Account, Accounting};
 use crate::retention::gc::{DEAD, keep_young_folders, outs, pack_limit, removable_runs};
 use crate::retention::pins::PinnedPath;
 use crate::retention::scope::{CommitScope, PinSource, PinSources, ScopeRequest, gather, registered_projects};
-use crate::store::gc::{Census, Rules, census, plan};
+use crate::store::gc::{Census, GcRules, census, plan};
 use crate::store::{ObjectId, Pin, ReachableObjects, Store};
 
 /// The options of `du`.
@@ -175,7 +175,7 @@ pub fn usage(project: &Project, options: &UsageOptions) -> Result<StoreUsage> {
     let mut owners = Vec::new();
     for state in &states.worktrees {
         take(&mut accounting, state)?;
-        owners.push(Owner::Worktree(state.name.clone()));
+        owners.push(AccountOwner::Worktree(state.name.clone()));
     }
     // Most commits pin what a later one pins: each pin and each lock is processed once.
     let mut seen: HashSet<(ObjectId, bool)> =
@@ -186,13 +186,13 @@ pub fn usage(project: &Project, options: &UsageOptions) -> Result<StoreUsage> {
             for pinned in pinned_paths.iter().filter(|pinned| seen.insert((pinned.pin.id, pinned.pin.is_dir()))) {
                 let account = accounting.open_account();
                 accounting.take(account, pinned.pin.id, pinned.pin.is_dir(), &below)?;
-                owners.push(Owner::Earlier(Box::new(line(pinned.clone(), Some(commit.clone())))));
+                owners.push(AccountOwner::Earlier(Box::new(line(pinned.clone(), Some(commit.clone())))));
             }
         }
     }
     for state in &states.others {
         take(&mut accounting, state)?;
-        owners.push(Owner::Project(state.other.clone().unwrap_or_default()));
+        owners.push(AccountOwner::Project(state.other.clone().unwrap_or_default()));
     }
     let runs = accounting.open_account();
     for run in &census.runs {
@@ -211,9 +211,9 @@ pub fn usage(project: &Project, options: &UsageOptions) -> Result<StoreUsage> {
     }
     for (owner, sum) in owners.into_iter().zip(rest) {
         match owner {
-            Owner::Worktree(name) => *usage.worktrees.entry(name).or_default() += sum.held,
-            Owner::Project(home) => *usage.projects.entry(home).or_default() += sum.held,
-            Owner::Earlier(line) => usage.earlier.push(PinnedUsage { held: sum.held, alone: sum.held, ..*line }),
+            AccountOwner::Worktree(name) => *usage.worktrees.entry(name).or_default() += sum.held,
+            AccountOwner::Project(home) => *usage.projects.entry(home).or_default() += sum.held,
+            AccountOwner::Earlier(line) => usage.earlier.push(PinnedUsage { held: sum.held, alone: sum.held, ..*line }),
         }
     }
     usage.runs = rest.last().map_or(0, |sum| sum.held);
@@ -225,7 +225,7 @@ pub fn usage(project: &Project, options: &UsageOptions) -> Result<StoreUsage> {
     Ok(usage)
 }
 
-enum Owner {
+enum AccountOwner {
     Worktree(String),
     Earlier(Box<PinnedUsage>),
     Project(PathBuf),
@@ -348,7 +348,7 @@ fn garbage(
     let needed = reach.objects.clone();
     keep_young_folders(store, census, &mut reach, old)?;
     let dead = now.saturating_sub(DEAD).as_secs() as i64;
-    let plan = plan(census, &reach.objects, Rules { old, dead, packed: pack_limit(store, found) });
+    let plan = plan(census, &reach.objects, GcRules { old, dead, packed: pack_limit(store, found) });
     let gone: HashSet<&ObjectId> = plan.gone.iter().map(|(id, _)| id).collect();
     let mut garbage = Garbage { spared: plan.spared.1, ..Garbage::default() };
     for (id, bytes) in accounting.unowned() {

@@ -19,7 +19,7 @@ use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::retention::pins::{PinnedPath, of_run};
 use crate::retention::scope::{CommitScope, PinSource, PinSources, ScopeRequest, gather, other_projects};
-use crate::store::gc::{self, Census, FoundRun, GcResult, Plan, Rules};
+use crate::store::gc::{self, Census, FoundRun, GcResult, GcRules, Plan};
 use crate::store::{LinkType, ObjectId, Pin, ReachableObjects, Store};
 
 /// Small enough for a pack in every store.
@@ -141,7 +141,7 @@ fn plan_with(project: &Project, options: &GcOptions, asked: Option<Catalogs>, si
         removable = removable_runs(store, &census, &mut reach, old)?.removable;
     }
     refuse_damaged_folders(store, &census, &reach.missing, options, sink)?;
-    let rules = Rules { old, dead: (now.saturating_sub(DEAD)).as_secs() as i64, packed: pack_limit(store, &found) };
+    let rules = GcRules { old, dead: (now.saturating_sub(DEAD)).as_secs() as i64, packed: pack_limit(store, &found) };
     let plan = gc::plan(&census, &reach.objects, rules);
     young.objects = (young.objects.0 + plan.young.0, young.objects.1 + plan.young.1);
     // Removed objects may be in a pack that stays for now.

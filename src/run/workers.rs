@@ -5,13 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 
-type Work<'s> = Box<dyn FnOnce() + Send + 's>;
+type QueuedWork<'s> = Box<dyn FnOnce() + Send + 's>;
 
 /// A thread pool that grows on demand. The threads end when this is dropped and their tasks are done.
 pub struct Workers<'s, 'e> {
     scope: &'s Scope<'s, 'e>,
-    give: Sender<Work<'s>>,
-    take: Arc<Mutex<Receiver<Work<'s>>>>,
+    give: Sender<QueuedWork<'s>>,
+    take: Arc<Mutex<Receiver<QueuedWork<'s>>>>,
     threads: usize,
 }
 
@@ -38,7 +38,7 @@ impl<'s, 'e> Workers<'s, 'e> {
 }
 
 /// `None` once the sender is dropped.
-fn next<'s>(take: &Mutex<Receiver<Work<'s>>>) -> Option<Work<'s>> {
+fn next<'s>(take: &Mutex<Receiver<QueuedWork<'s>>>) -> Option<QueuedWork<'s>> {
     take.lock().unwrap_or_else(|e| e.into_inner()).recv().ok()
 }
 

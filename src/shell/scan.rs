@@ -4,7 +4,7 @@
 //! another program. It keeps its own stack, so nesting may be arbitrarily deep, and reads each byte once.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mode {
+enum ScanMode {
     /// Commands, up to this byte or to the end.
     Code(Option<u8>),
     /// Within double quotes.
@@ -27,7 +27,7 @@ struct HereDocument {
 pub(super) struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
-    modes: Vec<Mode>,
+    modes: Vec<ScanMode>,
     pending: Vec<HereDocument>,
     /// Inside a word, where a `#` does not begin a comment.
     in_word: bool,
@@ -49,7 +49,7 @@ impl<'a> Scan<'a> {
         Scan {
             bytes: script.as_bytes(),
             at: 0,
-            modes: vec![Mode::Code(None)],
+            modes: vec![ScanMode::Code(None)],
             pending: Vec::new(),
             in_word: false,
             first: true,
@@ -70,8 +70,8 @@ impl<'a> Scan<'a> {
     /// The first piece of bash-only syntax, and its position.
     pub(super) fn run(&mut self) -> Option<(usize, &'static str)> {
         while self.at < self.bytes.len() {
-            let found = match self.modes.last().copied().unwrap_or(Mode::Code(None)) {
-                Mode::Code(end) => self.code(end),
+            let found = match self.modes.last().copied().unwrap_or(ScanMode::Code(None)) {
+                ScanMode::Code(end) => self.code(end),
                 mode => self.text(mode),
             };
             if found.is_some() {
@@ -101,9 +101,9 @@ impl<'a> Scan<'a> {
         self.at = self.place(count);
     }
 
-    fn push(&mut self, mode: Mode) {
+    fn push(&mut self, mode: ScanMode) {
         self.modes.push(mode);
-        if matches!(mode, Mode::Code(_)) {
+        if matches!(mode, ScanMode::Code(_)) {
             (self.in_word, self.first) = (false, true);
         }
     }
@@ -119,21 +119,22 @@ impl<'a> Scan<'a> {
             (b'\\', _) => self.at = (self.at + 2).min(self.bytes.len()),
             (b'`', _) => {
                 self.at += 1;
-                self.push(Mode::Code(Some(b'`')));
+                self.push(ScanMode::Code(Some(b'`')));
             }
             (b'$', Some(b'(')) if self.peek(2) == Some(b'(') => {
                 self.skip(3);
-                self.push(Mode::Arithmetic(2));
+                self.push(ScanMode::Arithmetic(2));
             }
             (b'$', Some(b'(')) => {
                 self.skip(2);
-                self.push(Mode::Code(Some(b')')));
+                self.push(ScanMode::Code(Some(b')')));
             }
             (b'$', Some(b'{')) => {
                 self.skip(2);
                 let last = self.modes.last();
-                let is_quoted = matches!(last, Some(Mode::Double | Mode::Text(_) | Mode::Brace { is_quoted: true }));
-                self.push(Mode::Brace { is_quoted });
+                let is_quoted =
+                    matches!(last, Some(ScanMode::Double | ScanMode::Text(_) | ScanMode::Brace { is_quoted: true }));
+                self.push(ScanMode::Brace { is_quoted });
             }
             _ => return false,
         }
@@ -145,38 +146,38 @@ impl<'a> Scan<'a> {
         self.at = rest.iter().position(|byte| *byte == b'\'').map_or(self.bytes.len(), |end| self.at + end + 2);
     }
 
-    fn text(&mut self, mode: Mode) -> Option<(usize, &'static str)> {
+    fn text(&mut self, mode: ScanMode) -> Option<(usize, &'static str)> {
         match (mode, self.bytes[self.at]) {
-            (Mode::Text(end), _) if self.at >= end => {
+            (ScanMode::Text(end), _) if self.at >= end => {
                 self.modes.pop();
                 (self.in_word, self.first) = (false, true);
                 // The delimiter is not a command.
                 let rest = &self.bytes[self.at..];
                 self.at += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
             }
-            (Mode::Double, b'"') | (Mode::Brace { .. }, b'}') => {
+            (ScanMode::Double, b'"') | (ScanMode::Brace { .. }, b'}') => {
                 self.at += 1;
                 self.pop();
             }
-            (Mode::Brace { .. }, b'"') => {
+            (ScanMode::Brace { .. }, b'"') => {
                 self.at += 1;
-                self.push(Mode::Double);
+                self.push(ScanMode::Double);
             }
-            (Mode::Brace { is_quoted: false }, b'\'') => self.single_quotes(),
-            (Mode::Arithmetic(open), b'(') => {
+            (ScanMode::Brace { is_quoted: false }, b'\'') => self.single_quotes(),
+            (ScanMode::Arithmetic(open), b'(') => {
                 self.at += 1;
-                self.set(Mode::Arithmetic(open + 1));
+                self.set(ScanMode::Arithmetic(open + 1));
             }
-            (Mode::Arithmetic(1), b')') => {
+            (ScanMode::Arithmetic(1), b')') => {
                 self.at += 1;
                 self.pop();
             }
-            (Mode::Arithmetic(open), b')') => {
+            (ScanMode::Arithmetic(open), b')') => {
                 self.at += 1;
                 // `$((a) | b)` is a substitution that begins with a subshell.
                 match open == 2 && self.bytes.get(self.at) != Some(&b')') {
-                    true => self.set(Mode::Code(Some(b')'))),
-                    false => self.set(Mode::Arithmetic(open - 1)),
+                    true => self.set(ScanMode::Code(Some(b')'))),
+                    false => self.set(ScanMode::Arithmetic(open - 1)),
                 }
             }
             _ if self.expansion() => {}
@@ -185,7 +186,7 @@ impl<'a> Scan<'a> {
         None
     }
 
-    fn set(&mut self, mode: Mode) {
+    fn set(&mut self, mode: ScanMode) {
         if let Some(last) = self.modes.last_mut() {
             *last = mode;
         }
@@ -215,7 +216,7 @@ impl<'a> Scan<'a> {
             }
             b'"' => {
                 self.at += 1;
-                self.push(Mode::Double);
+                self.push(ScanMode::Double);
             }
             b'#' if !self.in_word => {
                 let rest = &self.bytes[at..];
@@ -262,7 +263,7 @@ impl<'a> Scan<'a> {
             }
             b'(' => {
                 self.at += 1;
-                self.push(Mode::Code(Some(b')')));
+                self.push(ScanMode::Code(Some(b')')));
             }
             b';' | b'&' | b'|' | b')' => {
                 self.at += 1;
@@ -375,7 +376,7 @@ impl<'a> Scan<'a> {
             && from < end
         {
             self.at = from;
-            self.modes.push(Mode::Text(end));
+            self.modes.push(ScanMode::Text(end));
         }
     }
 }

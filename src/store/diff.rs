@@ -32,16 +32,16 @@ impl Change {
     }
 }
 
-type Names = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
+type EntriesByPath = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
 
 /// The files that differ between a pinned folder and the current content of `place`, sorted by path. The old tree has
 /// to be in the store; the current one comes from the last scan.
 pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &TrackedPath) -> Result<Vec<(Change, String)>> {
-    let mut now = Names::new();
+    let mut now = EntriesByPath::new();
     for entry in index.list_entries(place).unwrap_or_default() {
         now.insert(entry.path, (entry.kind, entry.id));
     }
-    let mut before = Names::new();
+    let mut before = EntriesByPath::new();
     let mut walk = TreeWalk::new(store, old);
     while let Some(step) = walk.next() {
         let (kind, pin) = match step {

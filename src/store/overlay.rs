@@ -7,9 +7,9 @@ use crate::store::index::ListedEntry;
 use crate::store::objects::Store;
 use crate::store::trees::{Entry, EntryKind, Tree};
 
-enum Node {
+enum OverlayNode {
     Leaf(Entry),
-    Folder(BTreeMap<Vec<u8>, Node>),
+    Folder(BTreeMap<Vec<u8>, OverlayNode>),
 }
 
 /// The pin of a folder with the entries `found` in it and with `missing` at their paths, all relative to it.
@@ -52,22 +52,22 @@ impl Store {
     }
 }
 
-fn put(folder: &mut BTreeMap<Vec<u8>, Node>, path: &[u8], entry: Entry) {
+fn put(folder: &mut BTreeMap<Vec<u8>, OverlayNode>, path: &[u8], entry: Entry) {
     match path.iter().position(|b| *b == b'/') {
-        None => drop(folder.insert(path.to_vec(), Node::Leaf(Entry { name: path.to_vec(), ..entry }))),
+        None => drop(folder.insert(path.to_vec(), OverlayNode::Leaf(Entry { name: path.to_vec(), ..entry }))),
         Some(cut) => {
-            let below = folder.entry(path[..cut].to_vec()).or_insert_with(|| Node::Folder(BTreeMap::new()));
-            if let Node::Folder(below) = below {
+            let below = folder.entry(path[..cut].to_vec()).or_insert_with(|| OverlayNode::Folder(BTreeMap::new()));
+            if let OverlayNode::Folder(below) = below {
                 put(below, &path[cut + 1..], entry);
             }
         }
     }
 }
 
-fn tree(folder: BTreeMap<Vec<u8>, Node>) -> Tree {
-    let entry = |(name, node): (Vec<u8>, Node)| match node {
-        Node::Leaf(entry) => Some(entry),
-        Node::Folder(below) => {
+fn tree(folder: BTreeMap<Vec<u8>, OverlayNode>) -> Tree {
+    let entry = |(name, node): (Vec<u8>, OverlayNode)| match node {
+        OverlayNode::Leaf(entry) => Some(entry),
+        OverlayNode::Folder(below) => {
             let pin = tree(below).pin();
             let files = pin.files.filter(|n| *n > 0)?;
             Some(Entry { name, kind: EntryKind::Tree, id: pin.id, size: pin.size, files })

@@ -22,7 +22,7 @@ const WORDS: [(&str, Value); 6] = [
 
 /// Parses a JSON text. Errors: it is invalid, too large, or nested too deep.
 pub fn parse(text: &str) -> Result<Value, Fault> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = JsonReader { text, at: 0 };
     let value = reader.document()?;
     reader.skip_blanks();
     if reader.at < text.len() {
@@ -34,16 +34,16 @@ pub fn parse(text: &str) -> Result<Value, Fault> {
 /// Reads a record that lockstep wrote, with exact numbers; trailing text is ignored. Returns an error text if it is not
 /// such a record.
 pub fn read_record<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let value = Reader { text, at: 0 }.document().map_err(|fault| fault.message)?;
+    let value = JsonReader { text, at: 0 }.document().map_err(|fault| fault.message)?;
     T::deserialize(value).map_err(|e| e.to_string())
 }
 
-struct Reader<'t> {
+struct JsonReader<'t> {
     text: &'t str,
     at: usize,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn document(&mut self) -> Result<Value, Fault> {
         budget::check_json(self.text)?;
         self.value(0)

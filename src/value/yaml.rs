@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, Fault> {
     if text.len() > BYTES {
         return Err(Fault::new(format!("the file is larger than {} MiB", BYTES >> 20), None));
     }
-    let mut reader = Reader {
+    let mut reader = YamlReader {
         parser: Parser::new_from_str(text),
         marks: Marks { text, chars: 0, bytes: 0 },
         open: Vec::new(),
@@ -138,7 +138,7 @@ struct Key {
     end: Mark,
 }
 
-struct Reader<'t> {
+struct YamlReader<'t> {
     parser: Parser<'t, StrInput<'t>>,
     marks: Marks<'t>,
     open: Vec<OpenNode>,
@@ -153,7 +153,7 @@ struct Size {
     depth: usize,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> YamlReader<'t> {
     fn document(&mut self) -> Result<Option<Node>, Fault> {
         let mut root: Option<Node> = None;
         let mut documents = 0;

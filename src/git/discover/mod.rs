@@ -47,7 +47,7 @@ pub struct DiscoveredFiles {
 pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<DiscoveredFiles> {
     let bounds = repo.bounds();
     let rules = Rules::load(&repo.top, &bounds)?;
-    let mut walk = Walk {
+    let mut walk = DiscoveryWalk {
         repo,
         skip: skip.iter().map(RepoPath::as_str).collect(),
         found: DiscoveredFiles {
@@ -80,7 +80,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<DiscoveredFiles> {
         }
         path = child(&path, name);
     }
-    walk.all(Folder { path, rules })?;
+    walk.all(WalkedFolder { path, rules })?;
     for found in [&mut walk.found.pipelines, &mut walk.found.dvc] {
         // A folder has one file of each name: comparing folders name by name sorts it before those below it.
         found.sort_by_cached_key(|file| file.parent().map(|folder| parts(&folder)));
@@ -88,7 +88,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<DiscoveredFiles> {
     Ok(walk.found)
 }
 
-struct Walk<'a> {
+struct DiscoveryWalk<'a> {
     repo: &'a Repo,
     bounds: Bounds,
     skip: HashSet<&'a str>,
@@ -96,7 +96,7 @@ struct Walk<'a> {
 }
 
 /// A folder that is being walked.
-struct Folder {
+struct WalkedFolder {
     /// From the root of the repository, empty for the root.
     path: String,
     /// Git's rules that apply in it.
@@ -128,9 +128,9 @@ pub(super) fn is_of_dvc(name: &str) -> bool {
     name == DVC_FILE || name.strip_suffix(".dvc").is_some_and(|data| !data.is_empty())
 }
 
-impl Walk<'_> {
+impl DiscoveryWalk<'_> {
     /// Walks the folder `start`, whose own rules are not loaded yet.
-    fn all(&mut self, start: Folder) -> Result<()> {
+    fn all(&mut self, start: WalkedFolder) -> Result<()> {
         let deepest = DEEPEST + 1 - self.repo.project_root.parts().count().min(DEEPEST);
         let mut entries = WalkDir::new(self.repo.top.join(&start.path)).max_depth(deepest).into_iter();
         // The folders from the start down to the folder of the entry.
@@ -187,7 +187,7 @@ impl Walk<'_> {
     }
 
     /// Reads the rule files of a folder.
-    fn enter(&mut self, path: String, mut rules: Option<Rc<GitRules>>) -> Result<Folder> {
+    fn enter(&mut self, path: String, mut rules: Option<Rc<GitRules>>) -> Result<WalkedFolder> {
         let file = self.repo.top.join(&path).join(GIT_RULES);
         // Git does not follow a `.gitignore` that is a symlink.
         if self.repo.is_git() && file.symlink_metadata().is_ok_and(|m| m.is_file()) {
@@ -196,7 +196,7 @@ impl Walk<'_> {
         if !path.is_empty() {
             self.found.rules.add(&self.repo.top, &self.bounds, &path)?;
         }
-        Ok(Folder { path, rules })
+        Ok(WalkedFolder { path, rules })
     }
 
     fn unreadable(&mut self, e: walkdir::Error) {

@@ -21,7 +21,7 @@ const OF_VERSION_1: [&str; 6] =
 
 /// The storage format of a repository.
 #[derive(Clone, Debug)]
-pub(in crate::git) struct Format {
+pub(in crate::git) struct RepoFormat {
     /// The hash of object ids.
     pub hash: Hash,
     pub refs: RefStorage,
@@ -41,19 +41,19 @@ pub(in crate::git) enum RefStorage {
     Reftable,
 }
 
-impl Default for Format {
-    fn default() -> Format {
-        Format { hash: Hash::Sha1, refs: RefStorage::Files, is_partial: false, is_bare: None, worktree: None }
+impl Default for RepoFormat {
+    fn default() -> RepoFormat {
+        RepoFormat { hash: Hash::Sha1, refs: RefStorage::Files, is_partial: false, is_bare: None, worktree: None }
     }
 }
 
-impl Format {
+impl RepoFormat {
     /// The format of the repository with this common folder, as seen from a worktree's Git folder.
     ///
     /// Errors ([`crate::error::Kind::Usage`]): a version or an extension that lockstep does not support.
-    pub(in crate::git) fn read(common_dir: &Path, git_dir: &Path) -> Result<Format> {
+    pub(in crate::git) fn read(common_dir: &Path, git_dir: &Path) -> Result<RepoFormat> {
         let file = common_dir.join("config");
-        let Some(config) = parse(&file)? else { return Ok(Format::default()) };
+        let Some(config) = parse(&file)? else { return Ok(RepoFormat::default()) };
         let refuse = |what: String| {
             Err(Error::usage(format!("the repository {} cannot be read: {what}", common_dir.display()))
                 .because("what lockstep does not know about a repository could make it lose data there")
@@ -91,7 +91,7 @@ impl Format {
         let mut remotes = config.sections_by_name("remote").into_iter().flatten();
         let is_promisor = remotes.any(|remote| remote.value("promisor").is_some_and(|value| value != "false"));
         let is_partial = config.string("extensions.partialClone").is_some() || is_promisor;
-        let mut found = Format { hash, refs, is_partial, is_bare: None, worktree: None };
+        let mut found = RepoFormat { hash, refs, is_partial, is_bare: None, worktree: None };
         found.add_worktree(&config);
         if config.boolean("extensions.worktreeConfig").ok().flatten() == Some(true)
             && let Some(config) = parse(&git_dir.join("config.worktree"))?
@@ -133,10 +133,10 @@ mod tests {
     use super::*;
     use crate::error::Kind;
 
-    fn read(config: &str) -> Result<Format> {
+    fn read(config: &str) -> Result<RepoFormat> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config"), config).unwrap();
-        Format::read(dir.path(), dir.path())
+        RepoFormat::read(dir.path(), dir.path())
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         std::fs::write(git_dir.join("config.worktree"), "[core]\nworktree = ../w\n").unwrap();
         for (config, want) in [("", None), ("[extensions]\nworktreeConfig = true\n", Some(PathBuf::from("../w")))] {
             std::fs::write(dir.path().join("config"), config).unwrap();
-            assert_eq!(Format::read(dir.path(), &git_dir).unwrap().worktree, want);
+            assert_eq!(RepoFormat::read(dir.path(), &git_dir).unwrap().worktree, want);
         }
     }
 }

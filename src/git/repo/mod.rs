@@ -22,7 +22,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use format::Format;
+use format::RepoFormat;
 use settings::Settings;
 use variables::project_in;
 
@@ -56,7 +56,7 @@ pub struct Repo {
     /// May Git fetch the missing objects of a partial clone? A fetch runs programs from the repository's settings, so
     /// it is allowed only for the current repository and for lockstep's own clones.
     pub fetches_missing: bool,
-    pub(super) format: Format,
+    pub(super) format: RepoFormat,
     /// The index, if a variable names another one than that of the worktree.
     pub(super) index_file: Option<PathBuf>,
     /// Does a variable or a setting connect the worktree and the Git folder? Then Git commands need both as arguments.
@@ -176,8 +176,8 @@ impl Repo {
         project_root: RepoPath,
     ) -> Result<Repo> {
         let format = match (&common_dir, &git_dir) {
-            (Some(common), Some(git_dir)) => Format::read(common, git_dir)?,
-            _ => Format::default(),
+            (Some(common), Some(git_dir)) => RepoFormat::read(common, git_dir)?,
+            _ => RepoFormat::default(),
         };
         Ok(Repo {
             top,

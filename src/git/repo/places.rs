@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::format::Format;
+use super::format::RepoFormat;
 use crate::document;
 use crate::error::{Error, Result};
 use crate::git::ignore::{SEED, mix};
@@ -89,7 +89,7 @@ fn is_name_of_note(file: &Path) -> bool {
 }
 
 /// The worktree that a Git folder names itself; `None` if it has none, or names none.
-pub(in crate::git) fn worktree_of(git_dir: &Path, common_dir: &Path, format: &Format) -> Result<Option<PathBuf>> {
+pub(in crate::git) fn worktree_of(git_dir: &Path, common_dir: &Path, format: &RepoFormat) -> Result<Option<PathBuf>> {
     if git_dir != common_dir {
         let Some(named) = document::read(&git_dir.join("gitdir"), document::MOST)? else { return Ok(None) };
         let named = named.strip_suffix(b"\n").unwrap_or(&named);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::format::Format;
+use super::format::RepoFormat;
 use crate::error::{Error, Result};
 use crate::git::repo::{PROJECT_FILE, Repo, common_dir_of, read_link};
 use crate::path::RepoPath;
@@ -174,7 +174,7 @@ fn open_named(git_dir: &Path, tree: Option<PathBuf>, start: &Path, variables: &V
         ))
         .hint("unset GIT_COMMON_DIR"));
     }
-    let format = Format::read(&common_dir, git_dir)?;
+    let format = RepoFormat::read(&common_dir, git_dir)?;
     let start = fs::canonicalize(start).map_err(|e| Error::io("open", start, e))?;
     let top = match (tree, &format.worktree) {
         (Some(tree), _) => tree,

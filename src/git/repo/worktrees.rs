@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::format::Format;
+use super::format::RepoFormat;
 use super::owner;
 use super::places::worktree_of;
 use crate::error::{Error, Result};
@@ -40,7 +40,7 @@ impl Repo {
         if !home.join("HEAD").is_file() {
             return Err(gone());
         }
-        let format = Format::read(home, home)?;
+        let format = RepoFormat::read(home, home)?;
         let Some(top) = worktree_of(home, home, &format)? else { return Repo::bare(home) };
         let (git_dir, common_dir) = (Some(home.to_path_buf()), Some(home.to_path_buf()));
         let is_named = format.worktree.is_some();

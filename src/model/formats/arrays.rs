@@ -38,7 +38,7 @@ enum Values {
 }
 
 /// How an object is classified.
-pub enum Kind {
+pub enum ArrayKind {
     Array {
         tensors: Vec<Result<Tensor, String>>,
         objects: Option<Id>,
@@ -65,25 +65,25 @@ impl<'a> Arrays<'a> {
     }
 
     /// Classifies an object and reads its array.
-    pub fn read(&mut self, id: Id, name: &str) -> Result<Kind> {
+    pub fn read(&mut self, id: Id, name: &str) -> Result<ArrayKind> {
         if !is_array(self.pickle, id) {
-            return Ok(Kind::Other);
+            return Ok(ArrayKind::Other);
         }
-        let Some(array) = self.array(id) else { return Ok(Kind::UnknownArray) };
+        let Some(array) = self.array(id) else { return Ok(ArrayKind::UnknownArray) };
         let objects = match array.values {
             Values::Objects(list) => list,
             _ => None,
         };
         if objects.is_some() && matches!(self.pickle.call(id), Some(((_, "NumpyArrayWrapper"), _))) {
             // joblib stores NumPy's own pickle of the array in the stream.
-            return Ok(Kind::Array { tensors: Vec::new(), objects });
+            return Ok(ArrayKind::Array { tensors: Vec::new(), objects });
         }
         let mask = self.mask(id, &array);
         let mut tensors = vec![self.tensor(name, array)?];
         if let Some(mask) = mask {
             tensors.push(self.tensor(&format!("{name}.mask"), mask)?);
         }
-        Ok(Kind::Array { tensors, objects })
+        Ok(ArrayKind::Array { tensors, objects })
     }
 
     fn tensor(&mut self, name: &str, array: Array) -> Result<Result<Tensor, String>> {
@@ -336,7 +336,7 @@ mod tests {
         bytes
     }
 
-    fn read(bytes: Vec<u8>) -> Kind {
+    fn read(bytes: Vec<u8>) -> ArrayKind {
         let source = Source::of_bytes(bytes, "x.pkl");
         let pickle = pickle::read(&mut source.reader(), None).unwrap();
         Arrays::new(&pickle, &source).read(pickle.root, "x").unwrap()
@@ -344,13 +344,13 @@ mod tests {
 
     #[test]
     fn a_type_that_others_share_is_read_once() {
-        let Kind::Array { tensors, .. } = read(nested(5, 3)) else { panic!("it is an array") };
+        let ArrayKind::Array { tensors, .. } = read(nested(5, 3)) else { panic!("it is an array") };
         let tensor = tensors[0].as_ref().unwrap();
         assert_eq!((tensor.bytes(), &tensor.shape[..]), (125, &[1][..]));
         assert!(tensor.dtype.name().starts_with("struct{f0: struct{f0: struct{f0: u8, f1: u8"));
         // Each of these has over a thousand millions of fields.
         for (fields, levels) in [(500, 4), (20, 7)] {
-            assert!(matches!(read(nested(fields, levels)), Kind::UnknownArray), "{fields} {levels}");
+            assert!(matches!(read(nested(fields, levels)), ArrayKind::UnknownArray), "{fields} {levels}");
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::arrays::{self, Arrays, Kind};
+use super::arrays::{self, ArrayKind, Arrays};
 use super::pickle::{self, Id, Node, Pickle};
 use super::walk::{self, Visit, Walk};
 use super::{Contents, Format, HEAD, OtherContent, TENSORS, dtype};
@@ -78,21 +78,21 @@ pub fn find_tensors(
             return Visit::Skip;
         }
         let read = recognise(path, id).and_then(|tensor| match tensor {
-            Some(tensor) => Ok(Kind::Array { tensors: vec![tensor], objects: None }),
+            Some(tensor) => Ok(ArrayKind::Array { tensors: vec![tensor], objects: None }),
             None => arrays.read(id, &join(prefix, path)),
         });
         match read {
-            Ok(Kind::Other) => Visit::Enter,
-            Ok(Kind::UnknownArray) => {
+            Ok(ArrayKind::Other) => Visit::Enter,
+            Ok(ArrayKind::UnknownArray) => {
                 unknown += 1;
                 Visit::Enter
             }
-            Ok(Kind::Array { tensors, objects: Some(objects) }) => {
+            Ok(ArrayKind::Array { tensors, objects: Some(objects) }) => {
                 // The array of an `.npy` itself is described by its header.
                 found.extend(tensors.into_iter().filter(|_| !(skip_root && id == pickle.root)));
                 Visit::EnterOnly(objects)
             }
-            Ok(Kind::Array { tensors, objects: None }) => {
+            Ok(ArrayKind::Array { tensors, objects: None }) => {
                 found.extend(tensors);
                 read_ids.insert(id);
                 Visit::Skip

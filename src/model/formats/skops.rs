@@ -21,7 +21,7 @@ pub fn read(source: &Source, archive: &Archive) -> Result<Contents> {
     let text = archive.content(schema, JSON)?.all(JSON, "schema.json")?;
     let json: Json = serde_json::from_slice(&text)
         .map_err(|e| source.refuse(format!("schema.json in it is not valid JSON: {e}")))?;
-    let mut tree = Tree::new(source, archive);
+    let mut tree = SkopsTree::new(source, archive);
     for (key, name) in [("protocol", "protocol"), ("_skops_version", "skops version")] {
         match json.get(key) {
             Some(Json::String(value)) => tree.contents.add_metadata(name, shown(value)),
@@ -50,7 +50,7 @@ fn is_usual(name: &str) -> bool {
     name.strip_prefix("builtins.").is_some_and(|name| plain.contains(&name)) || pickled::is_usual(name)
 }
 
-struct Tree<'a> {
+struct SkopsTree<'a> {
     source: &'a Source,
     archive: &'a Archive,
     contents: Contents,
@@ -65,11 +65,11 @@ struct Tree<'a> {
     rest: OtherContentHash,
 }
 
-impl<'a> Tree<'a> {
-    fn new(source: &'a Source, archive: &'a Archive) -> Tree<'a> {
+impl<'a> SkopsTree<'a> {
+    fn new(source: &'a Source, archive: &'a Archive) -> SkopsTree<'a> {
         let (classes, files) = (BTreeSet::new(), BTreeSet::new());
         let contents = Contents::new(Format::Skops);
-        Tree {
+        SkopsTree {
             source,
             archive,
             contents,

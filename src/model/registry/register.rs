@@ -17,7 +17,7 @@ use crate::lfs;
 use crate::model::artifact::{self, Artifact};
 use crate::model::availability::{self, Availability};
 use crate::model::checks::{self, CheckOutcome, Metrics};
-use crate::model::origin::{self, Origin};
+use crate::model::origin::{self, ArtifactOrigin};
 use crate::model::registry::Registry;
 use crate::model::registry::tag_write::PlannedTag;
 use crate::model::reproducible;
@@ -50,7 +50,7 @@ pub struct RegistrationPlan {
     /// The artifact, as declared at the commit.
     pub artifact: Artifact,
     /// The bytes of the artifact, by the locks of the commit.
-    pub origin: Origin,
+    pub origin: ArtifactOrigin,
     /// The commit that the version is registered for.
     pub about: CommitInfo,
     /// Another version on its commit.
@@ -189,7 +189,7 @@ fn hint_at_workspace(project: &Project, snapshots: &Snapshots<'_>, name: &ModelN
 }
 
 /// Refuses a Git LFS pointer that was pinned as if it were the model.
-fn refuse_pointer(project: &Project, origin: &Origin) -> Result<()> {
+fn refuse_pointer(project: &Project, origin: &ArtifactOrigin) -> Result<()> {
     let pin = origin.pin;
     if pin.is_dir() || pin.size >= lfs::LARGEST || !project.store().contains(&pin) {
         return Ok(());
@@ -216,7 +216,7 @@ fn unused_number(registry: &Registry, name: &ModelName, number: &VersionNumber) 
 }
 
 /// A version with the same bytes.
-fn version_with_same_bytes(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String> {
+fn version_with_same_bytes(registry: &Registry, name: &ModelName, origin: &ArtifactOrigin) -> Option<String> {
     let model = registry.models.get(name)?;
     let hash = origin.pin.id.hex();
     let same = |event: usize| model.events[event].note.as_ref()?.file.as_ref().map(|f| f.blake3 == hash);
@@ -228,7 +228,7 @@ fn version_with_same_bytes(registry: &Registry, name: &ModelName, origin: &Origi
 fn describe(
     project: &Project,
     snapshot: &Snapshot<'_>,
-    origin: &Origin,
+    origin: &ArtifactOrigin,
     measured: Metrics,
     checks: &[CheckOutcome],
     new_tag: &mut PlannedTag,

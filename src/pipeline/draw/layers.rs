@@ -5,7 +5,7 @@ use super::width::box_width;
 
 /// A box, or the bend of an edge that crosses a layer.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct DrawnNode {
     /// `None` for a bend.
     pub label: Option<String>,
     /// Counted from the top.
@@ -19,7 +19,7 @@ pub struct Node {
     pub x: usize,
 }
 
-impl Node {
+impl DrawnNode {
     /// The middle column.
     pub fn center(&self) -> usize {
         self.x + self.width / 2
@@ -30,7 +30,7 @@ impl Node {
 #[derive(Clone, Debug, Default)]
 pub struct Layered {
     /// Boxes first, by their index in the picture, then bends.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<DrawnNode>,
     /// From the top, each from the left.
     pub layers: Vec<Vec<usize>>,
 }
@@ -92,7 +92,7 @@ pub fn layered(picture: &Picture) -> Layered {
 impl Layered {
     fn add(&mut self, label: Option<String>, layer: usize) -> usize {
         let n = self.nodes.len();
-        self.nodes.push(Node { label, layer, width: 1, above: Vec::new(), below: Vec::new(), x: 0 });
+        self.nodes.push(DrawnNode { label, layer, width: 1, above: Vec::new(), below: Vec::new(), x: 0 });
         self.layers[layer].push(n);
         n
     }

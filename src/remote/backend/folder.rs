@@ -16,15 +16,15 @@ use crate::store::{RootFolder, random_name};
 const WRITE_OUT: u64 = 32 << 20;
 
 /// A remote in a folder.
-pub struct Folder {
+pub struct FolderBackend {
     root: RootFolder,
     /// New folders, whose names have to be made durable with the first object in them.
     made: Mutex<BTreeSet<String>>,
 }
 
-impl Folder {
-    pub fn new(dir: PathBuf) -> Folder {
-        Folder { root: RootFolder::new(dir), made: Mutex::default() }
+impl FolderBackend {
+    pub fn new(dir: PathBuf) -> FolderBackend {
+        FolderBackend { root: RootFolder::new(dir), made: Mutex::default() }
     }
 
     pub fn dir(&self) -> &Path {

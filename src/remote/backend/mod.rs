@@ -28,7 +28,7 @@ use crate::shell::word;
 use crate::store::LARGEST_READ;
 use crate::url::Url;
 use fault::{Fault, FaultKind, StreamFault};
-use folder::Folder;
+use folder::FolderBackend;
 use service::Service;
 
 /// A remote as a store of named objects.
@@ -47,7 +47,7 @@ pub struct Backend {
 }
 
 enum Kind {
-    Folder(Folder),
+    Folder(FolderBackend),
     Service(Box<Service>),
 }
 
@@ -105,7 +105,7 @@ impl Backend {
         let hidden = HiddenTexts::collect(address, &options, env);
         let kind = if scheme == Scheme::Folder {
             let dir = expand(&address.path, base, env.get("HOME").map(Path::new));
-            Kind::Folder(Folder::new(dir.map_err(|e| e.because(format!("it is the URL of the remote {name}")))?))
+            Kind::Folder(FolderBackend::new(dir.map_err(|e| e.because(format!("it is the URL of the remote {name}")))?))
         } else {
             let service = Service::open(address, &options, env, stop);
             Kind::Service(Box::new(service.map_err(|fault| {

@@ -162,20 +162,20 @@ impl Segment {
     }
 
     /// Errors: the bytes are not a segment, or of a newer version.
-    pub fn parse(bytes: &[u8]) -> Result<Segment, Malformed> {
-        let cut = Malformed("it is cut short");
+    pub fn parse(bytes: &[u8]) -> Result<Segment, MalformedSegment> {
+        let cut = MalformedSegment("it is cut short");
         let (body, sum) = bytes.split_at_checked(bytes.len().wrapping_sub(32)).ok_or(cut)?;
         if body.len() < START || body[..8] != *MAGIC {
-            return Err(Malformed("it is not a segment"));
+            return Err(MalformedSegment("it is not a segment"));
         }
         let mut rest = RowReader(&body[8..]);
         match rest.u32()? {
             VERSION => {}
-            version if version > VERSION => return Err(Malformed(NEWER)),
-            _ => return Err(Malformed("its version is unknown")),
+            version if version > VERSION => return Err(MalformedSegment(NEWER)),
+            _ => return Err(MalformedSegment("its version is unknown")),
         }
         if ObjectId::of(body).0 != *sum {
-            return Err(Malformed("its checksum is wrong"));
+            return Err(MalformedSegment("its checksum is wrong"));
         }
         let mut counts = [0usize; 5];
         let mut least = 0usize;
@@ -192,12 +192,12 @@ impl Segment {
             let id = PackId(rest.id()?);
             let row = PackRow { length: rest.u64()?, index: rest.u64()?, count: rest.u64()? };
             // The claimed size is allocated: it is bounded by what is possible for its kind.
-            let tail = tail_size(row.count).ok_or(Malformed("a pack of it claims too many objects"))?;
+            let tail = tail_size(row.count).ok_or(MalformedSegment("a pack of it claims too many objects"))?;
             if row.index < HEADER || row.length.checked_sub(row.index) != Some(tail) {
-                return Err(Malformed("a pack of it has no room for its index"));
+                return Err(MalformedSegment("a pack of it has no room for its index"));
             }
             if row.length > LARGEST_PACK {
-                return Err(Malformed("a pack of it is absurdly large"));
+                return Err(MalformedSegment("a pack of it is absurdly large"));
             }
             places.push(id);
             segment.packs.insert(id, row);
@@ -205,7 +205,8 @@ impl Segment {
         for _ in 0..counts[1] {
             segment.loose.insert(rest.id()?, rest.u64()?);
         }
-        let pack = |n: u32| places.get(n as usize).copied().ok_or(Malformed("it names a pack that it does not have"));
+        let pack =
+            |n: u32| places.get(n as usize).copied().ok_or(MalformedSegment("it names a pack that it does not have"));
         for _ in 0..counts[2] {
             let key = (rest.id()?, rest.flag()?);
             let (size, files) = (rest.u64()?, rest.u64()?);
@@ -220,7 +221,7 @@ impl Segment {
                     let packs = (0..n).map(|_| pack(rest.u32()?)).collect::<Result<_, _>>()?;
                     Location::Tree(packs)
                 }
-                _ => return Err(Malformed("a row of it is of an unknown sort")),
+                _ => return Err(MalformedSegment("a row of it is of an unknown sort")),
             };
             segment.roots.insert(key, Root { size, files, location });
         }
@@ -242,7 +243,7 @@ impl Segment {
             end.zip(packs.get(&slice.pack)).is_some_and(|(end, pack)| end <= pack.index)
         };
         if !runs.chain(roots).all(is_inside) {
-            return Err(Malformed("a row of it reaches beyond its pack"));
+            return Err(MalformedSegment("a row of it reaches beyond its pack"));
         }
         let is_small = |slice: &Slice, most: u64| slice.length <= most;
         let is_itself = |root: &Root| match &root.location {
@@ -250,13 +251,13 @@ impl Segment {
             _ => true,
         };
         if !segment.runs.values().all(|run| is_small(&run.slice, LARGEST_ENTRY)) {
-            return Err(Malformed("an entry of the run cache is absurdly large"));
+            return Err(MalformedSegment("an entry of the run cache is absurdly large"));
         }
         if !segment.roots.values().all(is_itself) {
-            return Err(Malformed("a file of it is not of the size of its bytes"));
+            return Err(MalformedSegment("a file of it is not of the size of its bytes"));
         }
         if !rest.0.is_empty() || segment.encode() != bytes {
-            return Err(Malformed("its rows are not in order"));
+            return Err(MalformedSegment("its rows are not in order"));
         }
         Ok(segment)
     }
@@ -266,15 +267,15 @@ const NEWER: &str = "it was written by a newer version of lockstep";
 
 /// Why some bytes are not a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub struct MalformedSegment(pub &'static str);
 
-impl Malformed {
+impl MalformedSegment {
     pub fn is_newer(&self) -> bool {
         self.0 == NEWER
     }
 }
 
-impl fmt::Display for Malformed {
+impl fmt::Display for MalformedSegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
@@ -283,33 +284,33 @@ impl fmt::Display for Malformed {
 struct RowReader<'a>(&'a [u8]);
 
 impl RowReader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed("it is cut short"))?;
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], MalformedSegment> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(MalformedSegment("it is cut short"))?;
         self.0 = rest;
         Ok(*head)
     }
 
-    fn byte(&mut self) -> Result<u8, Malformed> {
+    fn byte(&mut self) -> Result<u8, MalformedSegment> {
         Ok(self.take::<1>()?[0])
     }
 
-    fn flag(&mut self) -> Result<bool, Malformed> {
+    fn flag(&mut self) -> Result<bool, MalformedSegment> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(Malformed("a row of it is of an unknown sort")),
+            _ => Err(MalformedSegment("a row of it is of an unknown sort")),
         }
     }
 
-    fn u32(&mut self) -> Result<u32, Malformed> {
+    fn u32(&mut self) -> Result<u32, MalformedSegment> {
         Ok(u32::from_le_bytes(self.take()?))
     }
 
-    fn u64(&mut self) -> Result<u64, Malformed> {
+    fn u64(&mut self) -> Result<u64, MalformedSegment> {
         Ok(u64::from_le_bytes(self.take()?))
     }
 
-    fn id(&mut self) -> Result<ObjectId, Malformed> {
+    fn id(&mut self) -> Result<ObjectId, MalformedSegment> {
         Ok(ObjectId(self.take()?))
     }
 }
@@ -413,7 +414,7 @@ mod tests {
         let outside = Slice { pack: PackId(id(2)), offset: 8, length: 91 };
         let mut bad = sample();
         bad.runs.insert(id(5), RunRow { key: id(4), entry: id(5), slice: outside, time: 0 });
-        assert_eq!(Segment::parse(&bad.encode()), Err(Malformed("a row of it reaches beyond its pack")));
+        assert_eq!(Segment::parse(&bad.encode()), Err(MalformedSegment("a row of it reaches beyond its pack")));
         let root = |size, slice| Root { size, files: 0, location: Location::Packed(slice) };
         let (a, b) = (PackId(id(1)), PackId(id(2)));
         let tail = |count| tail_size(count).unwrap_or(56);
@@ -467,7 +468,7 @@ mod tests {
         }
         let mut bad = sample();
         bad.packs.remove(&PackId(id(1)));
-        assert_eq!(Segment::parse(&bad.encode()), Err(Malformed("it names a pack that it does not have")));
+        assert_eq!(Segment::parse(&bad.encode()), Err(MalformedSegment("it names a pack that it does not have")));
     }
 
     #[test]

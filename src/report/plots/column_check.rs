@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
-use super::define::{Data, Definition, define};
+use super::define::{Definition, PlotData, define};
 use super::table::{Table, is_separated, is_table};
 use crate::error::Error;
 use crate::path::RepoPath;
@@ -54,8 +54,8 @@ pub fn missing_columns(definitions: &Definitions, stages: &[StageId], project: &
 /// The columns that a definition names, each with its file.
 fn named_columns(plot: &Definition) -> Vec<(&RepoPath, &str)> {
     match &plot.data {
-        Data::Path { path, x, y } => x.iter().chain(y).map(|column| (path, column.as_str())).collect(),
-        Data::Columns(pairs) => {
+        PlotData::Path { path, x, y } => x.iter().chain(y).map(|column| (path, column.as_str())).collect(),
+        PlotData::Columns(pairs) => {
             let fields = pairs.iter().flat_map(|pair| pair.x.iter().chain([&pair.y]));
             let mut columns: Vec<_> = fields.map(|field| (&field.file, field.column.as_str())).collect();
             columns.sort();

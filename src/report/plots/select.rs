@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::define::{Data, Definition, Field, Pair, of_file};
+use super::define::{Definition, Field, Pair, PlotData, of_file};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
@@ -29,7 +29,7 @@ impl Overrides {
     /// Applies the overrides to a plot.
     pub fn apply(&self, plot: &mut Definition) {
         match &mut plot.data {
-            Data::Path { x, y, .. } => {
+            PlotData::Path { x, y, .. } => {
                 if let Some(column) = &self.x {
                     *x = Some(column.clone());
                 }
@@ -37,7 +37,7 @@ impl Overrides {
                     y.clone_from(&self.y);
                 }
             }
-            Data::Columns(pairs) => {
+            PlotData::Columns(pairs) => {
                 if !self.y.is_empty() {
                     // of each file once, with the x that its first column has
                     let mut seen = BTreeSet::new();
@@ -74,16 +74,16 @@ impl Definition {
     /// Every file or folder that it reads.
     pub fn paths(&self) -> Vec<&RepoPath> {
         match &self.data {
-            Data::Path { path, .. } => vec![path],
-            Data::Columns(pairs) => pairs.iter().flat_map(|p| p.x.iter().chain([&p.y])).map(|f| &f.file).collect(),
+            PlotData::Path { path, .. } => vec![path],
+            PlotData::Columns(pairs) => pairs.iter().flat_map(|p| p.x.iter().chain([&p.y])).map(|f| &f.file).collect(),
         }
     }
 
     /// Returns true if a word of the command line, with the path `path`, selects it.
     fn is_selected(&self, word: &str, path: Option<&RepoPath>) -> bool {
         let is_inside = |path: &RepoPath| match &self.data {
-            Data::Path { path: own, .. } => own.is_in(path),
-            Data::Columns(_) => false,
+            PlotData::Path { path: own, .. } => own.is_in(path),
+            PlotData::Columns(_) => false,
         };
         self.id == word || self.stages.iter().any(|stage| stage == word) || path.is_some_and(is_inside)
     }

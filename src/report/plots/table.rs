@@ -82,20 +82,20 @@ pub fn is_table(name: &str) -> bool {
 
 /// Returns true for a file whose first line names the columns.
 pub fn is_separated(name: &str) -> bool {
-    matches!(kind(name), Some(Kind::Separated(_)))
+    matches!(kind(name), Some(TableFormat::Separated(_)))
 }
 
-enum Kind {
+enum TableFormat {
     Separated(u8),
     Nested,
 }
 
-fn kind(name: &str) -> Option<Kind> {
+fn kind(name: &str) -> Option<TableFormat> {
     let extension = name.rsplit('/').next()?.rsplit_once('.')?.1.to_ascii_lowercase();
     match extension.as_str() {
-        "csv" => Some(Kind::Separated(b',')),
-        "tsv" => Some(Kind::Separated(b'\t')),
-        "json" | "yaml" | "yml" => Some(Kind::Nested),
+        "csv" => Some(TableFormat::Separated(b',')),
+        "tsv" => Some(TableFormat::Separated(b'\t')),
+        "json" | "yaml" | "yml" => Some(TableFormat::Nested),
         _ => None,
     }
 }
@@ -104,7 +104,7 @@ impl<'a> Table<'a> {
     /// `name` is for messages, and its extension determines the format.
     pub fn open(name: &'a str, bytes: &'a [u8], has_header: bool) -> Result<Table<'a>> {
         let rows = match kind(name) {
-            Some(Kind::Separated(by)) => {
+            Some(TableFormat::Separated(by)) => {
                 let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
                 let mut reader = reader(bytes, by, false);
                 let mut first = csv::ByteRecord::new();
@@ -120,7 +120,7 @@ impl<'a> Table<'a> {
                 };
                 Rows::Text { bytes, by, header, has_header }
             }
-            Some(Kind::Nested) => {
+            Some(TableFormat::Nested) => {
                 let mut lists = Vec::new();
                 collect(value::read(name, bytes).map_err(smaller)?, &mut lists);
                 Rows::Lists(lists)

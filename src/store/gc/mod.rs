@@ -13,4 +13,4 @@ mod plan;
 pub use apply::{GcResult, apply};
 pub(super) use census::entries;
 pub use census::{Census, FoundLoose, FoundPack, FoundRun, census};
-pub use plan::{Plan, Rules, plan};
+pub use plan::{GcRules, Plan, plan};

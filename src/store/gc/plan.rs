@@ -16,7 +16,7 @@ const WORTH_A_PACK: usize = 32;
 
 /// The limits of a collection.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct GcRules {
     /// Objects at least this old (seconds since 1970) may be deleted.
     pub old: i64,
     /// Temporary files at least this old may be deleted: the process that wrote one is dead.
@@ -57,7 +57,7 @@ impl Plan {
 }
 
 /// Plans a collection that keeps the objects in `needed`.
-pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: Rules) -> Plan {
+pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: GcRules) -> Plan {
     let mut plan = Plan::default();
     let mut small = Vec::new();
     for loose in &census.loose {
@@ -187,7 +187,7 @@ mod tests {
 
     fn planned(census: &Census, needed: &[u16]) -> Plan {
         let needed = needed.iter().map(|n| id(*n)).collect();
-        plan(census, &needed, Rules { old: OLD, dead: OLD, packed: 1000 })
+        plan(census, &needed, GcRules { old: OLD, dead: OLD, packed: 1000 })
     }
 
     #[test]

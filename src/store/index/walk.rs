@@ -44,7 +44,7 @@ struct Chain<'a> {
 }
 
 /// One name of a listed folder.
-enum Item {
+enum ScannedItem {
     File(FileRow, Vec<u8>),
     Folder(Vec<u8>, u8),
     Skipped,
@@ -87,19 +87,19 @@ impl Walk<'_> {
         let mut names = self.list(&fd, &path)?;
         self.reader.listed(names.len());
         names.sort_unstable();
-        let items: Vec<Item> =
+        let items: Vec<ScannedItem> =
             names.into_par_iter().with_min_len(16).map(|n| self.item(&fd, &path, n, old)).collect::<Result<_>>()?;
         drop(fd);
         let (mut files, mut blob, mut below) = (Vec::new(), Vec::new(), Vec::new());
         for item in items {
             match item {
-                Item::File(mut row, name) => {
+                ScannedItem::File(mut row, name) => {
                     row.name_at = blob.len() as u32;
                     blob.extend_from_slice(&name);
                     files.push(row);
                 }
-                Item::Folder(name, flags) => below.push((name, flags)),
-                Item::Skipped => {}
+                ScannedItem::Folder(name, flags) => below.push((name, flags)),
+                ScannedItem::Skipped => {}
             }
         }
         let before: Vec<usize> = old.map(|at| self.old.folders_of(at).collect()).unwrap_or_default();
@@ -165,19 +165,19 @@ impl Walk<'_> {
         Ok(names)
     }
 
-    fn item(&self, fd: &OwnedFd, folder: &[u8], name: Vec<u8>, old: Option<usize>) -> Result<Item> {
+    fn item(&self, fd: &OwnedFd, folder: &[u8], name: Vec<u8>, old: Option<usize>) -> Result<ScannedItem> {
         let path = join(folder, &name);
         let mut seen = match rustix::fs::statat(fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Seen::from(stat),
             // Deleted since it was listed.
-            Err(rustix::io::Errno::NOENT) => return Ok(Item::Skipped),
+            Err(rustix::io::Errno::NOENT) => return Ok(ScannedItem::Skipped),
             Err(e) => return Err(self.io("look at", &path, e)),
         };
         if self.rules.ignored(&key_below(self.key, &path), seen.is_dir()) {
-            return Ok(Item::Skipped);
+            return Ok(ScannedItem::Skipped);
         }
         if seen.is_dir() {
-            return Ok(Item::Folder(name, 0));
+            return Ok(ScannedItem::Folder(name, 0));
         }
         let mut row = FileRow { name_len: name.len() as u16, ..bytemuck::Zeroable::zeroed() };
         if seen.is_link() {
@@ -187,9 +187,9 @@ impl Walk<'_> {
                     // The normalised text may differ from the raw one. It is read at every scan, so no race matters.
                     row.stat = FileStat { size: text.len() as u64, ..seen.stat };
                     row.kind = EntryKind::Symlink as u8;
-                    return Ok(Item::File(row, name));
+                    return Ok(ScannedItem::File(row, name));
                 }
-                LinkContent::Folder => return Ok(Item::Folder(name, FOLLOWED)),
+                LinkContent::Folder => return Ok(ScannedItem::Folder(name, FOLLOWED)),
                 LinkContent::File => {
                     let stat = rustix::fs::statat(fd, &name, AtFlags::empty());
                     seen = Seen::from(stat.map_err(|e| self.io("look at", &path, e))?);
@@ -211,7 +211,7 @@ impl Walk<'_> {
         }
         let executable = seen.executable && self.reader.file_mode;
         row.kind = if executable { EntryKind::Executable } else { EntryKind::File } as u8;
-        Ok(Item::File(row, name))
+        Ok(ScannedItem::File(row, name))
     }
 
     fn old_file(&self, at: usize, name: &[u8]) -> Option<&FileRow> {

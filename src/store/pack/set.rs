@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::file::{Pack, Unusable, read_index};
 use super::format::{Malformed, PackId, Row};
-use super::table::Table;
+use super::table::PackTable;
 use crate::document;
 use crate::error::{Error, Kind};
 use crate::store::fs::root_folder::RootFolder;
@@ -44,7 +44,7 @@ pub struct PackSnapshot {
     pub packs: Vec<Option<LoadedPack>>,
     /// The number of each pack.
     numbers: HashMap<PackId, usize>,
-    table: Table,
+    table: PackTable,
     /// Why the snapshot is incomplete: a pack was skipped, or the folder cannot be listed.
     pub incomplete: Option<Error>,
     /// Rows in the table of deleted packs, and of present ones.

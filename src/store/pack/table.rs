@@ -12,7 +12,7 @@ use crate::store::id::ObjectId;
 
 /// The objects of all packs, by the first bytes of their ids.
 #[derive(Clone, Default)]
-pub struct Table {
+pub struct PackTable {
     runs: Vec<Arc<[Slot]>>,
     /// The number of slots written so far.
     #[cfg(test)]
@@ -29,7 +29,7 @@ struct Slot {
     row: u32,
 }
 
-impl Table {
+impl PackTable {
     /// Adds all rows of an index.
     pub fn add(&mut self, pack: usize, index: &PackIndex) {
         let slot =
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn everything_is_found_however_it_was_added() {
         let sizes = [1, 0, 100, 3, 3, 3, 50, 1, 1, 1, 1, 200, 7];
-        let (mut table, mut from) = (Table::default(), 0);
+        let (mut table, mut from) = (PackTable::default(), 0);
         let mut indexes = Vec::new();
         for size in sizes {
             indexes.push(index(from, size));
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn packs_that_come_one_by_one_cost_their_own_rows() {
-        let mut table = Table::default();
+        let mut table = PackTable::default();
         for pack in 0..256 {
             table.add(pack, &index(pack as u32 * 20, 20));
         }

@@ -2,19 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sandbox::{Output, Sandbox, output};
-
-/// With 3 GB at most, and a minute.
-fn run(sandbox: &Sandbox, args: &[&str]) -> Output {
-    let mut limited = sandbox.command("sh".as_ref(), "");
-    let program = env!("CARGO_BIN_EXE_lockstep");
-    limited.args(["-c", "ulimit -v 3000000; exec timeout 60 \"$@\"", "sh", program]).args(args);
-    output(&mut limited)
-}
+use super::run_limited;
+use crate::sandbox::{Sandbox, output};
 
 fn refused(sandbox: &Sandbox, args: &[&str], words: &str) {
     let began = Instant::now();
-    let out = run(sandbox, args);
+    let out = run_limited(sandbox, args);
     assert!(out.stderr.contains(words), "{args:?}: {out}");
     assert!(out.code != 0 && out.code < 100, "{args:?}: {out}");
     assert!(began.elapsed() < Duration::from_secs(50), "{args:?}");
@@ -51,7 +44,7 @@ fn large_files_of_rules_and_settings() {
     sandbox.write(".lockstepignore", "**/".repeat(40) + "x\n");
     sandbox.write("d/e/f/g/h", "");
     sandbox.write(".gitignore", "**/".repeat(40) + "y\n" + &"**/a/".repeat(40) + "\n");
-    assert_eq!(run(&sandbox, &["repro"]).code, 0);
+    assert_eq!(run_limited(&sandbox, &["repro"]).code, 0);
     let remotes: String = (0..80_000).map(|n| format!("[remote.r{n}]\nurl = \"x\"\n")).collect();
     sandbox.write("lockstep.toml", remotes);
     refused(&sandbox, &["status"], "lockstep.toml is larger than 1 MiB");
@@ -78,7 +71,7 @@ fn a_table_of_many_columns() {
     let sandbox = Sandbox::new();
     sandbox.write("p.csv", ",".repeat(1_000_000) + "\n");
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: x, plots: [p.csv]}}\n");
-    let out = run(&sandbox, &["plots", "show"]);
+    let out = run_limited(&sandbox, &["plots", "show"]);
     assert!(out.to_string().contains("p.csv has more than 10000 columns"), "{out}");
 }
 
@@ -115,11 +108,11 @@ fn a_large_plot_in_json_has_a_way_out() {
     let rows = "{\"step\":1,\"loss\":2.5},".repeat(450_000);
     sandbox.write("log.json", format!("[{rows}{{\"step\":1,\"loss\":2}}]"));
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: x}}\nplots: [log.json]\n");
-    let out = run(&sandbox, &["plots", "show"]);
+    let out = run_limited(&sandbox, &["plots", "show"]);
     assert!(out.stderr.contains("log.json") && out.stderr.contains("write it as CSV"), "{out}");
     sandbox.write("log.csv", "step,loss\n".to_string() + &"1,2.5\n".repeat(450_000));
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: x}}\nplots: [log.csv]\n");
-    let out = run(&sandbox, &["plots", "show"]);
+    let out = run_limited(&sandbox, &["plots", "show"]);
     assert_eq!(out.code, 0, "{out}");
 }
 

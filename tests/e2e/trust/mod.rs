@@ -31,3 +31,13 @@ mod trees;
 mod typed_hints;
 mod urls;
 mod waits;
+
+use crate::sandbox::{Output, Sandbox, output};
+
+/// With 3 GB at most, and a minute.
+fn run_limited(sandbox: &Sandbox, args: &[&str]) -> Output {
+    let mut limited = sandbox.command("sh".as_ref(), "");
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    limited.args(["-c", "ulimit -v 3000000; exec timeout 60 \"$@\"", "sh", program]).args(args);
+    output(&mut limited)
+}

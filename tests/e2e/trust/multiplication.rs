@@ -1,14 +1,7 @@
 //! A small repository that multiplies is refused with a message, not by a machine out of memory.
 
-use crate::sandbox::{Output, Sandbox, output};
-
-/// With 3 GB at most, and a minute.
-fn run(sandbox: &Sandbox, args: &[&str]) -> Output {
-    let mut limited = sandbox.command("sh".as_ref(), "");
-    let program = env!("CARGO_BIN_EXE_lockstep");
-    limited.args(["-c", "ulimit -v 3000000; exec timeout 60 \"$@\"", "sh", program]).args(args);
-    output(&mut limited)
-}
+use super::run_limited;
+use crate::sandbox::Sandbox;
 
 fn numbers(count: usize) -> String {
     (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(",")
@@ -20,7 +13,7 @@ fn a_long_variable_in_many_stages() {
     let (long, items) = ("y".repeat(900_000), numbers(20_000));
     let stages = format!("stages: {{a: {{foreach: [{items}], do: {{cmd: 'echo ${{item}} ${{big}}'}}}}}}\n");
     sandbox.write("pipeline.yaml", format!("vars: [{{big: {long}}}]\n{stages}"));
-    let out = run(&sandbox, &["repro"]);
+    let out = run_limited(&sandbox, &["repro"]);
     assert_eq!(out.code, 2, "{out}");
     assert!(out.stderr.contains("stage `a@2"), "{out}");
     assert!(out.stderr.contains("would take more than 256 MiB"), "{out}");
@@ -36,7 +29,7 @@ fn a_long_params_file_of_many_stages() {
         format!("stages: {{a: {{foreach: [{}], do: {{cmd: x, params: [p.yaml: ]}}}}}}\n", numbers(20_000)),
     );
     for command in [&["status"][..], &["repro", "--dry"]] {
-        let out = run(&sandbox, command);
+        let out = run_limited(&sandbox, command);
         assert_eq!(out.code, 2, "{out}");
         assert!(
             out.stderr.contains("the params of all stages take more than 256 MiB with p.yaml of stage a@"),
@@ -56,7 +49,7 @@ fn many_stages_that_read_the_outputs_of_many() {
              b: {{foreach: [{items}], do: {{cmd: x, deps: [d]}}}}\n"
         ),
     );
-    let out = run(&sandbox, &["status"]);
+    let out = run_limited(&sandbox, &["status"]);
     assert_eq!(out.code, 2, "{out}");
     assert!(out.stderr.contains("`deps`: `d` makes more than 10000000 dependencies between stages"), "{out}");
 }

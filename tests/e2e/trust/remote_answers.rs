@@ -4,15 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 
-use crate::sandbox::{Output, Sandbox, output};
-
-/// With 3 GB at most, and a minute.
-fn run(sandbox: &Sandbox, args: &[&str]) -> Output {
-    let mut limited = sandbox.command("sh".as_ref(), "");
-    let program = env!("CARGO_BIN_EXE_lockstep");
-    limited.args(["-c", "ulimit -v 3000000; exec timeout 60 \"$@\"", "sh", program]).args(args);
-    output(&mut limited)
-}
+use super::run_limited;
+use crate::sandbox::Sandbox;
 
 /// A repository with one output, pushed to a folder, and gone from here.
 fn pushed() -> Sandbox {
@@ -53,11 +46,14 @@ fn of_a_folder() {
                 device => symlink(device, &path).unwrap(),
             }
             for command in [&["pull"][..], &["status", "-c"]] {
-                let out = run(&sandbox, command);
+                let out = run_limited(&sandbox, command);
                 assert!(matches!(out.code, 0 | 1 | 3 | 4 | 7), "{thing} as {name}, {command:?}: {out}");
                 assert!(!out.stderr.contains("memory"), "{thing} as {name}, {command:?}: {out}");
             }
-            assert!(thing != "large" || name.starts_with("objects/") || run(&sandbox, &["pull"]).code != 0, "{name}");
+            assert!(
+                thing != "large" || name.starts_with("objects/") || run_limited(&sandbox, &["pull"]).code != 0,
+                "{name}"
+            );
         }
     }
 }
@@ -84,7 +80,7 @@ fn of_a_server() {
                 }
             });
             sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = \"{url}\"\nretries = 0\n"));
-            let out = run(&sandbox, &["pull"]);
+            let out = run_limited(&sandbox, &["pull"]);
             assert!(matches!(out.code, 3 | 4), "{endless}: {out}");
             assert!(out.stderr.contains("lab"), "{endless}: {out}");
             assert!(!out.stderr.contains("memory"), "{endless}: {out}");

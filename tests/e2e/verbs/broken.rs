@@ -13,6 +13,23 @@ artifacts:
   m: {path: m.bin}
 ";
 
+/// What every message about the misspelled file contains; `[EXCERPT]` in snapshots.
+const EXCERPT: &str = "\
+pipeline.yaml:2:3: stage `train` has no `cmd`
+  |
+2 |   train:
+  |   ^
+pipeline.yaml:3:5: unknown key `cdm` in stage `train`
+  |
+3 |     cdm: cp params.yaml m.bin && cp src m.json
+  |     ^
+  hint: did you mean `cmd`?
+";
+
+fn shown(sandbox: &Sandbox, args: &[&str]) -> String {
+    sandbox.shown(&sandbox.run(args)).replace(EXCERPT, "[EXCERPT]\n")
+}
+
 /// Two commits; in the workspace, and in the last commit if asked, `cmd` is misspelled. `sub/` has a sound pipeline.
 fn project() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -32,7 +49,7 @@ fn project() -> Sandbox {
 #[test]
 fn no_comparison_takes_what_it_declares_for_gone() {
     let sandbox = project();
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["diff", "--json"])), @r#"
+    insta::assert_snapshot!(shown(&sandbox, &["diff", "--json"]), @r#"
     exit 2
     --- stdout
     {
@@ -45,48 +62,24 @@ fn no_comparison_takes_what_it_declares_for_gone() {
     }
     --- stderr
     warning: pipeline.yaml is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     "#);
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["metrics", "diff", "--all"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &["metrics", "diff", "--all"]), @r"
     exit 2
     --- stdout
     file        metric  HEAD  workspace  change
     sub/n.json  n       1     1          0
     --- stderr
     warning: pipeline.yaml is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["params", "diff", "--json"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &["params", "diff", "--json"]), @r"
     exit 2
     --- stdout
     {}
     --- stderr
     warning: pipeline.yaml is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     ");
 }
 
@@ -94,21 +87,13 @@ fn no_comparison_takes_what_it_declares_for_gone() {
 fn no_listing_calls_it_absent() {
     let sandbox = project();
     assert_eq!([sandbox.run(&["list"]).code, sandbox.run(&["list", "--rev", "HEAD"]).code], [2, 0]);
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["params", "show"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &["params", "show"]), @r"
     exit 2
     --- stderr
     warning: pipeline.yaml is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["metrics", "show", "--json"])), @r#"
+    insta::assert_snapshot!(shown(&sandbox, &["metrics", "show", "--json"]), @r#"
     exit 2
     --- stdout
     {
@@ -118,44 +103,20 @@ fn no_listing_calls_it_absent() {
     }
     --- stderr
     warning: pipeline.yaml is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     "#);
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "list", "--json"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &["model", "list", "--json"]), @r"
     exit 2
     --- stdout
     []
     --- stderr
     warning: pipeline.yaml is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["ci", "key"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &["ci", "key"]), @r"
     exit 2
     --- stderr
-    error: pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    error: [EXCERPT]
     ");
 }
 
@@ -166,41 +127,25 @@ fn in_the_past_it_is_a_warning() {
     sandbox.git(&["commit", "-qam", "slip"]);
     sandbox.git(&["tag", "slip"]);
     sandbox.write("pipeline.yaml", PIPELINE);
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["metrics", "diff", "slip", "--all"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &["metrics", "diff", "slip", "--all"]), @r"
     exit 0
     --- stdout
     file        metric  slip  workspace  change
     sub/n.json  n       1     1          0
     --- stderr
     warning: pipeline.yaml of slip is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["diff", "slip"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &["diff", "slip"]), @r"
     exit 0
     --- stderr
     warning: pipeline.yaml of slip is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     ");
-    let shown = sandbox.shown(&sandbox.run(&["metrics", "show", "--all-commits"]));
+    let out = shown(&sandbox, &["metrics", "show", "--all-commits"]);
     let short = |rev: &str| sandbox.git(&["rev-parse", "--short=7", rev]).trim().to_string();
-    let shown = shown.replace(&short("slip"), "[SLIP]").replace(&short("slip~1"), "[GOOD]");
-    insta::assert_snapshot!(shown, @r"
+    let out = out.replace(&short("slip"), "[SLIP]").replace(&short("slip~1"), "[GOOD]");
+    insta::assert_snapshot!(out, @r"
     exit 0
     --- stdout
     revision   m.json:acc  sub/n.json:n
@@ -209,14 +154,6 @@ fn in_the_past_it_is_a_warning() {
     [GOOD]    0.5         1
     --- stderr
     warning: pipeline.yaml of [SLIP] is left out:
-    pipeline.yaml:2:3: stage `train` has no `cmd`
-      |
-    2 |   train:
-      |   ^
-    pipeline.yaml:3:5: unknown key `cdm` in stage `train`
-      |
-    3 |     cdm: cp params.yaml m.bin && cp src m.json
-      |     ^
-      hint: did you mean `cmd`?
+    [EXCERPT]
     ");
 }

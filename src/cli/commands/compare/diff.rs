@@ -8,7 +8,7 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::table::Table;
 use crate::cli::text;
-use crate::compare::data::{Change, ChangeKind, Differences, Node};
+use crate::compare::data::{ChangeKind, ComparedNode, DataChange, Differences};
 use crate::compare::sides::{SnapshotPair, differences};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -133,14 +133,14 @@ fn sizes(what: &ChangeKind) -> String {
 }
 
 fn hashes(what: &ChangeKind) -> String {
-    let short = |node: &Node| node.id.hex()[..12].to_string();
+    let short = |node: &ComparedNode| node.id.hex()[..12].to_string();
     match what {
         ChangeKind::Added(node) | ChangeKind::Deleted(node) | ChangeKind::Renamed { node, .. } => short(node),
         ChangeKind::Modified { old, new } => format!("{} → {}", short(old), short(new)),
     }
 }
 
-fn path(change: &Change) -> String {
+fn path(change: &DataChange) -> String {
     match &change.what {
         ChangeKind::Renamed { from, .. } => format!("{from} → {}", change.path),
         _ => change.path.clone(),
@@ -151,7 +151,7 @@ fn list(found: &Differences, absent: &[String], args: &Args, out: &Output) {
     let width = found.changes.iter().map(|c| path(c).chars().count()).max().unwrap_or(0).min(60);
     let mut counts: Vec<String> = Vec::new();
     for (n, (word, style)) in GROUPS.iter().enumerate() {
-        let of_group: Vec<&Change> = found.changes.iter().filter(|c| group(&c.what) == n).collect();
+        let of_group: Vec<&DataChange> = found.changes.iter().filter(|c| group(&c.what) == n).collect();
         if of_group.is_empty() {
             continue;
         }

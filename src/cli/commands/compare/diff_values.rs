@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::show_values::{Files, asked};
+use super::show_values::{ValueFiles, asked};
 use crate::cli::advice;
 use crate::cli::args::Format;
 use crate::cli::output::{Output, Style};
 use crate::cli::table::{Cell, Table, rounded};
-use crate::compare::values::{Side, ValueRow, compare, directions};
+use crate::compare::values::{FileValues, ValueRow, compare, directions};
 use crate::error::{Kind, Result};
 use crate::path::RepoPath;
 use crate::project::values::{self, ParsedFiles};
@@ -35,7 +35,7 @@ pub struct Args {
     format: Format,
 }
 
-pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
+pub fn run(args: &Args, project: &Project, out: &Output, files: &ValueFiles, what: &str) -> Result<u8> {
     let snapshots = project.snapshots();
     let old = snapshots.at(&Rev::Named(args.old.clone()))?;
     let new = snapshots.at(&Rev::of(args.new.as_deref()))?;
@@ -49,19 +49,19 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     let mut failed = None;
     let mut known = 0;
     let mut unread = BTreeSet::new();
-    let mut side = |snapshot: &Snapshot<'_>, other: &Snapshot<'_>| -> Result<Side> {
+    let mut side = |snapshot: &Snapshot<'_>, other: &Snapshot<'_>| -> Result<FileValues> {
         // If one side's pipeline file cannot be read, its values are unknown, so none is shown as added or removed.
         let without: Vec<RepoPath> = other.definitions.broken.iter().map(|(path, _)| path.clone()).collect();
         let asked = match asked(&args.targets, snapshot, files, what, &without) {
             // The target may exist in one revision only.
             Err(e) if e.kind == Kind::Missing => {
                 failed = Some(e);
-                return Ok(Side::new());
+                return Ok(FileValues::new());
             }
             asked => asked?,
         };
         known += 1;
-        let mut side = Side::new();
+        let mut side = FileValues::new();
         for file in values::read(snapshot, &asked, &mut parsed) {
             match file.values {
                 Ok(values) => drop(side.insert(file.place.to_string(), values)),

@@ -43,9 +43,9 @@ pub struct Args {
 }
 
 /// Selects the files of some stages, and those at the top of some pipeline files.
-pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> ValueRequest;
+pub(super) type ValueFiles = dyn Fn(&Definitions, &[StageId], &[FileId]) -> ValueRequest;
 
-pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
+pub fn run(args: &Args, project: &Project, out: &Output, files: &ValueFiles, what: &str) -> Result<u8> {
     let which = CommitSelection {
         revs: args.rev.clone(),
         all_branches: args.all_branches,
@@ -126,7 +126,7 @@ fn many(
     which: &CommitSelection,
     project: &Project,
     out: &Output,
-    files: &Files,
+    files: &ValueFiles,
     what: &str,
 ) -> Result<u8> {
     let snapshots = project.snapshots();
@@ -269,7 +269,7 @@ fn files_json(project: &Project, read: &[FileValues]) -> Value {
 pub(super) fn asked(
     targets: &[String],
     snapshot: &Snapshot<'_>,
-    files: &Files,
+    files: &ValueFiles,
     what: &str,
     without: &[RepoPath],
 ) -> Result<ValueRequest> {
@@ -285,7 +285,7 @@ pub(super) fn asked(
 fn narrow(
     targets: &[String],
     snapshot: &Snapshot<'_>,
-    files: &Files,
+    files: &ValueFiles,
     all: &ValueRequest,
     what: &str,
 ) -> Result<ValueRequest> {

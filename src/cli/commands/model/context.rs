@@ -15,7 +15,7 @@ use crate::project::{Project, Rev, Snapshot};
 use crate::store::Pin;
 use crate::tag::{self, Label, ModelName, ModelRequest};
 
-pub struct Context<'p> {
+pub struct ModelContext<'p> {
     pub project: &'p Project,
     pub registry: Registry,
     /// The workspace, with the artifacts that are declared now.
@@ -23,8 +23,8 @@ pub struct Context<'p> {
     known: BTreeSet<ModelName>,
 }
 
-impl<'p> Context<'p> {
-    pub fn open(project: &'p Project, out: &Output) -> Result<Context<'p>> {
+impl<'p> ModelContext<'p> {
+    pub fn open(project: &'p Project, out: &Output) -> Result<ModelContext<'p>> {
         let registry = Registry::read(&project.repo)?;
         if out.verbose > 0 {
             for tag in &registry.passed_over {
@@ -39,7 +39,7 @@ impl<'p> Context<'p> {
         let now = project.at(&Rev::Worktree)?;
         let declared = artifact::all(&now).into_iter().map(|artifact| artifact.name);
         let known = registry.models.keys().cloned().chain(declared).collect();
-        Ok(Context { project, registry, now, known })
+        Ok(ModelContext { project, registry, now, known })
     }
 
     /// `digits`, `models/a:digits`.

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::context::{Context, label};
+use super::context::{ModelContext, label};
 use super::tag_args::TagArgs;
 use crate::cli::output::Output;
 use crate::error::Result;
@@ -27,7 +27,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let name = context.name(&args.name)?;
     args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
     let plan = Removal::demote(&context.registry, &name, &args.label)?;

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::context::Context;
+use super::context::ModelContext;
 use super::tag_args::TagArgs;
 use crate::cli::output::Output;
 use crate::error::Result;
@@ -26,7 +26,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let asked = context.asked(&args.what)?;
     args.how.compare(publisher.as_ref(), &asked.name, &context.registry, None, out)?;
     let whole = !args.what.contains(['@', '#']);

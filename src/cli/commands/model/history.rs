@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use super::context::{self, Context};
+use super::context::{self, ModelContext};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let model = context.registry.model(&context.name(&args.name)?)?;
     let events = || model.events.iter().enumerate().rev();
     let verify = args.verify.then_some(&project.repo);

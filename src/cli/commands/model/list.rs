@@ -1,6 +1,6 @@
 use serde_json::{Map, Value as Json, json};
 
-use super::context::{self, Context};
+use super::context::{self, ModelContext};
 use crate::cli::advice;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     advice::warn_broken_pipelines_of(&context.now, out);
     // Models are declared in any pipeline file.
     let code = if args.names.is_empty() { advice::exit_code_of_all(0, &context.now.definitions) } else { 0 };

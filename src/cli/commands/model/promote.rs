@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::context::{Context, label};
+use super::context::{ModelContext, label};
 use super::tag_args::{TagArgs, checks};
 use crate::cli::output::Output;
 use crate::error::Result;
@@ -31,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let asked = context.asked(&args.version)?;
     let mut plan = Promotion::plan(project, &context.registry, &asked, &args.label)?;
     let (name, version, label) = (asked.name, plan.version.clone(), plan.label.clone());

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::context::Context;
+use super::context::ModelContext;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::provenance::statement;
@@ -31,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let _ = args.json;
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let asked = context.asked(&args.version)?;
     if project.repo.require_signed {
         let (model, event, _) = context.registry.find(&asked)?;

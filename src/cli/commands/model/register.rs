@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::context::{Context, pin};
+use super::context::{ModelContext, pin};
 use super::tag_args::{TagArgs, checks};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -52,7 +52,7 @@ enum VersionPart {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let name = context.name(&args.name)?;
     args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
     let number = match (&args.version, args.bump) {

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::context::{self, Context};
+use super::context::{self, ModelContext};
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::model::registry::signed;
@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let ResolvedVersion { model, at, label, which } = find(&context, &args.what)?;
     let event = &model.events[at];
     if args.verify || signed::is_required(&context.now, &model.name)? {
@@ -95,7 +95,7 @@ struct ResolvedVersion<'d> {
     which: Option<Which>,
 }
 
-fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<ResolvedVersion<'d>> {
+fn find<'d>(context: &'d ModelContext<'_>, typed: &str) -> Result<ResolvedVersion<'d>> {
     let label = |event: &Event| match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.clone()),
         _ => None,

@@ -1,6 +1,6 @@
 use serde_json::{Map, json};
 
-use super::context::{self, Context};
+use super::context::{self, ModelContext};
 use crate::cli::output::{Output, Style};
 use crate::cli::table::shown;
 use crate::cli::text;
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let context = Context::open(project, out)?;
+    let context = ModelContext::open(project, out)?;
     let trace = Trace::load(project, &context.registry, &context.asked(&args.version)?)?;
     if args.json {
         out.values(&shape(&trace, &project.repo));

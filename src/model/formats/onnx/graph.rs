@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::numbers::{Budget, List};
+use super::numbers::{Budget, NumberList};
 use super::{MANY, Ports, add_metadata, tensor};
 use crate::error::Result;
 use crate::model::formats::protobuf::{Value, fields};
@@ -41,7 +41,7 @@ pub struct Graphs<'a> {
 
 /// The fields of a node that are needed before its attributes are read.
 #[derive(Default)]
-struct Node {
+struct OperatorNode {
     name: String,
     operator: String,
     domain: String,
@@ -49,7 +49,7 @@ struct Node {
     attributes: Vec<Source>,
 }
 
-impl Node {
+impl OperatorNode {
     /// Returns true if its attributes hold weights, and not only settings.
     fn has_weights(&self) -> bool {
         let is_standard = matches!(self.domain.as_str(), "" | "ai.onnx");
@@ -130,7 +130,7 @@ impl<'a> Graphs<'a> {
             }
         }
         self.hash_text(b'F', &format!("{domain}.{name}"));
-        let mut defaults = Node { name: name.clone(), domain: "function".into(), ..Node::default() };
+        let mut defaults = OperatorNode { name: name.clone(), domain: "function".into(), ..OperatorNode::default() };
         let mut parts = fields(part);
         while let Some((number, value)) = parts.field()? {
             match (number, &value) {
@@ -159,7 +159,7 @@ impl<'a> Graphs<'a> {
 
     fn node(&mut self, part: &Source, path: &str, depth: usize) -> Result<()> {
         *(if depth == 0 { &mut self.nodes } else { &mut self.inner_nodes }) += 1;
-        let mut node = Node::default();
+        let mut node = OperatorNode::default();
         let mut parts = fields(part);
         while let Some((number, value)) = parts.field()? {
             match (number, &value) {
@@ -186,14 +186,14 @@ impl<'a> Graphs<'a> {
         self.attributes(&node, path, depth)
     }
 
-    fn attributes(&mut self, node: &Node, path: &str, depth: usize) -> Result<()> {
+    fn attributes(&mut self, node: &OperatorNode, path: &str, depth: usize) -> Result<()> {
         for attribute in &node.attributes {
             self.attribute(attribute, node, path, depth)?;
         }
         Ok(())
     }
 
-    fn attribute(&mut self, part: &Source, node: &Node, path: &str, depth: usize) -> Result<()> {
+    fn attribute(&mut self, part: &Source, node: &OperatorNode, path: &str, depth: usize) -> Result<()> {
         let mut name = String::new();
         let mut names = fields(part);
         while let Some((number, value)) = names.field()? {
@@ -207,7 +207,7 @@ impl<'a> Graphs<'a> {
             true => node.outputs.first().cloned().unwrap_or_else(|| node.title().to_string()),
             false => format!("{}.{name}", node.title()),
         };
-        let (mut floats, mut integers) = (List::default(), List::default());
+        let (mut floats, mut integers) = (NumberList::default(), NumberList::default());
         let weights = node.has_weights();
         let (mut texts, mut text_count, mut single) = (Vec::new(), 0, false);
         let mut parts = fields(part);

@@ -25,7 +25,7 @@ impl Budget {
 
 /// A list of one field.
 #[derive(Default)]
-pub struct List {
+pub struct NumberList {
     /// All of it in one part of the file.
     piece: Option<Source>,
     /// Little-endian; integers with eight bytes each.
@@ -34,7 +34,7 @@ pub struct List {
     pub is_cut: bool,
 }
 
-impl List {
+impl NumberList {
     pub fn is_empty(&self) -> bool {
         self.piece.is_none() && self.bytes.is_empty() && !self.is_cut
     }
@@ -132,15 +132,15 @@ mod tests {
     fn pieces_and_single_numbers_are_one_list() {
         let mut budget = Budget::new();
         let piece = |bytes: &[u8]| Value::Bytes(Source::of_bytes(bytes.to_vec(), "x"));
-        let mut floats = List::default();
+        let mut floats = NumberList::default();
         floats.add_floats(&piece(&[1, 2, 3, 4]), 4, &mut budget).unwrap();
         floats.add_floats(&Value::Fixed(0x08070605, 4), 4, &mut budget).unwrap();
         floats.add_floats(&piece(&[9, 9, 9, 9]), 4, &mut budget).unwrap();
         assert_eq!(floats.floats("x").head(99).unwrap(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9]);
-        let mut integers = List::default();
+        let mut integers = NumberList::default();
         integers.add_integers(&piece(&[1, 0x80, 2]), &mut budget).unwrap();
         integers.add_integers(&Value::Number((-2i64) as u64), &mut budget).unwrap();
-        let mut six = List::default();
+        let mut six = NumberList::default();
         [1, 2, 3, 63, 5].iter().for_each(|n| six.add_integers(&Value::Number(*n), &mut budget).unwrap());
         assert_eq!(six.packed(6, "x").head(99).unwrap(), [0x81, 0x30, 0xfc, 5]);
         assert_eq!(integers.integers(2, "x").head(99).unwrap(), [1, 0, 0, 1, 0xfe, 0xff]);
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_list_beyond_the_budget_is_cut() {
         let mut budget = Budget(20);
-        let mut list = List::default();
+        let mut list = NumberList::default();
         (0..5).for_each(|n| list.add_integers(&Value::Number(n), &mut budget).unwrap());
         assert!(list.is_cut && list.bytes.len() == 16);
     }

@@ -1,7 +1,7 @@
 //! One ONNX tensor. Its values are in `raw_data`, or in a list of the field for its type, or in another file.
 
 use super::MANY;
-use super::numbers::{Budget, List};
+use super::numbers::{Budget, NumberList};
 use crate::error::Result;
 use crate::model::formats::protobuf::{Value, fields};
 use crate::model::source::Source;
@@ -17,12 +17,12 @@ pub struct LoadedTensor {
 /// The lists of numbers that a tensor may have.
 #[derive(Default)]
 struct Lists {
-    floats: List,
-    doubles: List,
+    floats: NumberList,
+    doubles: NumberList,
     /// `int32_data`, for all integers of up to 32 bits and for floats of 16 and fewer.
-    small: List,
-    signed: List,
-    unsigned: List,
+    small: NumberList,
+    signed: NumberList,
+    unsigned: NumberList,
     /// Each text is preceded by its length.
     texts: Vec<u8>,
     texts_are_cut: bool,

@@ -26,7 +26,7 @@ use crate::remote::fetch::ranges::{PackEntry, coalesce, entry};
 use crate::remote::fetch::resume::download;
 use crate::remote::{Remote, Wanted, is_large, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
-use crate::store::pack::table::Table;
+use crate::store::pack::table::PackTable;
 use crate::store::trees::Tree;
 use crate::store::{DEEPEST, LARGEST_READ, ObjectId, ObjectKind, ObjectRef, Pin, Store};
 use adopt::read_tail;
@@ -43,7 +43,7 @@ pub struct FetchSession<'a> {
     /// The indexes of the packs in use, including those that are whole in `tmp/`.
     indexes: Vec<Arc<PackIndex>>,
     /// A lookup table over the indexes.
-    table: Table,
+    table: PackTable,
     whole: BTreeMap<PackId, WholePack>,
     /// Trees that are not in the store yet, encoded.
     trees: HashMap<ObjectId, Vec<u8>>,

@@ -34,7 +34,7 @@ pub struct Definition {
     /// (preceded by the file, `sub/pipeline.yaml:loss`, if that is in another folder).
     pub id: String,
     /// The files and columns that it shows.
-    pub data: Data,
+    pub data: PlotData,
     /// The built-in template; the fallback where `own` cannot be read.
     pub template: Template,
     /// A template of the project, which overrides the built-in one.
@@ -53,7 +53,7 @@ pub struct Definition {
 
 /// The data of a plot.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Data {
+pub enum PlotData {
     /// A file or a folder of files, pictures or columns. Without `x`, rows are numbered. Without `y`, the last column.
     Path { path: RepoPath, x: Option<String>, y: Vec<String> },
     /// Columns of several files.
@@ -95,7 +95,7 @@ pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> DefinedPlots {
         for (name, value) in &file.plots {
             match at_the_top(file, name, value, cwd) {
                 Ok(plot) => {
-                    if let Data::Path { path, .. } = &plot.data {
+                    if let PlotData::Path { path, .. } = &plot.data {
                         // A bare path declares a plot; its stage may define the style.
                         let is_bare = !matches!(value, Value::Map(entries) if !entries.is_empty());
                         if is_bare && styled.contains(path) {
@@ -119,7 +119,7 @@ pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> DefinedPlots {
             let mut plot = of_file(&out.path, cwd);
             style(&mut plot, &properties.0, &stage.wdir);
             let column = |key: &str| property(&properties.0, key);
-            plot.data = Data::Path { path: out.path.clone(), x: column("x"), y: column("y").into_iter().collect() };
+            plot.data = PlotData::Path { path: out.path.clone(), x: column("x"), y: column("y").into_iter().collect() };
             let address = pipelines.address(id, cwd);
             let group = address.split_once('@').map(|(group, _)| group.to_string());
             plot.stages = group.into_iter().chain([address]).collect();
@@ -133,7 +133,7 @@ pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> DefinedPlots {
 pub fn of_file(path: &RepoPath, cwd: &RepoPath) -> Definition {
     Definition {
         id: path.relative_to(cwd),
-        data: Data::Path { path: path.clone(), x: None, y: Vec::new() },
+        data: PlotData::Path { path: path.clone(), x: None, y: Vec::new() },
         template: Template::default(),
         own: None,
         title: None,
@@ -177,7 +177,7 @@ fn at_the_top(file: &PipelineFile, name: &str, value: &Value, cwd: &RepoPath) ->
             }
             let own = file.path.parent().as_ref() == Some(cwd);
             let id = if own { name.to_string() } else { format!("{}:{name}", file.path.relative_to(cwd)) };
-            Definition { id, data: Data::Columns(pairs), ..of_file(&RepoPath::root(), cwd) }
+            Definition { id, data: PlotData::Columns(pairs), ..of_file(&RepoPath::root(), cwd) }
         }
         y => {
             let path = place(name)?;
@@ -189,7 +189,7 @@ fn at_the_top(file: &PipelineFile, name: &str, value: &Value, cwd: &RepoPath) ->
                 Some(Value::List(columns)) => columns.iter().map(Value::to_text).collect(),
                 y => y.map(Value::to_text).into_iter().collect(),
             };
-            Definition { data: Data::Path { path: path.clone(), x, y }, ..of_file(&path, cwd) }
+            Definition { data: PlotData::Path { path: path.clone(), x, y }, ..of_file(&path, cwd) }
         }
     };
     style(&mut plot, properties, &folder);

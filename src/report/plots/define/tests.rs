@@ -16,10 +16,10 @@ fn defined(files: &[(&str, &str)], cwd: &str) -> DefinedPlots {
 fn short(plots: &[Definition]) -> Vec<String> {
     let field = |f: &Field| format!("{}:{}", f.file, f.column);
     let one = |plot: &Definition| match &plot.data {
-        Data::Path { path, x, y } => {
+        PlotData::Path { path, x, y } => {
             format!("{} <- {path} {}@{}", plot.id, y.join(","), x.as_deref().unwrap_or("step"))
         }
-        Data::Columns(pairs) => {
+        PlotData::Columns(pairs) => {
             let pairs: Vec<String> = pairs
                 .iter()
                 .map(|p| format!("{}@{}", field(&p.y), p.x.as_ref().map_or("step".into(), field)))

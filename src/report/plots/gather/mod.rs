@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::define::{Data, Definition, Field, Pair};
+use super::define::{Definition, Field, Pair, PlotData};
 use super::source::{PathContent, PlotSource};
 use super::table::{ColumnKind, Table, is_table};
 use super::template::Template;
@@ -26,8 +26,8 @@ pub fn gather(definitions: &[Definition], sources: &[&dyn PlotSource], cwd: &Rep
         Gather { sources, cwd, report: PlotReport { revisions, ..PlotReport::default() }, missing: Vec::new() };
     for definition in definitions {
         match &definition.data {
-            Data::Path { path, x, y } => work.path(definition, path, x.as_deref(), y, false),
-            Data::Columns(pairs) => work.columns(definition, pairs),
+            PlotData::Path { path, x, y } => work.path(definition, path, x.as_deref(), y, false),
+            PlotData::Columns(pairs) => work.columns(definition, pairs),
         }
     }
     work.report
