@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::values::{Directions, Side, compare, directions};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::git::GitId;
 use crate::model::registry::Registry;
 use crate::model::registry::gate::{GateScope, Gates};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::pipeline::stage::{FileId, StageId};
 use crate::project::values::{self, ParsedFiles, ValueRequest, metrics_of, params_of};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageStatus};
@@ -206,22 +206,17 @@ impl Comparison<'_, '_> {
         let asked = files(&snapshot.definitions, &stages, &tops);
         let mut side = Side::new();
         for file in values::read(snapshot, &asked, &mut self.parsed) {
+            // A file that only one side has is a difference; a stage that never ran has no metrics.
+            if file.is_absent(snapshot) {
+                continue;
+            }
             let name = file.place.to_string();
             match file.values {
                 Ok(values) => drop(side.insert(name, values)),
-                // A file that only one side has is a difference; a stage that never ran has no metrics.
-                Err(e) if e.kind == Kind::Missing && is_absent(snapshot, &file.place) => {}
                 Err(e) => drop(self.unknown.insert(name, e.message)),
             }
         }
         side
-    }
-}
-
-fn is_absent(snapshot: &Snapshot<'_>, place: &InputLocation) -> bool {
-    match place {
-        InputLocation::Repo(path) => matches!(snapshot.locate(path), Ok(None)),
-        _ => true,
     }
 }
 

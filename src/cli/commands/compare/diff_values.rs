@@ -63,12 +63,12 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         known += 1;
         let mut side = Side::new();
         for file in values::read(snapshot, &asked, &mut parsed) {
+            // A file that does not exist on one side is a difference.
+            if file.is_absent(snapshot) {
+                continue;
+            }
             match file.values {
                 Ok(values) => drop(side.insert(file.place.to_string(), values)),
-                Err(e)
-                    if e.kind == Kind::Missing
-                        && e.causes.is_empty()
-                        && is_absent(snapshot, &file.place.to_string()) => {}
                 Err(e) => {
                     unread.insert(file.place.to_string());
                     if snapshot.commit.is_some() && e.kind == Kind::Usage {
@@ -112,11 +112,6 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     // A commit cannot be fixed, so its broken files are no failure.
     let mendable = new.commit.is_none() && args.targets.is_empty();
     Ok(if mendable { advice::exit_code_of_all(code, &new.definitions) } else { code })
-}
-
-/// A file that does not exist on one side is a difference. A file whose bytes are not here is an error.
-fn is_absent(snapshot: &Snapshot<'_>, path: &str) -> bool {
-    RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.locate(&path), Ok(None)))
 }
 
 fn name(project: &Project, file: &str) -> String {
