@@ -43,6 +43,8 @@ pub struct VegaSpec {
     /// The template as it was called.
     pub name: String,
     pub spec: Json,
+    /// Whether all of several revisions have the same files; it has the rows of the first one then.
+    pub is_same: bool,
 }
 
 /// Vega, Vega-Lite and the interpreter, as one script.
