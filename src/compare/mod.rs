@@ -2,5 +2,6 @@
 //! and the command line prints the result.
 
 pub mod data;
+pub mod side_by_side;
 pub mod sides;
 pub mod values;

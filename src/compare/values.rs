@@ -12,7 +12,7 @@ use crate::project::values::leaves;
 use crate::value::{Number, Value};
 
 /// The values of one side by file; missing or unreadable files are left out.
-pub type FileValues = BTreeMap<String, Value>;
+pub type ValuesByFile = BTreeMap<String, Value>;
 
 /// Which direction of a number is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Directions {
 }
 
 /// All keys of both sides: files by name, keys in the order of the new file, then removed keys.
-pub fn compare(old: &FileValues, new: &FileValues, directions: &Directions) -> Vec<ValueRow> {
+pub fn compare(old: &ValuesByFile, new: &ValuesByFile, directions: &Directions) -> Vec<ValueRow> {
     let mut files: Vec<&String> = old.keys().chain(new.keys()).collect();
     files.sort();
     files.dedup();
@@ -147,7 +147,7 @@ mod tests {
     use crate::pipeline::load::memory::Memory;
     use crate::value::read;
 
-    fn side(files: &[(&str, &str)]) -> FileValues {
+    fn side(files: &[(&str, &str)]) -> ValuesByFile {
         files.iter().map(|(name, text)| (name.to_string(), read("x.yaml", text.as_bytes()).unwrap())).collect()
     }
 

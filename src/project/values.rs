@@ -33,6 +33,19 @@ pub struct FileValues {
     pub values: Result<Value>,
 }
 
+impl FileValues {
+    /// Whether the values are missing because the snapshot does not have the file. A file whose bytes are not here has
+    /// unknown values.
+    pub fn is_absent(&self, snapshot: &Snapshot<'_>) -> bool {
+        let is_missing = matches!(&self.values, Err(e) if e.kind == Kind::Missing && e.causes.is_empty());
+        is_missing
+            && match &self.place {
+                InputLocation::Repo(path) => matches!(snapshot.locate(path), Ok(None)),
+                _ => true,
+            }
+    }
+}
+
 /// The params files of these stages, those at the top level of these pipeline files, and the files from which their
 /// templates take variables: a value in a command is a param as well.
 pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> ValueRequest {

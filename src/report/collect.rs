@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::values::{Directions, FileValues, compare, directions};
-use crate::error::{Error, Kind, Result};
+use crate::compare::values::{Directions, ValuesByFile, compare, directions};
+use crate::error::{Error, Result};
 use crate::git::GitId;
 use crate::model::registry::Registry;
 use crate::model::registry::gate::{GateScope, Gates};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::pipeline::stage::{FileId, StageId};
 use crate::project::values::{self, ParsedFiles, ValueRequest, metrics_of, params_of};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageStatus};
@@ -210,7 +210,7 @@ impl Comparison<'_, '_> {
 
     /// The values of one side. Values of a pipeline file that the other side cannot read are left out, so none of them
     /// appears as added or removed.
-    fn side(&mut self, snapshot: &Snapshot<'_>, other: &Snapshot<'_>, files: &FilesOf) -> FileValues {
+    fn side(&mut self, snapshot: &Snapshot<'_>, other: &Snapshot<'_>, files: &FilesOf) -> ValuesByFile {
         let pipelines = &snapshot.definitions.pipelines;
         let is_broken =
             |file: FileId| other.definitions.broken.iter().any(|(path, _)| *path == pipelines.file(file).path);
@@ -220,24 +220,19 @@ impl Comparison<'_, '_> {
         let stages: Vec<StageId> = pipelines.ids().filter(|id| !is_broken(pipelines.stage(*id).file)).collect();
         let tops: Vec<FileId> = (0..pipelines.files.len() as u32).map(FileId).filter(|id| !is_broken(*id)).collect();
         let asked = files(&snapshot.definitions, &stages, &tops);
-        let mut side = FileValues::new();
+        let mut side = ValuesByFile::new();
         for file in values::read(snapshot, &asked, &mut self.parsed) {
+            // A file that only one side has is a difference; a stage that never ran has no metrics.
+            if file.is_absent(snapshot) {
+                continue;
+            }
             let name = file.place.to_string();
             match file.values {
                 Ok(values) => drop(side.insert(name, values)),
-                // A file that only one side has is a difference; a stage that never ran has no metrics.
-                Err(e) if e.kind == Kind::Missing && is_absent(snapshot, &file.place) => {}
                 Err(e) => drop(self.unknown.insert(name, e.message)),
             }
         }
         side
-    }
-}
-
-fn is_absent(snapshot: &Snapshot<'_>, place: &InputLocation) -> bool {
-    match place {
-        InputLocation::Repo(path) => matches!(snapshot.locate(path), Ok(None)),
-        _ => true,
     }
 }
 
@@ -271,7 +266,7 @@ fn common_ancestor(project: &Project, base: GitId) -> Result<GitId> {
     Ok(project.repo.merge_base(base, head.id)?.unwrap_or(base))
 }
 
-fn changes(old: &FileValues, new: &FileValues, directions: &Directions) -> Vec<ValueChange> {
+fn changes(old: &ValuesByFile, new: &ValuesByFile, directions: &Directions) -> Vec<ValueChange> {
     compare(old, new, directions)
         .iter()
         .filter(|row| !row.is_same())

@@ -170,3 +170,40 @@ exit 0
 there are no stages to draw
 ");
 }
+
+/// In a terminal that is too narrow for the boxes, each stage has one line; other parts keep their boxes.
+#[test]
+fn stages_that_do_not_fit_have_one_line_each() {
+    let s = example();
+    let in_columns = |columns: &str| crate::sandbox::output(s.lockstep("").arg("dag").env("COLUMNS", columns));
+    assert_eq!(in_columns("80").stdout, s.run(&["dag"]).stdout);
+    insta::assert_snapshot!(s.shown(&in_columns("30")), @"
+exit 0
+--- stdout
+prepare
+train@a                   <- prepare
+train@b                   <- prepare
+pick                      <- prepare, train@a, train@b
+sub/pipeline.yaml:report  <- pick
+
+┌─────────────────────────┐
+│ sub/pipeline.yaml:alone │
+└─────────────────────────┘
+");
+    insta::assert_snapshot!(s.shown(&in_columns("20")), @"
+exit 0
+--- stdout
+prepare
+train@a                   <- prepare
+train@b                   <- prepare
+pick                      <- prepare, train@a, train@b
+sub/pipeline.yaml:report  <- pick
+
+sub/pipeline.yaml:alone
+");
+    // Without a valid width it is drawn, as into a pipe.
+    assert_eq!(in_columns("0").stdout, s.run(&["dag"]).stdout);
+    assert_eq!(in_columns("wide").stdout, s.run(&["dag"]).stdout);
+    let (code, seen) = crate::terminal::Terminal::start(&s, &["dag", "--outs", "--ascii"]).end();
+    assert!(code == 0 && seen.contains("| raw |"), "{seen}");
+}

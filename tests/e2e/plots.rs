@@ -164,9 +164,15 @@ fn any_revision_without_checking_it_out() {
     out/index.html
     "#);
     let page = sandbox.read("out/index.html");
-    for part in
-        ["<title>Plots: v1, v2</title>", "v1, loss", "v2, test", "alt=\"pics/a.svg, v1\"", "alt=\"pics/a.svg, v2\""]
-    {
+    for part in [
+        "<title>Plots: v1, v2 · ",
+        ">v1, loss<",
+        ">v2, loss<",
+        ">test, same in v1, v2<",
+        "alt=\"pics/a.svg, v1\"",
+        "alt=\"pics/a.svg, v2\"",
+        "<summary><span>conf.csv: same in v1, v2</span></summary>",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     let by_name = sandbox.run(&["plots", "diff", "v1", "workspace", "--text"]);
@@ -420,4 +426,56 @@ fn templates_of_the_project() {
       hint: those that are built in: lockstep plots templates
       hint: one of your own, in Vega-Lite: .dvc/plots/mien.json
     ");
+}
+
+/// The page says what it compares: the repository, the commits, and their params and metrics.
+#[test]
+fn a_page_names_what_it_compares() {
+    let s = Sandbox::new();
+    s.git(&["remote", "add", "origin", "https://me:t0ken@host/team/churn.git"]);
+    s.write(
+        "pipeline.yaml",
+        "stages:\n  train:\n    cmd: x\n    params: [rate, api_token]\n    metrics:\n    \
+         - m.json: {cache: false, meta: {better: {acc: higher}}}\n    plots:\n    - a.csv: {cache: false}\n",
+    );
+    s.write("a.csv", "a\n1\n2\n");
+    for (tag, rate, acc, subject) in [("v1", "1", "0.5", "First"), ("v2", "2", "0.75", "<script>alert(1)</script>")] {
+        s.write("params.yaml", format!("same: 3\nrate: {rate}\napi_token: secret-{rate}\n"));
+        s.write("m.json", format!("{{\"n\": 1, \"acc\": {acc}}}"));
+        s.git(&["add", "-A"]);
+        s.git(&["commit", "-q", "-m", subject]);
+        s.git(&["tag", tag]);
+    }
+    let page = |args: &[&str]| {
+        let run = s.run(args);
+        assert_eq!(run.code, 0, "{run}");
+        s.read("p.html")
+    };
+    let diff = page(&["plots", "diff", "v1", "v2", "-o", "p.html"]);
+    let commit = |rev: &str| s.git(&["rev-parse", "--short=7", rev]).trim().to_string();
+    for part in [
+        "<h1>Plots of <span>churn</span></h1>",
+        &format!("<code>{}</code>", commit("v1")),
+        &format!("<code>{}</code>", commit("v2")),
+        "<span>First</span>",
+        "<span>&lt;script&gt;alert(1)&lt;/script&gt;</span>",
+        "<td>0.5</td><td class=\"better\">0.75 better</td>",
+        "<th scope=\"row\"><span>rate</span></th><td>1</td><td>2</td>",
+        "<span>api_token</span></th><td>***</td><td>***</td>",
+        "<summary><span>a.csv: same in v1, v2</span></summary>",
+    ] {
+        assert!(diff.contains(part), "{part}\n{}", &diff[diff.find("<header>").unwrap()..]);
+    }
+    assert!(diff.find(">rate<").unwrap() < diff.find(">n<").unwrap(), "values that differ come first");
+    for secret in ["t0ken", "secret-1", "<script>alert"] {
+        assert!(!diff.contains(secret), "{secret}");
+    }
+    assert_eq!(page(&["plots", "diff", "v1", "v2", "-o", "p.html"]), diff);
+    // What one side cannot read is unknown, so it is no difference.
+    s.write("m.json", "{");
+    let diff = page(&["plots", "diff", "v2", "-o", "p.html"]);
+    assert!(diff.contains("Not read: m.json (in workspace)") && !diff.contains(">acc<"));
+    assert!(diff.contains("files on disk"));
+    let show = page(&["plots", "show", "--rev", "v1", "-o", "p.html"]);
+    assert!(show.contains("<span>First</span>") && show.contains("<td>0.5</td></tr>"));
 }

@@ -9,6 +9,8 @@ use gix::glob::pattern::Case;
 
 use crate::error::{Error, Kind, Result};
 use crate::git::repo::Repo;
+use crate::url::Url;
+use crate::url::form::AddressForm;
 
 /// The Git settings that lockstep uses.
 #[derive(Debug)]
@@ -25,6 +27,21 @@ impl Repo {
     /// Are executable bits tracked (`core.fileMode`)? True outside Git.
     pub fn file_mode(&self) -> bool {
         self.settings().file_mode
+    }
+
+    /// The name of the repository: of its address at the remote `origin`, which is the same in all clones, else of its
+    /// folder. It holds no host, user or password.
+    pub fn name(&self) -> String {
+        let origin = || {
+            let repo = self.open().ok().flatten()?;
+            let address = repo.config_snapshot().string("remote.origin.url")?.to_string();
+            name_of_address(&Url::from(address))
+        };
+        // The folder of a linked worktree has a name of its own.
+        let git_dir = self.common_dir.as_deref().filter(|dir| dir.ends_with(".git")).and_then(Path::parent);
+        let folder = git_dir.or(self.common_dir.as_deref()).unwrap_or(&self.top);
+        let of_folder = || folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        origin().or_else(of_folder).unwrap_or_else(|| "/".into()).trim_end_matches(".git").to_string()
     }
 
     /// If gix cannot open a repository, Git's defaults are used, so that commands that need nothing else of Git work.
@@ -70,9 +87,56 @@ pub(in crate::git) fn open_at(git_dir: &Path) -> Result<gix::Repository, String>
     Ok(repo)
 }
 
+/// The last part of the path of an address.
+fn name_of_address(address: &Url) -> Option<String> {
+    let address = address.without_secret();
+    let path = match address.form().ok()? {
+        AddressForm::Folder(path) => path.into_owned(),
+        AddressForm::Service { rest, .. } => rest.split_once('/')?.1.to_string(),
+        AddressForm::Host(_, path) => path.to_string(),
+    };
+    let name = path.trim_end_matches('/').rsplit('/').next()?.trim_end_matches(".git");
+    // Such a name may be part of a password that contains a slash.
+    let is_doubtful = name.is_empty() || name.contains(['@', ':', '\\']) || [".", ".."].contains(&name);
+    (!is_doubtful).then(|| name.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_addresses_have_no_credentials() {
+        for (address, want) in [
+            ("https://github.com/team/churn.git", Some("churn")),
+            ("https://me:t0ken@host/team/churn/", Some("churn")),
+            ("https://host/team/churn.git?token=t0ken#x", Some("churn")),
+            ("git@github.com:team/churn.git", Some("churn")),
+            ("host:churn", Some("churn")),
+            ("ssh://git@host:22/churn.git", Some("churn")),
+            ("/srv/git/churn.git", Some("churn")),
+            ("../churn", Some("churn")),
+            ("file:///srv/churn", Some("churn")),
+            ("https://me:t0/ken@host", None),
+            ("https://me:t0ken@host", None),
+            ("https://me:t0ken@host/", None),
+            ("..", None),
+            ("", None),
+        ] {
+            assert_eq!(name_of_address(&Url::from(address)).as_deref(), want, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_repository_is_that_of_its_origin_or_folder() {
+        let (_dir, top) = repository();
+        let name = || Repo::discover(&top).unwrap().name();
+        assert_eq!(name(), top.file_name().unwrap().to_str().unwrap());
+        git(&top, &["remote", "add", "origin", "https://me:t0ken@host/team/churn.git"]);
+        assert_eq!(name(), "churn");
+        git(&top, &["remote", "set-url", "origin", "https://me:t0/ken@host"]);
+        assert_eq!(name(), top.file_name().unwrap().to_str().unwrap());
+    }
     use crate::git::testing::{git, repository};
 
     #[test]

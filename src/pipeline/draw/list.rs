@@ -1,26 +1,48 @@
-//! A graph as an indented list, for graphs that are too large to draw.
+//! A graph with one line per box, for graphs that are too large or too wide to draw.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use super::Picture;
-use super::canvas::Charset;
+use super::width::columns;
 
-/// Lists each box below the boxes that lead to it; at a repeated box, its successors are not repeated.
-pub fn list(picture: &Picture, charset: Charset) -> Vec<String> {
+/// Shorter labels are padded at most to this width.
+const WIDEST: usize = 32;
+
+/// Lists each box after the boxes that it depends on, and names these: `train  <- prepare, features`.
+pub fn list(picture: &Picture) -> Vec<String> {
     let count = picture.labels.len();
-    let (mut below, mut is_start) = (vec![Vec::new(); count], vec![true; count]);
-    for (a, b) in &picture.edges {
-        below[*a].push(*b);
-        is_start[*b] = false;
+    let mut edges = picture.edges.clone();
+    edges.sort_unstable();
+    edges.dedup();
+    let (mut above, mut below) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+    for (from, to) in edges.into_iter().filter(|(from, to)| from != to) {
+        above[to].push(from);
+        below[from].push(to);
     }
-    let again = if charset == Charset::Ascii { " (see above)" } else { " ↑" };
-    let mut seen = vec![false; count];
+    let widths = picture.labels.iter().map(|label| columns(label));
+    let width = widths.filter(|width| *width <= WIDEST).max().unwrap_or(0);
+    let mut missing: Vec<usize> = above.iter().map(Vec::len).collect();
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..count).filter(|n| missing[*n] == 0).map(Reverse).collect();
     let mut lines = Vec::new();
-    let mut open: Vec<(usize, usize)> = (0..count).rev().filter(|n| is_start[*n]).map(|n| (n, 0)).collect();
-    while let Some((n, depth)) = open.pop() {
-        let repeated = std::mem::replace(&mut seen[n], true) && !below[n].is_empty();
-        lines.push(format!("{}{}{}", "  ".repeat(depth), picture.labels[n], if repeated { again } else { "" }));
-        if !repeated {
-            open.extend(below[n].iter().rev().map(|b| (*b, depth + 1)));
+    while let Some(Reverse(n)) = ready.pop() {
+        lines.push(line(picture, n, &above[n], width));
+        for to in &below[n] {
+            missing[*to] -= 1;
+            if missing[*to] == 0 {
+                ready.push(Reverse(*to));
+            }
         }
     }
     lines
+}
+
+fn line(picture: &Picture, n: usize, above: &[usize], width: usize) -> String {
+    let label = &picture.labels[n];
+    if above.is_empty() {
+        return label.clone();
+    }
+    let names: Vec<&str> = above.iter().map(|from| picture.labels[*from].as_str()).collect();
+    let padding = " ".repeat(width.saturating_sub(columns(label)));
+    format!("{label}{padding}  <- {}", names.join(", "))
 }

@@ -26,7 +26,7 @@ mod width;
 use petgraph::unionfind::UnionFind;
 
 pub use canvas::Charset;
-pub use list::list;
+use list::list;
 
 /// An acyclic graph to draw: boxes with labels, and edges as pairs of indexes.
 #[derive(Clone, Debug, Default)]
@@ -39,36 +39,43 @@ pub struct Picture {
 
 /// A larger graph is listed instead of drawn.
 const MOST_BOXES: usize = 150;
+/// The maximum width of a drawing where no other one is known.
 const MOST_COLUMNS: usize = 500;
 /// Boxes without edges share a row up to this width.
 const ROW: usize = 80;
+/// The number of columns between them.
+const GAP: usize = 2;
 
-/// The drawing, one string per line; for a large graph, the indented list (see [`list`]).
-pub fn draw(picture: &Picture, charset: Charset) -> Vec<String> {
+/// The drawing, one string per line, in at most `width` columns. Connected boxes that need more, and a large graph, are
+/// listed instead (see [`list`]).
+pub fn draw(picture: &Picture, charset: Charset, width: Option<usize>) -> Vec<String> {
     if picture.labels.len() > MOST_BOXES {
-        return list(picture, charset);
+        return list(picture);
     }
+    let width = width.unwrap_or(MOST_COLUMNS);
     let mut blocks: Vec<Vec<String>> = Vec::new();
     let (mut row, mut row_width) = (Vec::new(), 0);
+    let mut listed = Vec::new();
     for part in parts(picture) {
         if part.edges.is_empty() {
-            let width = width::box_width(&part.labels[0], 0) + 2;
-            if row_width + width > ROW && !row.is_empty() {
-                blocks.push(beside(std::mem::take(&mut row)));
-                row_width = 0;
+            let box_width = width::box_width(&part.labels[0], 0);
+            if box_width > width {
+                listed.extend(list(&part));
+                continue;
             }
-            row_width += width;
+            if !row.is_empty() && row_width + GAP + box_width > ROW.min(width) {
+                blocks.push(beside(std::mem::take(&mut row)));
+            }
+            row_width = if row.is_empty() { box_width } else { row_width + GAP + box_width };
             row.push(canvas::lone(&part.labels[0], charset));
             continue;
         }
         match connected(&part, charset) {
-            Some(lines) if lines.iter().all(|l| l.chars().count() <= MOST_COLUMNS) => blocks.push(lines),
-            _ => blocks.push(list(&part, charset)),
+            Some(lines) if lines.iter().all(|line| width::columns(line) <= width) => blocks.push(lines),
+            _ => blocks.push(list(&part)),
         }
     }
-    if !row.is_empty() {
-        blocks.push(beside(row));
-    }
+    blocks.extend([beside(row), listed].into_iter().filter(|block| !block.is_empty()));
     blocks.join(&String::new())
 }
 
@@ -110,6 +117,7 @@ fn parts(picture: &Picture) -> Vec<Picture> {
 
 fn beside(boxes: Vec<Vec<String>>) -> Vec<String> {
     let rows = boxes.iter().map(Vec::len).max().unwrap_or(0);
-    let line = |n: usize| boxes.iter().filter_map(|b| b.get(n).map(String::as_str)).collect::<Vec<_>>().join("  ");
+    let line =
+        |n: usize| boxes.iter().filter_map(|b| b.get(n).map(String::as_str)).collect::<Vec<_>>().join(&" ".repeat(GAP));
     (0..rows).map(line).collect()
 }

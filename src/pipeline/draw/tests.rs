@@ -19,7 +19,7 @@ fn picture(text: &str) -> Picture {
 }
 
 fn drawn(text: &str) -> String {
-    draw(&picture(text), Charset::Unicode).join("\n")
+    draw(&picture(text), Charset::Unicode, None).join("\n")
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn parts_stand_below_each_other_and_lone_boxes_beside_each_other() {
 
 #[test]
 fn in_ascii() {
-    insta::assert_snapshot!(draw(&picture("a -> b c\nb c -> d"), Charset::Ascii).join("\n"), @"
+    insta::assert_snapshot!(draw(&picture("a -> b c\nb c -> d"), Charset::Ascii, None).join("\n"), @"
     +---+
     | a |
     +-+-+
@@ -104,16 +104,53 @@ fn in_ascii() {
 
 #[test]
 fn too_large_for_a_drawing() {
-    insta::assert_snapshot!(list(&picture("a -> b c\nb c -> d\nd -> e"), Charset::Unicode).join("\n"), @"
-a
-  b
-    d
-      e
-  c
-    d ↑
+    insta::assert_snapshot!(list(&picture("join\nprepare -> a b\na b -> join\nprepare -> join")).join("\n"), @"
+prepare
+a        <- prepare
+b        <- prepare
+join     <- prepare, a, b
 ");
-    let picture = Picture { labels: (0..200).map(|n| format!("s{n}")).collect(), edges: vec![(0, 199)] };
-    assert_eq!(draw(&picture, Charset::Ascii)[..3], ["s0", "  s199", "s1"]);
+    let picture = Picture { labels: (0..200).map(|n| format!("s{n}")).collect(), edges: vec![(199, 0)] };
+    let lines = draw(&picture, Charset::Ascii, None);
+    assert_eq!((lines.len(), lines[198].as_str(), lines[199].as_str()), (200, "s199", "s0    <- s199"));
+}
+
+/// Returns true if a line of the drawing has a character of a box.
+fn has_boxes(lines: &[String]) -> bool {
+    lines.iter().any(|line| line.contains(['┌', '│']))
+}
+
+#[test]
+fn what_does_not_fit_the_width_is_listed() {
+    let wide = "prepare -> a b c\na b c -> join";
+    for (text, width, boxes, listed) in [
+        ("prepare -> train", Some(13), true, ""),
+        ("prepare -> train", Some(10), false, "prepare|train    <- prepare"),
+        (wide, None, true, ""),
+        (wide, Some(80), true, ""),
+        (
+            wide,
+            Some(12),
+            false,
+            "prepare|a        <- prepare|b        <- prepare|c        <- prepare|join     <- a, b, c",
+        ),
+        // parts that fit are drawn nevertheless
+        ("prepare -> train\nx", Some(8), true, "prepare|train    <- prepare"),
+        // a box for each stage, in as many rows as are needed, or a line
+        ("one\ntwo\nthree", Some(16), true, ""),
+        ("a-long-name\nshort\nanother-name", Some(12), true, "a-long-name|another-name"),
+        // two columns each
+        ("数据 -> 数", Some(10), true, ""),
+        ("数据 -> 数", Some(8), false, "数据|数    <- 数据"),
+        ("", Some(0), false, ""),
+        ("a -> b", Some(0), false, "a|b  <- a"),
+    ] {
+        let lines = draw(&picture(text), Charset::Unicode, width);
+        assert_eq!(has_boxes(&lines), boxes, "{text} {width:?}\n{}", lines.join("\n"));
+        assert!(lines.join("|").contains(listed), "{text} {width:?}\n{}", lines.join("\n"));
+        let drawn = lines.iter().filter(|line| has_boxes(std::slice::from_ref(line)));
+        assert!(drawn.into_iter().all(|line| width::columns(line) <= width.unwrap_or(500)), "{}", lines.join("\n"));
+    }
 }
 
 /// Reads the edges back from the characters of a drawing: the pairs of boxes that lines join downwards.
@@ -203,7 +240,7 @@ fn a_drawing_shows_all_edges_and_no_others() {
         edges.sort_unstable();
         edges.dedup();
         let picture = Picture { labels, edges };
-        let lines = draw(&picture, Charset::Unicode);
+        let lines = draw(&picture, Charset::Unicode, None);
         if lines[0].starts_with('s') {
             assert!(count > 14, "a small one is a list");
             continue;

@@ -4,7 +4,8 @@
 //! define      pipeline files        → Definition      the requested plots                       (pure)
 //! gather      Definition × Source   → Report          columns of files, at each revision
 //! draw        Chart                 → SVG text        scales, ticks, thinning to the pixels      (pure)
-//! page        Report                → one HTML file   all of it inside: no network, no font, no library
+//! overview    Snapshots             → Overview        the repository, commits, params and metrics
+//! page        Report × Overview     → one HTML file   all of it inside: no network, no font, no library
 //! listing     Report                → JSON, Markdown, and a line of blocks for a terminal
 //! ```
 //!
@@ -26,8 +27,10 @@ mod draw;
 mod gather;
 mod image;
 mod listing;
+mod overview;
 mod page;
 mod revision;
+mod same;
 mod scale;
 mod select;
 mod smooth;
@@ -37,6 +40,7 @@ mod svg;
 mod table;
 mod template;
 mod thin;
+mod value_table;
 mod vega;
 
 use crate::error::Error;
@@ -46,6 +50,7 @@ pub use define::{DefinedPlots, define};
 pub use gather::gather;
 pub use image::ImageKind;
 pub use listing::{json, markdown, rows};
+pub use overview::Overview;
 pub use page::{GENERATOR, page};
 pub use select::{Overrides, merge, select};
 pub use source::{PathContent, PlotSource};
@@ -96,6 +101,8 @@ pub struct Chart {
     pub x_label: String,
     /// The title of the y axis.
     pub y_label: String,
+    /// The number of columns of the definition. A revision may lack series for some of them.
+    pub parts: usize,
     /// Never empty; by revision, then in the order of the definition.
     pub series: Vec<Series>,
 }
@@ -149,19 +156,6 @@ impl Column {
         match self {
             Column::Numbers(numbers) => numbers.len(),
             Column::Words { rows, .. } => rows.len(),
-        }
-    }
-}
-
-impl PlotReport {
-    /// The label of a series in a legend: its distinction from the others there.
-    pub fn label(&self, series: &Series, chart: &Chart) -> String {
-        let many_revisions = self.revisions.len() > 1;
-        let many_parts = chart.series.iter().any(|other| other.part != series.part);
-        match (many_revisions, many_parts) {
-            (true, true) => format!("{}, {}", self.revisions[series.revision], series.name),
-            (true, false) => self.revisions[series.revision].clone(),
-            (false, _) => series.name.clone(),
         }
     }
 }

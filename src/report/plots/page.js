@@ -1,5 +1,7 @@
 // Values under the mouse. The page is complete without this.
 "use strict";
+const most = 10;
+const cut = (text) => text.length > 60 ? text.slice(0, 59) + "…" : text;
 const place = (ends, value) => ends[1] + (value - ends[0]) / (ends[2] - ends[0]) * (ends[3] - ends[1]);
 const add = (parent, name, attributes, space) => {
   const child = space ? document.createElementNS(space, name) : document.createElement(name);
@@ -37,7 +39,10 @@ for (const script of document.querySelectorAll("script.hover")) {
       found.push({ series, n, far: Math.abs(place(data.x, series.x[n]) - x) });
     }
     const best = Math.min(...found.map((one) => one.far));
-    return found.filter((one) => one.far <= best + 6);
+    const here = found.filter((one) => one.far <= best + 6);
+    // Of many lines, those nearest to the mouse.
+    const height = (one) => Math.abs(place(data.y, one.series.y[one.n]) - y);
+    return here.length > most ? here.sort((a, b) => height(a) - height(b)) : here;
   };
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect(), zoom = svg.viewBox.baseVal.width / box.width;
@@ -49,13 +54,14 @@ for (const script of document.querySelectorAll("script.hover")) {
     tip = add(panel, "div", { class: "tip" });
     const x = found[0].series.x[found[0].n];
     add(tip, "div", {}).textContent = (data.label ? data.label + " " : "") + (data.words ? data.words[x] : x);
-    for (const { series, n } of found) {
+    for (const { series, n } of found.slice(0, most)) {
       const [cx, cy] = [place(data.x, series.x[n]), place(data.y, series.y[n])];
       add(mark, "circle", { cx, cy, r: 4.5, class: series.class }, svg.namespaceURI);
       const line = add(tip, "div", {});
       add(line, "i", { class: series.class });
-      line.append(series.name + ": " + series.y[n]);
+      line.append(cut(series.name) + ": " + series.y[n]);
     }
+    if (found.length > most) add(tip, "div", {}).textContent = "and " + (found.length - most) + " more";
     const left = svg.offsetLeft || 0, point = at / zoom;
     tip.style.top = (data.top / zoom + 4) + "px";
     if (point > box.width / 2) tip.style.right = (panel.clientWidth - left - point + 12) + "px";

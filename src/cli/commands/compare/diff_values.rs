@@ -7,7 +7,7 @@ use crate::cli::advice;
 use crate::cli::args::Format;
 use crate::cli::output::{Output, Style};
 use crate::cli::table::{Cell, Table, rounded};
-use crate::compare::values::{FileValues, ValueRow, compare, directions};
+use crate::compare::values::{ValueRow, ValuesByFile, compare, directions};
 use crate::error::{Kind, Result};
 use crate::path::RepoPath;
 use crate::project::values::{self, ParsedFiles};
@@ -49,26 +49,26 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &ValueFiles, wha
     let mut failed = None;
     let mut known = 0;
     let mut unread = BTreeSet::new();
-    let mut side = |snapshot: &Snapshot<'_>, other: &Snapshot<'_>| -> Result<FileValues> {
+    let mut side = |snapshot: &Snapshot<'_>, other: &Snapshot<'_>| -> Result<ValuesByFile> {
         // If one side's pipeline file cannot be read, its values are unknown, so none is shown as added or removed.
         let without: Vec<RepoPath> = other.definitions.broken.iter().map(|(path, _)| path.clone()).collect();
         let asked = match asked(&args.targets, snapshot, files, what, &without) {
             // The target may exist in one revision only.
             Err(e) if e.kind == Kind::Missing => {
                 failed = Some(e);
-                return Ok(FileValues::new());
+                return Ok(ValuesByFile::new());
             }
             asked => asked?,
         };
         known += 1;
-        let mut side = FileValues::new();
+        let mut side = ValuesByFile::new();
         for file in values::read(snapshot, &asked, &mut parsed) {
+            // A file that does not exist on one side is a difference.
+            if file.is_absent(snapshot) {
+                continue;
+            }
             match file.values {
                 Ok(values) => drop(side.insert(file.place.to_string(), values)),
-                Err(e)
-                    if e.kind == Kind::Missing
-                        && e.causes.is_empty()
-                        && is_absent(snapshot, &file.place.to_string()) => {}
                 Err(e) => {
                     unread.insert(file.place.to_string());
                     if snapshot.commit.is_some() && e.kind == Kind::Usage {
@@ -112,11 +112,6 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &ValueFiles, wha
     // A commit cannot be fixed, so its broken files are no failure.
     let mendable = new.commit.is_none() && args.targets.is_empty();
     Ok(if mendable { advice::exit_code_of_all(code, &new.definitions) } else { code })
-}
-
-/// A file that does not exist on one side is a difference. A file whose bytes are not here is an error.
-fn is_absent(snapshot: &Snapshot<'_>, path: &str) -> bool {
-    RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.locate(&path), Ok(None)))
 }
 
 fn name(project: &Project, file: &str) -> String {

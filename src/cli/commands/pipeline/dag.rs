@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use rustix::termios::tcgetwinsize;
 use serde_json::json;
 
 use crate::cli::advice;
@@ -14,7 +15,8 @@ use crate::project::{Project, Rev};
 
 /// Draw the graph of stages
 ///
-/// A stage stands above the stages that depend on it. Without targets, draws all pipelines of the repository.
+/// A stage stands above the stages that depend on it. Without targets, draws all pipelines of the repository. Stages
+/// whose boxes do not fit the width of the terminal are listed, one line each: `train  <- prepare, features`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -87,7 +89,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             let Network { labels, edges } = network;
             // A label is one line, and escaped before its width is taken.
             let labels = labels.iter().map(|label| escape::text(label)).collect();
-            for line in draw(&Picture { labels, edges }, charset(args, project)) {
+            for line in draw(&Picture { labels, edges }, charset(args, project), width(project)) {
                 out.line(line);
             }
         }
@@ -108,6 +110,14 @@ fn needed(named: &[StageId], full: bool, scope: &Scope<'_>) -> BTreeSet<StageId>
         }
     }
     chosen
+}
+
+/// The number of columns for a drawing: `COLUMNS`, else that of the terminal; `None` for a pipe or a file.
+fn width(project: &Project) -> Option<usize> {
+    let given = project.around.env.get("COLUMNS").and_then(|columns| columns.parse().ok());
+    let terminal = || tcgetwinsize(rustix::stdio::stdout()).ok().map(|size| usize::from(size.ws_col));
+    // Some terminals do not know their width, and say 0.
+    given.filter(|columns| *columns > 0).or_else(|| terminal().filter(|columns| *columns > 0))
 }
 
 /// Use ASCII? Yes, unless the locale is UTF-8.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::super::Column;
 use super::super::scale::{Scale, extent, number};
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
-use super::super::{Chart, Column, PlotReport, Series};
 use super::axes::words_of;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
-use super::{Panel, class};
+use super::{DrawnChart, DrawnSeries, Panel};
 
 /// More categories than this are left out, with a note.
 const MOST: usize = 80;
@@ -24,18 +24,19 @@ struct Bars {
 }
 
 /// Draws bars.
-pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
-    let bars = gather(chart);
+pub fn draw(drawn: &DrawnChart<'_>, title: &str) -> Panel {
+    let chart = drawn.chart;
+    let bars = gather(drawn);
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());
-    let about = format!("bars for {} categories and {} series", bars.words.len(), chart.series.len());
+    let about = format!("bars for {} categories and {} series", bars.words.len(), drawn.series.len());
     let lying = chart.template.is_horizontal();
-    let row = ROW.max(9.0 * chart.series.len() as f64 + 5.0);
+    let row = ROW.max(9.0 * drawn.series.len() as f64 + 5.0);
     let height = if lying { (bars.words.len() as f64 * row + 56.0).max(160.0) } else { HEIGHT };
     let mut svg = Svg::new(WIDTH, height, title, &about);
     let longest = bars.words.iter().map(|word| word.chars().count()).max().unwrap_or(0);
     let Some((low, high)) = extent(bars.values.iter().flatten().copied()) else {
         Frame::new(WIDTH, height, 0, labels).nothing(&mut svg);
-        return Panel { caption: None, svg: svg.finish(), note: None, hover: None };
+        return Panel { caption: None, svg: svg.finish(), is_square: false, note: None, hover: None };
     };
     let extent = (low.min(0.0), high.max(0.0));
     let (frame, x, y) = if lying {
@@ -60,12 +61,12 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     svg.element("line", &[&[("class", "axis")], &place[..]].concat());
 
     let (along, across) = if lying { (&x, &y) } else { (&y, &x) };
-    let thick = across.unit() * 0.78 / chart.series.len() as f64;
-    for (n, series) in chart.series.iter().enumerate() {
-        svg.begin("g", &[("class", &format!("bar {}", class(series, report)))]);
-        let label = report.label(series, chart);
+    let thick = across.unit() * 0.78 / drawn.series.len() as f64;
+    for (n, one) in drawn.series.iter().enumerate() {
+        svg.begin("g", &[("class", &format!("bar {}", one.class))]);
+        let label = one.label.as_str();
         for (at, value) in bars.values[n].iter().enumerate().filter(|(_, value)| value.is_finite()) {
-            let start = across.at(at as f64) + thick * (n as f64 - chart.series.len() as f64 / 2.0);
+            let start = across.at(at as f64) + thick * (n as f64 - drawn.series.len() as f64 / 2.0);
             let (zero, end) = (along.at(0.0), along.at(*value));
             let (from, length) = (zero.min(end), (zero - end).abs().max(0.5));
             // A small gap between neighbours.
@@ -81,18 +82,19 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
         }
         svg.end();
     }
-    Panel { caption: None, svg: svg.finish(), note: bars.note, hover: None }
+    Panel { caption: None, svg: svg.finish(), is_square: false, note: bars.note, hover: None }
 }
 
-fn gather(chart: &Chart) -> Bars {
+fn gather(drawn: &DrawnChart<'_>) -> Bars {
+    let chart = drawn.chart;
     let lying = chart.template.is_horizontal();
-    let names = |series: &'_ Series| if lying { series.y.clone() } else { series.x.clone() };
-    let columns: Vec<Column> = chart.series.iter().map(names).collect();
+    let names = |one: &DrawnSeries<'_>| if lying { one.series.y.clone() } else { one.series.x.clone() };
+    let columns: Vec<Column> = drawn.series.iter().map(names).collect();
     let mut words = words_of(columns.iter());
     let places: HashMap<&str, usize> = words.iter().enumerate().map(|(n, word)| (word.as_str(), n)).collect();
-    let mut values = vec![vec![f64::NAN; words.len()]; chart.series.len()];
-    for (n, series) in chart.series.iter().enumerate() {
-        let lengths = if lying { &series.x } else { &series.y };
+    let mut values = vec![vec![f64::NAN; words.len()]; drawn.series.len()];
+    for (n, one) in drawn.series.iter().enumerate() {
+        let lengths = if lying { &one.series.x } else { &one.series.y };
         let (Column::Words { rows, words }, Column::Numbers(lengths)) = (&columns[n], lengths) else { continue };
         for (row, length) in rows.iter().zip(lengths) {
             let Some(at) = places.get(words[*row as usize].as_str()) else { continue };

@@ -5,15 +5,14 @@ use std::collections::HashMap;
 use super::super::scale::Scale;
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
-use super::super::{Chart, Column, PlotReport};
-use super::Panel;
+use super::super::{Chart, Column};
 use super::axes::{classes, words_of};
 use super::frame::{Frame, LETTER};
-
-const SIDE: f64 = 440.0;
+use super::{DrawnChart, DrawnSeries, Panel};
 
 /// Draws one matrix per series.
-pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Vec<Panel> {
+pub fn draw(drawn: &DrawnChart<'_>, title: &str) -> Vec<Panel> {
+    let chart = drawn.chart;
     // All of them have the same classes, so that they can be compared.
     let mut xs = classes(words_of(chart.series.iter().map(|series| &series.x)));
     let mut ys = classes(words_of(chart.series.iter().map(|series| &series.y)));
@@ -23,22 +22,13 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Vec<Panel> {
         xs = classes(xs);
         ys.clone_from(&xs);
     }
-    let many = chart.series.len() > 1;
-    chart
-        .series
-        .iter()
-        .map(|series| {
-            let label = report.label(series, chart);
-            let name = if many { format!("{title}, {label}") } else { title.to_string() };
-            let counts = count(&series.x, &series.y, &xs, &ys);
-            Panel {
-                caption: many.then_some(label),
-                svg: matrix(chart, &name, &counts, &xs, &ys),
-                note: None,
-                hover: None,
-            }
-        })
-        .collect()
+    let panel = |DrawnSeries { series, label, .. }: &DrawnSeries<'_>| {
+        let name = if drawn.has_labels { format!("{title}, {label}") } else { title.to_string() };
+        let counts = count(&series.x, &series.y, &xs, &ys);
+        let svg = matrix(chart, &name, &counts, &xs, &ys);
+        Panel { caption: drawn.has_labels.then(|| label.clone()), svg, is_square: true, note: None, hover: None }
+    };
+    drawn.series.iter().map(panel).collect()
 }
 
 /// Returns true if the axes share most of their classes.
@@ -68,9 +58,9 @@ fn matrix(chart: &Chart, title: &str, counts: &[Vec<u64>], xs: &[String], ys: &[
     let total: u64 = counts.iter().flatten().sum();
     let agree: u64 = (0..xs.len()).filter(|n| xs.get(*n) == ys.get(*n)).map(|n| counts[n][n]).sum();
     let about = format!("{total} rows; {} and {} are equal in {agree} of them", labels.0, labels.1);
-    let mut svg = Svg::new(SIDE, SIDE, title, &about);
     let longest = ys.iter().map(|word| word.chars().count()).max().unwrap_or(0);
-    let frame = Frame::new(SIDE, SIDE, longest, labels);
+    let frame = Frame::square(longest, labels);
+    let mut svg = Svg::new(frame.width, frame.height, title, &about);
     if total == 0 {
         frame.nothing(&mut svg);
         return svg.finish();

@@ -10,9 +10,18 @@ pub const LETTER: f64 = 6.6;
 /// Longer words are cut.
 const LONGEST: usize = 24;
 
+/// The side of a square of data.
+const SIDE: f64 = 384.0;
+/// The margins at the right and at the top.
+const RIGHT: f64 = 18.0;
+const TOP: f64 = 10.0;
+
 /// The rectangle of the data.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
+    /// Of the picture.
+    pub width: f64,
+    pub height: f64,
     pub left: f64,
     pub right: f64,
     pub top: f64,
@@ -22,18 +31,25 @@ pub struct Frame {
 impl Frame {
     /// With room on the left for labels of this many letters.
     pub fn new(width: f64, height: f64, letters: usize, labels: (&str, &str)) -> Frame {
-        let room = letters.min(LONGEST) as f64 * LETTER + 14.0;
         Frame {
-            left: room + if labels.1.is_empty() { 0.0 } else { 20.0 },
-            right: width - 18.0,
-            top: 10.0,
-            bottom: height - if labels.0.is_empty() { 26.0 } else { 46.0 },
+            width,
+            height,
+            left: left(letters, labels.1),
+            right: width - RIGHT,
+            top: TOP,
+            bottom: height - below(labels.0),
         }
+    }
+
+    /// The same with a square of data, in a picture of a suitable size.
+    pub fn square(letters: usize, labels: (&str, &str)) -> Frame {
+        let (width, height) = (left(letters, labels.1) + SIDE + RIGHT, TOP + SIDE + below(labels.0));
+        Frame::new(width, height, letters, labels)
     }
 
     /// Grid and ticks; no grid lines through bars or words.
     pub fn axes(&self, svg: &mut Svg, x: &Scale, y: &Scale, grid: (bool, bool)) {
-        let Frame { left, right, top, bottom } = *self;
+        let Frame { left, right, top, bottom, .. } = *self;
         svg.begin("g", &[("class", "grid")]);
         if grid.1 {
             for (value, _) in &y.ticks {
@@ -90,6 +106,16 @@ impl Frame {
         let (x, y) = ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0);
         svg.text("text", &[("class", "label"), ("x", &px(x)), ("y", &px(y)), ("text-anchor", "middle")], "no values");
     }
+}
+
+/// The margin at the left of the data, for labels of this many letters.
+fn left(letters: usize, label: &str) -> f64 {
+    letters.min(LONGEST) as f64 * LETTER + 14.0 + if label.is_empty() { 0.0 } else { 20.0 }
+}
+
+/// The margin below the data.
+fn below(label: &str) -> f64 {
+    if label.is_empty() { 26.0 } else { 46.0 }
 }
 
 /// The length of the longest label.

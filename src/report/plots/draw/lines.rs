@@ -10,10 +10,10 @@ use super::super::smooth::smooth;
 use super::super::svg::{Svg, px};
 use super::super::template::Template;
 use super::super::thin::{order, thin};
-use super::super::{Chart, PlotReport};
 use super::axes::Axis;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
-use super::{Panel, class};
+use super::square::is_square;
+use super::{DrawnChart, Panel};
 
 /// With more points, they are not marked individually.
 const MOST_MARKS: usize = 80;
@@ -22,23 +22,31 @@ const MOST_MARKS: usize = 80;
 const MOST_UNDER: usize = 4;
 
 /// Draws lines.
-pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
-    let xs = Axis::of(chart.series.iter().map(|series| &series.x));
-    let ys = Axis::of(chart.series.iter().map(|series| &series.y));
+pub fn draw(drawn: &DrawnChart<'_>, title: &str) -> Panel {
+    let chart = drawn.chart;
+    let xs = Axis::of(drawn.series.iter().map(|one| &one.series.x));
+    let ys = Axis::of(drawn.series.iter().map(|one| &one.series.y));
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());
-    let about = format!("{} of {}; x from {}, y from {}", lines(chart.series.len()), labels.1, xs.range(), ys.range());
-    let mut svg = Svg::new(WIDTH, HEIGHT, title, &about);
+    let about = format!("{} of {}; x from {}, y from {}", lines(drawn.series.len()), labels.1, xs.range(), ys.range());
 
+    // A smoothed line may leave the square.
+    let is_square = chart.template != Template::Smooth && is_square(&xs, &ys, labels);
+    let framed = |letters: usize| match is_square {
+        true => Frame::square(letters, labels),
+        false => Frame::new(WIDTH, HEIGHT, letters, labels),
+    };
     // The left margin depends on the labels of y, which do not depend on it.
-    let rows = Frame::new(WIDTH, HEIGHT, 0, labels);
-    let y = ys.scale(rows.bottom, rows.top, 6, true);
-    let frame = Frame::new(WIDTH, HEIGHT, y.as_ref().map_or(0, letters), labels);
-    let x = xs.scale(frame.left, frame.right, 7, false);
+    let rows = framed(0);
+    let unit = |from: f64, to: f64| Some(Scale::new((0.0, 1.0), from, to, 5, true)).filter(|_| is_square);
+    let y = unit(rows.bottom, rows.top).or_else(|| ys.scale(rows.bottom, rows.top, 6, true));
+    let frame = framed(y.as_ref().map_or(0, letters));
+    let x = unit(frame.left, frame.right).or_else(|| xs.scale(frame.left, frame.right, 7, false));
+    let mut svg = Svg::new(frame.width, frame.height, title, &about);
     let (Some(x), Some(y)) = (x, y) else {
         frame.nothing(&mut svg);
-        return Panel { caption: None, svg: svg.finish(), note: None, hover: None };
+        return Panel { caption: None, svg: svg.finish(), is_square, note: None, hover: None };
     };
-    frame.axes(&mut svg, &x, &y, (false, true));
+    frame.axes(&mut svg, &x, &y, (is_square, true));
     frame.labels(&mut svg, labels);
 
     let mut curves = Vec::new();
@@ -55,8 +63,8 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
         curves.push(curve);
     }
     let mut hover = Vec::new();
-    for ((series, curve), covered) in chart.series.iter().zip(&curves).zip(covered(&curves, &x, &y)) {
-        let class = class(series, report);
+    for ((one, curve), covered) in drawn.series.iter().zip(&curves).zip(covered(&curves, &x, &y)) {
+        let class = one.class.as_str();
         let runs = &curve.runs;
         let shown: Vec<(f64, f64)> = runs.concat();
         path(&mut svg, &format!("line faint {class}"), &curve.faint, &x, &y);
@@ -71,7 +79,7 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
             dots(&mut svg, &format!("dot {class}"), alone, &x, &y);
         }
         hover.push(json!({
-            "name": report.label(series, chart),
+            "name": one.label,
             "class": class,
             "x": shown.iter().map(|p| rounded(p.0)).collect::<Vec<_>>(),
             "y": shown.iter().map(|p| rounded(p.1)).collect::<Vec<_>>(),
@@ -81,7 +89,7 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
         "x": x.ends(), "y": y.ends(), "top": frame.top, "bottom": frame.bottom,
         "words": xs.words, "label": chart.x_label, "series": hover,
     });
-    Panel { caption: None, svg: svg.finish(), note: None, hover: Some(hover) }
+    Panel { caption: None, svg: svg.finish(), is_square, note: None, hover: Some(hover) }
 }
 
 /// Points without a gap between them.

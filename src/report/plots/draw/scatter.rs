@@ -7,11 +7,11 @@ use serde_json::json;
 use super::super::scale::Scale;
 use super::super::svg::Svg;
 use super::super::template::Template;
-use super::super::{Chart, PlotReport};
 use super::axes::Axis;
 use super::frame::{Frame, HEIGHT, WIDTH, letters};
 use super::lines::{dots, rounded};
-use super::{Panel, class};
+use super::square::is_square;
+use super::{DrawnChart, Panel};
 
 /// From this number on, overlapping dots are drawn once.
 const MANY: usize = 3000;
@@ -26,21 +26,30 @@ pub fn draws(template: Template) -> bool {
 }
 
 /// Draws dots.
-pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
-    let xs = Axis::of(chart.series.iter().map(|series| &series.x));
-    let ys = Axis::of(chart.series.iter().map(|series| &series.y));
+pub fn draw(drawn: &DrawnChart<'_>, title: &str) -> Panel {
+    let chart = drawn.chart;
+    let xs = Axis::of(drawn.series.iter().map(|one| &one.series.x));
+    let ys = Axis::of(drawn.series.iter().map(|one| &one.series.y));
     let labels = (chart.x_label.as_str(), chart.y_label.as_str());
-    let count: usize = chart.series.iter().map(|series| series.x.len()).sum();
+    let count: usize = drawn.series.iter().map(|one| one.series.x.len()).sum();
     let about = format!("{count} dots; x from {}, y from {}", xs.range(), ys.range());
-    let mut svg = Svg::new(WIDTH, HEIGHT, title, &about);
-    let rows = Frame::new(WIDTH, HEIGHT, 0, labels);
-    let y = ys.scale(rows.bottom, rows.top, 6, true);
-    let frame = Frame::new(WIDTH, HEIGHT, y.as_ref().map_or(0, letters), labels);
+    // Jittered dots may leave the square.
+    let is_square = chart.template == Template::Scatter && is_square(&xs, &ys, labels);
+    let framed = |letters: usize| match is_square {
+        true => Frame::square(letters, labels),
+        false => Frame::new(WIDTH, HEIGHT, letters, labels),
+    };
+    let rows = framed(0);
+    let unit = |from: f64, to: f64| Some(Scale::new((0.0, 1.0), from, to, 5, true)).filter(|_| is_square);
+    let y = unit(rows.bottom, rows.top).or_else(|| ys.scale(rows.bottom, rows.top, 6, true));
+    let frame = framed(y.as_ref().map_or(0, letters));
     // A margin, so that dots are complete.
-    let x = xs.scale(frame.left + 8.0, frame.right - 4.0, 7, false);
+    let margins = || xs.scale(frame.left + 8.0, frame.right - 4.0, 7, false);
+    let x = unit(frame.left, frame.right).or_else(margins);
+    let mut svg = Svg::new(frame.width, frame.height, title, &about);
     let (Some(x), Some(y)) = (x, y) else {
         frame.nothing(&mut svg);
-        return Panel { caption: None, svg: svg.finish(), note: None, hover: None };
+        return Panel { caption: None, svg: svg.finish(), is_square, note: None, hover: None };
     };
     frame.axes(&mut svg, &x, &y, (true, true));
     frame.labels(&mut svg, labels);
@@ -53,8 +62,8 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
     let reach = (moved(&xs, &x), moved(&ys, &y));
     let mut hover = Vec::new();
     let mut left = MOST_HOVER;
-    for (n, series) in chart.series.iter().enumerate() {
-        let class = class(series, report);
+    for (n, one) in drawn.series.iter().enumerate() {
+        let class = one.class.as_str();
         let points: Vec<(f64, f64)> = xs.values[n]
             .iter()
             .zip(ys.values[n].iter())
@@ -71,7 +80,7 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
         if xs.words.is_none() && ys.words.is_none() && reach == (0.0, 0.0) && shown.len() <= left {
             left -= shown.len();
             hover.push(json!({
-                "name": report.label(series, chart),
+                "name": one.label,
                 "class": class,
                 "x": shown.iter().map(|p| rounded(p.0)).collect::<Vec<_>>(),
                 "y": shown.iter().map(|p| rounded(p.1)).collect::<Vec<_>>(),
@@ -84,7 +93,7 @@ pub fn draw(chart: &Chart, report: &PlotReport, title: &str) -> Panel {
             "words": null, "label": chart.x_label, "series": hover,
         })
     });
-    Panel { caption: None, svg: svg.finish(), note: None, hover }
+    Panel { caption: None, svg: svg.finish(), is_square, note: None, hover }
 }
 
 /// A deterministic, even spread from -1 to 1: the fractions of a row's multiples of an irrational number.

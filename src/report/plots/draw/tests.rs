@@ -20,7 +20,7 @@ fn report(revisions: &[&str]) -> PlotReport {
 }
 
 fn chart(template: Template, series: Vec<Series>) -> Chart {
-    Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), series }
+    Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), parts: 1, series }
 }
 
 fn svg(chart: &Chart, report: &PlotReport) -> String {
@@ -59,12 +59,11 @@ fn a_small_line() {
 #[test]
 fn a_line_is_wider_where_others_lie_on_it() {
     let x = || numbers(&[0.0, 1.0, 2.0]);
-    let ys: [&[f64]; 4] = [&[2.0, 1.0, 0.5], &[2.0, 1.0, 0.9], &[2.0, 1.0, 0.5], &[0.0, 0.5, 0.0]];
+    let ys: [&[f64]; 4] = [&[2.0, 1.0, 0.5], &[2.0, 1.0, 0.9], &[2.0, 1.0, 0.7], &[0.0, 0.5, 0.0]];
     let all = ys.iter().enumerate().map(|(n, y)| series(n, 0, x(), numbers(y))).collect();
     let svg = svg(&chart(Template::Linear, all), &report(&["a", "b", "c", "d"]));
     let classes: Vec<&str> = svg.split("<path class=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    let want =
-        ["line c0 d0 u2", "line c0 d0 u1", "line c0 d0", "line c1 d0 u1", "line c1 d0", "line c2 d0", "line c3 d0"];
+    let want = ["line c0 d0 u2", "line c0 d0", "line c1 d0 u1", "line c1 d0", "line c2 d0", "line c3 d0"];
     assert_eq!(classes, want, "{svg}");
 }
 
@@ -119,7 +118,10 @@ fn a_gap_breaks_the_line_and_a_lonely_point_is_a_dot() {
 
 #[test]
 fn colours_are_revisions_and_dashes_columns() {
-    let line = |revision, part| series(revision, part, numbers(&[0.0]), numbers(&[1.0]));
+    let line = |revision, part| {
+        let y = numbers(&[(revision * 10 + part) as f64]);
+        series(revision, part, numbers(&[0.0]), y)
+    };
     let classes = |chart: &Chart, report: &PlotReport| -> Vec<String> {
         legend(chart, report).into_iter().map(|key| format!("{} {}", key.class, key.label)).collect()
     };
@@ -191,4 +193,66 @@ fn sorted_bars_have_the_longest_on_top() {
     let text = svg(chart, &report(&["w"]));
     let at = |word: &str| text.find(&format!(">{word}</text>")).unwrap();
     assert!(at("b") < at("c") && at("c") < at("a"));
+}
+
+#[test]
+fn revisions_with_the_same_data_are_drawn_once() {
+    let line = |revision, part, y: &[f64]| series(revision, part, numbers(&[0.0, 1.0]), numbers(y));
+    let drawn = |chart: &Chart, report: &PlotReport| -> (Vec<String>, usize) {
+        let keys = legend(chart, report).into_iter().map(|key| format!("{} {}", key.class, key.label)).collect();
+        let panels = draw(chart, report, "Title");
+        let count = |shape: &str| panels.iter().map(|panel| panel.svg.matches(shape).count()).sum::<usize>();
+        (keys, count("<path class=\"line ") + count("<g class=\"bar "))
+    };
+    let three = &report(&["main", "svm", "tree"]);
+    let [same, other] = [&[1.0, 2.0][..], &[5.0, 6.0]];
+    let two_of_three = || vec![line(0, 0, same), line(1, 0, same), line(2, 0, other)];
+    let keys = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+    let want = (keys(&["c0 d0 same in main, svm", "c2 d0 tree"]), 2);
+    assert_eq!(drawn(&chart(Template::Linear, two_of_three()), three), want);
+    // with several columns, each is judged by itself
+    let mut columns = two_of_three();
+    columns.extend([line(0, 1, &[7.0, 8.0]), line(1, 1, &[9.0, 7.5]), line(2, 1, &[7.0, 8.0])]);
+    let mut columns = chart(Template::Linear, columns);
+    columns.parts = 2;
+    let labels = ["c0 d0 s0, same in main, svm", "c2 d0 tree, s0", "c0 d1 s1, same in main, tree", "c1 d1 svm, s1"];
+    assert_eq!(drawn(&columns, three), (keys(&labels), 4));
+    // a revision that lacks it is not among them
+    let two = chart(Template::Linear, vec![line(0, 0, same), line(1, 0, same)]);
+    assert_eq!(drawn(&two, three), (keys(&["c0 d0 same in main, svm"]), 1));
+    // the same in all: the plot says so, not each line
+    assert_eq!(drawn(&two, &report(&["main", "svm"])), (vec![], 1));
+    let bars = |revision, y: &[f64]| series(revision, 0, words(&["a", "b"]), numbers(y));
+    let bars = chart(Template::Bar, vec![bars(0, same), bars(1, same), bars(2, other)]);
+    assert_eq!(drawn(&bars, three), want);
+    let matrix = |revision, y: &[&str]| series(revision, 0, words(&["a", "b"]), words(y));
+    let matrices = vec![matrix(0, &["a", "b"]), matrix(1, &["b", "b"]), matrix(2, &["a", "b"])];
+    let panels = draw(&chart(Template::Confusion, matrices), three, "Title");
+    let captions: Vec<&str> = panels.iter().map(|panel| panel.caption.as_deref().unwrap()).collect();
+    assert_eq!(captions, ["same in main, tree", "svm"]);
+}
+
+#[test]
+fn shares_and_matrices_are_square() {
+    let shares = [0.0, 0.3, 0.6, 1.0];
+    for (template, x, y, want) in [
+        (Template::Linear, numbers(&shares), numbers(&shares), true),
+        (Template::Simple, numbers(&shares), numbers(&shares), true),
+        (Template::Scatter, numbers(&shares), numbers(&shares), true),
+        (Template::Smooth, numbers(&shares), numbers(&shares), false),
+        (Template::Linear, numbers(&[0.0, 1.0, 2.0, 3.0]), numbers(&shares), false),
+        (Template::Confusion, words(&["a", "b"]), words(&["a", "a long class"]), true),
+    ] {
+        let panels = draw(&chart(template, vec![series(0, 0, x, y)]), &report(&["w"]), "Title");
+        assert_eq!(panels[0].is_square, want, "{template:?}");
+        if want {
+            // from the left to the right of the x axis, and from the top to the bottom of the grid or the cells
+            let number = |text: &str, name: &str| -> f64 {
+                text.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+            };
+            let axis = panels[0].svg.lines().find(|line| line.starts_with("<line class=\"axis\"")).unwrap();
+            let (width, bottom) = (number(axis, "x2") - number(axis, "x1"), number(axis, "y1"));
+            assert!((width - (bottom - 10.0)).abs() < 0.2, "{template:?}: {axis}");
+        }
+    }
 }

@@ -188,6 +188,11 @@ impl Gather<'_> {
             &pairs.iter().map(|pair| pair.y.column.as_str()).collect::<Vec<_>>(),
         );
         let mut rows = Vec::new();
+        let is_complete = |files: &Files| {
+            let mut fields = pairs.iter().flat_map(|pair| pair.x.iter().chain([&pair.y]));
+            fields.all(|field| files.contains_key(&field.file))
+        };
+        let is_same = found.len() > 1 && is_complete(&found[0]) && found.iter().all(|files| *files == found[0]);
         for (revision, files) in found.iter().enumerate() {
             // Each file is parsed once for all of its columns.
             let spelled: Vec<String> = files.keys().map(|path| path.relative_to(self.cwd)).collect();
@@ -204,7 +209,8 @@ impl Gather<'_> {
                     Ok((x, y)) => {
                         let file = pair.y.file.relative_to(self.cwd);
                         let one = Series { revision, part, name: names[part].clone(), file, x, y };
-                        if let (Some(_), Some(Ok(table))) = (&own, tables.get(&pair.y.file)) {
+                        let is_shown = revision == 0 || !is_same;
+                        if let (Some(_), true, Some(Ok(table))) = (&own, is_shown, tables.get(&pair.y.file)) {
                             let rev = self.sources[revision].label();
                             rows.extend(vega::rows(&fields, &table.all(), &one, &pair.y.column, rev));
                         }
@@ -232,7 +238,8 @@ impl Gather<'_> {
         let y_label = definition.y_label.clone().or(y).unwrap_or_default();
         let own = own.and_then(|(called, template)| {
             let mut lines: Vec<(&str, &str)> = Vec::new();
-            for one in &series {
+            let shown = self.sources.iter().take(if is_same { 1 } else { usize::MAX });
+            for one in series.iter().filter(|one| one.revision == 0 || !is_same) {
                 lines.push((&one.file, &pairs[one.part].y.column));
             }
             let filling = TemplateValues {
@@ -240,14 +247,14 @@ impl Gather<'_> {
                 names: fields,
                 x_label: &x_label,
                 y_label: &y_label,
-                revisions: self.sources.iter().map(|source| source.label()).collect(),
+                revisions: shown.map(|source| source.label()).collect(),
                 lines,
                 rows,
             };
-            self.fill(definition, called, &template, filling)
+            self.fill(definition, called, &template, filling).map(|spec| VegaSpec { is_same, ..spec })
         });
         let template = definition.template;
-        self.push(definition, Content::Chart(Chart { template, own, x_label, y_label, series }));
+        self.push(definition, Content::Chart(Chart { template, own, x_label, y_label, parts: pairs.len(), series }));
     }
 
     /// The project's own template of a plot, if it has one. If it cannot be read, that is an error, and the plot is
@@ -279,7 +286,7 @@ impl Gather<'_> {
                         definition.id, called.name
                     ));
                 }
-                Some(VegaSpec { name: called.name.clone(), spec })
+                Some(VegaSpec { name: called.name.clone(), spec, is_same: false })
             }
             Err(why) => {
                 let message = format!("plot `{}`: the template {} {why}", definition.id, called.name);

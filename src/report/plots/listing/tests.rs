@@ -15,7 +15,7 @@ fn report() -> PlotReport {
     ];
     let matrix = vec![series(0, 0, "p", words(&["a", "b", "c"]), words(&["a", "b", "d"]))];
     let chart = |template, series| {
-        Content::Chart(Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), series })
+        Content::Chart(Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), parts: 2, series })
     };
     let plot = |id: &str, content| Plot { id: id.into(), title: format!("{id} *title*"), content };
     PlotReport {

@@ -44,6 +44,8 @@ pub struct VegaSpec {
     pub name: String,
     /// Vega-Lite as JSON, without anchors.
     pub spec: Json,
+    /// Whether all of several revisions have the same files; it has the rows of the first one then.
+    pub is_same: bool,
 }
 
 /// Vega, Vega-Lite and the interpreter, as one script.

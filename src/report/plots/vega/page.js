@@ -11,7 +11,7 @@
     legend: { labelColor: colour("--soft"), titleColor: colour("--text") }, header: { labelColor: colour("--soft"), titleColor: colour("--text") },
     text: { color: colour("--text") },
   };
-  for (const script of document.querySelectorAll("script.vega")) {
+  const draw = (script) => {
     const panel = script.parentElement;
     const place = panel.appendChild(document.createElement("div"));
     const fail = (error) => {
@@ -27,5 +27,11 @@
       const view = new vega.View(parsed, { expr: vega.expressionInterpreter, renderer: "canvas", container: place, hover: true, loader });
       view.runAsync().catch(fail);
     } catch (error) { fail(error); }
+  };
+  for (const script of document.querySelectorAll("script.vega")) {
+    // Inside a closed part of the page there is no width to fit.
+    const fold = script.closest("details");
+    if (fold) fold.addEventListener("toggle", () => draw(script), { once: true });
+    else draw(script);
   }
 })();

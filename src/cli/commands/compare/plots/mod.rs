@@ -13,7 +13,7 @@ use crate::cli::output::{Output, Style};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
-use crate::report::plots::{self, DefinedPlots, Overrides, PlotReport, PlotSource, Template};
+use crate::report::plots::{self, DefinedPlots, Overrides, Overview, PlotReport, PlotSource, Template};
 
 /// Draw plots of one or more revisions
 #[derive(clap::Args, Debug)]
@@ -56,6 +56,8 @@ struct ShowArgs {
 /// Draw plots of several revisions on one page
 ///
 /// Lines and bars share a chart, with one colour for each revision; confusion matrices and images are side by side.
+/// What several revisions have in common is drawn once, and a plot that all have in common is folded into one line. The
+/// page begins with the commits and a table of params and metrics.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -172,7 +174,8 @@ fn show(revisions: &[Rev], targets: &[String], look: &DrawArgs, project: &Projec
         if std::io::stdout().is_terminal() {
             print(&report, out);
         }
-        let path = place::write(look.out.as_deref(), &plots::page(&report), project, out)?;
+        let path =
+            place::write(look.out.as_deref(), &plots::page(&report, &Overview::of(project, &snapshots)), project, out)?;
         out.line(path.display().to_string());
         if look.open {
             place::open(&path, project, out);
