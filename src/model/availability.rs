@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::project::{PinnedPath, Project, Snapshot};
 use crate::remote::Remote;
 use crate::store::trees::EntryKind;
-use crate::store::trees::walk::{Step, TreeWalk};
 use crate::store::{ObjectId, Pin, Store};
+use crate::store::{TreeWalk, WalkStep};
 
 /// Whether remotes have all the data of a version.
 pub enum Availability {
@@ -103,13 +103,13 @@ pub fn dir_hash(store: &Store, pin: &Pin) -> Option<String> {
     let mut walk = TreeWalk::new(store, pin);
     while let Some(step) = walk.next() {
         match step {
-            Step::File(_, EntryKind::Symlink) => return None,
-            Step::File(file, _) => {
+            WalkStep::File(_, EntryKind::Symlink) => return None,
+            WalkStep::File(file, _) => {
                 let path = std::str::from_utf8(walk.path()).ok().filter(|path| !path.contains(['\n', '\\']))?;
                 files.push((path.to_string(), file.id));
             }
-            Step::Tree(folder) => drop(walk.open(&folder).ok()?),
-            Step::End(..) => {}
+            WalkStep::Tree(folder) => drop(walk.open(&folder).ok()?),
+            WalkStep::End(..) => {}
         }
     }
     files.sort();

@@ -7,8 +7,8 @@ use crate::store::fs::paths::TrackedPath;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
 use crate::store::objects::Store;
+use crate::store::objects::walk::{TreeWalk, WalkStep};
 use crate::store::trees::EntryKind;
-use crate::store::trees::walk::{Step, TreeWalk};
 
 /// How a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &TrackedPa
     let mut walk = TreeWalk::new(store, old);
     while let Some(step) = walk.next() {
         let (kind, pin) = match step {
-            Step::File(pin, kind) => (kind, pin),
-            Step::Tree(pin) => (EntryKind::Tree, pin),
-            Step::End(..) => continue,
+            WalkStep::File(pin, kind) => (kind, pin),
+            WalkStep::Tree(pin) => (EntryKind::Tree, pin),
+            WalkStep::End(..) => continue,
         };
         let path = walk.path().to_vec();
         if kind == EntryKind::Tree && now.get(&path) != Some(&(kind, pin.id)) {

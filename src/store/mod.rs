@@ -50,6 +50,7 @@ pub use objects::reachable::ReachableObjects;
 pub use objects::reader::ContentReader;
 pub use objects::results::StoredRuns;
 pub use objects::store_lock::StoreLock;
+pub use objects::walk::{TreeWalk, WalkStep};
 pub use objects::{Generation, Store};
 pub use overlay::overlay;
 pub use pack::format::LARGEST_READ;

@@ -388,7 +388,7 @@ impl Checker<'_> {
 }
 
 /// The entries whose keys are known, with their rows.
-fn specified<'n>(entries: &'n [Entry], tables: KeyTables) -> impl Iterator<Item = (&'n Entry, &'static KeySpec)> {
+fn specified(entries: &[Entry], tables: KeyTables) -> impl Iterator<Item = (&Entry, &'static KeySpec)> {
     entries.iter().filter_map(move |entry| Some((entry, find(tables, &entry.key)?)))
 }
 

@@ -11,8 +11,8 @@ use crate::error::{Error, Kind, Result};
 use crate::remote::Wanted;
 use crate::remote::catalog::segment::Location;
 use crate::store::pack::format::PackId;
-use crate::store::trees::walk::{Step, TreeWalk};
 use crate::store::{ObjectId, Pin, Store};
+use crate::store::{TreeWalk, WalkStep};
 
 /// A loss, with the outputs that are incomplete because of it.
 #[derive(Clone, Debug)]
@@ -99,10 +99,10 @@ fn missing_objects(store: &Store, pin: &Pin) -> BTreeSet<ObjectId> {
     let mut walk = TreeWalk::new(store, pin);
     while let Some(step) = walk.next() {
         match step {
-            Step::File(file, _) if seen.insert((file.id, false)) && store.size(&file.id).is_none() => {
+            WalkStep::File(file, _) if seen.insert((file.id, false)) && store.size(&file.id).is_none() => {
                 missing.insert(file.id);
             }
-            Step::Tree(tree) if seen.insert((tree.id, true)) && walk.open(&tree).is_err() => {
+            WalkStep::Tree(tree) if seen.insert((tree.id, true)) && walk.open(&tree).is_err() => {
                 missing.insert(tree.id);
             }
             _ => {}

@@ -4,11 +4,11 @@
 //! not reported here; `plots show` does.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 
 use super::define::{Definition, PlotData, define};
 use super::table::{Table, is_separated, is_table};
+use crate::document;
 use crate::error::Error;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
@@ -70,8 +70,8 @@ fn read_head(file: &RepoPath, project: &Project) -> Option<Vec<u8>> {
     let real = project.bounds().find(&file.on_disk(project.top())).ok()??;
     let is_header = is_separated(file.as_str());
     let most = if is_header { LONGEST_HEADER } else { LARGEST_NESTED };
-    let opened = File::open(&real).ok()?;
-    let size = opened.metadata().ok().filter(|seen| seen.is_file())?.len();
+    let opened = document::open(&real).ok()?;
+    let size = opened.metadata().ok()?.len();
     if !is_header && size > most {
         return None;
     }

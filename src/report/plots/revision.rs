@@ -8,7 +8,7 @@ use crate::git::EntryKind;
 use crate::path::RepoPath;
 use crate::project::Snapshot;
 use crate::store::Pin;
-use crate::store::trees::walk::{Step, TreeWalk};
+use crate::store::{TreeWalk, WalkStep};
 
 impl PlotSource for Snapshot<'_> {
     fn label(&self) -> &str {
@@ -72,9 +72,9 @@ fn in_store(snapshot: &Snapshot<'_>, pin: &Pin, folder: &RepoPath, files: &mut B
         // A name that is not UTF-8 cannot be a path here.
         let Some(path) = std::str::from_utf8(walk.path()).ok().and_then(|path| folder.join(path)) else { continue };
         match step {
-            Step::File(..) => drop(files.insert(path)),
-            Step::Tree(tree) => drop(walk.open(&tree).map_err(|e| snapshot.missing_object(&path, e))?),
-            Step::End(..) => {}
+            WalkStep::File(..) => drop(files.insert(path)),
+            WalkStep::Tree(tree) => drop(walk.open(&tree).map_err(|e| snapshot.missing_object(&path, e))?),
+            WalkStep::End(..) => {}
         }
     }
     Ok(())

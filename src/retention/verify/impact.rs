@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use crate::error::{Kind, Result};
 use crate::store::pack::format::Row;
-use crate::store::trees::walk::{Step, TreeWalk};
 use crate::store::verify::{CopyLocation, Damage, DamageKind, Inventory, QuarantinedObject};
 use crate::store::{ObjectId, Pin, Store};
+use crate::store::{TreeWalk, WalkStep};
 
 /// The damage below a pin.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -85,8 +85,8 @@ impl<'s> ImpactAnalysis<'s> {
         let mut walk = TreeWalk::new(self.store, pin);
         while let Some(step) = walk.next() {
             let (below, tree) = match step {
-                Step::File(file, _) => (Rc::new(self.content(&file.id, file.size)?), None),
-                Step::Tree(tree) => match self.known.get(&tree.id) {
+                WalkStep::File(file, _) => (Rc::new(self.content(&file.id, file.size)?), None),
+                WalkStep::Tree(tree) => match self.known.get(&tree.id) {
                     Some(known) => (known.clone(), None),
                     None if self.bad.contains(&tree.id) => (Rc::new(DamageBelow::of(tree.id)), Some(tree)),
                     None => match walk.open(&tree) {
@@ -102,7 +102,7 @@ impl<'s> ImpactAnalysis<'s> {
                         Err(e) => return Err(e),
                     },
                 },
-                Step::End(tree, _) => (Rc::new(open.pop().unwrap_or_default()), Some(tree)),
+                WalkStep::End(tree, _) => (Rc::new(open.pop().unwrap_or_default()), Some(tree)),
             };
             if let Some(above) = open.last_mut() {
                 above.bad.extend(&below.bad);

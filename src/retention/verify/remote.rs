@@ -12,8 +12,8 @@ use crate::project::Project;
 use crate::remote::push::{PushRequest, RunEntry};
 use crate::remote::verify::{FileChoice, Inspection, RemoteDamage, RemoteFile};
 use crate::remote::{Catalog, Remote, Wanted, packs_of};
-use crate::store::trees::walk::{Step, TreeWalk};
 use crate::store::{ObjectId, Pin, Store};
+use crate::store::{TreeWalk, WalkStep};
 
 /// Verifies a remote, and sends damaged objects again if requested.
 pub fn verify_remote(
@@ -121,8 +121,8 @@ impl ReachableFromPins<'_> {
         while let Some(step) = walk.next() {
             let Some(above) = open.last_mut() else { break };
             match step {
-                Step::File(file, _) => above.ids.extend(self.ids.get(&file.id)),
-                Step::Tree(tree) => {
+                WalkStep::File(file, _) => above.ids.extend(self.ids.get(&file.id)),
+                WalkStep::Tree(tree) => {
                     if let Some(known) = self.known.get(&tree.id) {
                         above.add(known);
                         continue;
@@ -139,7 +139,7 @@ impl ReachableFromPins<'_> {
                         Err(e) => return Err(e),
                     }
                 }
-                Step::End(tree, _) => {
+                WalkStep::End(tree, _) => {
                     let reached = Rc::new(open.pop().unwrap_or_default());
                     open.last_mut().into_iter().for_each(|above| above.add(&reached));
                     self.known.insert(tree.id, reached);

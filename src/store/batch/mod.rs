@@ -34,11 +34,11 @@ use crate::store::id::{ObjectId, Pin};
 use crate::store::index::{Content, StatIndex};
 use crate::store::objects::lookup::BIG;
 use crate::store::objects::store_lock::StoreLock;
+use crate::store::objects::walk::{TreeWalk, WalkStep};
 use crate::store::objects::{Generation, Store};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, Row};
 use crate::store::trees::rules::check_link;
-use crate::store::trees::walk::{Step, TreeWalk};
 
 /// A batch with fewer small objects than this stores them loose.
 const WORTH_A_PACK: usize = 16;
@@ -126,9 +126,9 @@ impl Store {
         let mut walk = TreeWalk::new(self, pin);
         while let Some(step) = walk.next() {
             let is_good = match step {
-                Step::File(file, _) => self.good(&file.id, file.size, ObjectKind::Content, None).is_some(),
-                Step::Tree(tree) => walk.open(&tree).is_ok(),
-                Step::End(..) => true,
+                WalkStep::File(file, _) => self.good(&file.id, file.size, ObjectKind::Content, None).is_some(),
+                WalkStep::Tree(tree) => walk.open(&tree).is_ok(),
+                WalkStep::End(..) => true,
             };
             if !is_good {
                 return false;

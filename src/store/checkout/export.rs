@@ -12,9 +12,9 @@ use crate::store::fs::paths::to_path;
 use crate::store::id::ObjectKind;
 use crate::store::id::Pin;
 use crate::store::objects::Store;
+use crate::store::objects::walk::{TreeWalk, WalkStep};
 use crate::store::trees::EntryKind;
 use crate::store::trees::rules::{check_link, depth_of, refused};
-use crate::store::trees::walk::{Step, TreeWalk};
 
 /// Creates `to`, which must not exist, with the pinned content; every byte is verified. On failure the caller has to
 /// remove what was created.
@@ -35,7 +35,7 @@ fn folder(store: &Store, maker: &Materialiser<'_>, pin: &Pin, top: &Path) -> Res
     while let Some(step) = walk.next() {
         let (below, path) = (walk.path().to_vec(), top.join(to_path(walk.path())));
         match step {
-            Step::Tree(pin) => {
+            WalkStep::Tree(pin) => {
                 if !below.is_empty() {
                     fs::create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
                 }
@@ -46,14 +46,14 @@ fn folder(store: &Store, maker: &Materialiser<'_>, pin: &Pin, top: &Path) -> Res
                 }
                 tree.check(&below)?;
             }
-            Step::File(pin, EntryKind::Symlink) => {
+            WalkStep::File(pin, EntryKind::Symlink) => {
                 let text = store.read(&pin.id, ObjectKind::Content)?;
                 check_link(depth_of(&below), &text).map_err(|why| refused(&below, &why))?;
                 std::os::unix::fs::symlink(to_path(&text), &path)
                     .map_err(|e| Error::io("create the symlink", &path, e))?;
             }
-            Step::File(pin, kind) => drop(maker.file(&pin.id, pin.size, kind == EntryKind::Executable, &path)?),
-            Step::End(..) => {}
+            WalkStep::File(pin, kind) => drop(maker.file(&pin.id, pin.size, kind == EntryKind::Executable, &path)?),
+            WalkStep::End(..) => {}
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::error::{Kind, Result};
 use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::objects::Store;
-use crate::store::trees::walk::{Step, TreeWalk};
+use crate::store::objects::walk::{TreeWalk, WalkStep};
 
 /// An object that a pin needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,14 +50,14 @@ impl Store {
         let mut walk = TreeWalk::new(self, pin);
         while let Some(step) = walk.next() {
             match step {
-                Step::File(file, _) if seen.insert((file.id, false)) => {
+                WalkStep::File(file, _) if seen.insert((file.id, false)) => {
                     all.push(ObjectRef { id: file.id, kind: ObjectKind::Content, size: file.size });
                 }
-                Step::Tree(tree) if seen.insert((tree.id, true)) => drop(walk.open(&tree)?),
-                Step::End(pin, tree) => {
+                WalkStep::Tree(tree) if seen.insert((tree.id, true)) => drop(walk.open(&tree)?),
+                WalkStep::End(pin, tree) => {
                     all.push(ObjectRef { id: pin.id, kind: ObjectKind::Tree, size: tree.encode().len() as u64 });
                 }
-                Step::File(..) | Step::Tree(_) => {}
+                WalkStep::File(..) | WalkStep::Tree(_) => {}
             }
         }
         Ok(all)
@@ -74,17 +74,17 @@ impl Store {
         let mut walk = TreeWalk::new(self, pin);
         while let Some(step) = walk.next() {
             let is_complete = match step {
-                Step::File(file, _) => {
+                WalkStep::File(file, _) => {
                     let here = self.has(&file);
                     if !here && seen.insert((file.id, false)) {
                         missing.contents.push(ObjectRef { id: file.id, kind: ObjectKind::Content, size: file.size });
                     }
                     here
                 }
-                Step::Tree(tree) if self.memo().contains(&tree.id) => true,
+                WalkStep::Tree(tree) if self.memo().contains(&tree.id) => true,
                 // Not complete: an object below it is missing, and is in the list already.
-                Step::Tree(tree) if !seen.insert((tree.id, true)) => false,
-                Step::Tree(tree) => match walk.open(&tree) {
+                WalkStep::Tree(tree) if !seen.insert((tree.id, true)) => false,
+                WalkStep::Tree(tree) => match walk.open(&tree) {
                     Ok(_) => {
                         complete.push(true);
                         continue;
@@ -95,7 +95,7 @@ impl Store {
                     }
                     Err(e) => return Err(e),
                 },
-                Step::End(pin, _) => {
+                WalkStep::End(pin, _) => {
                     let is_complete = complete.pop() == Some(true);
                     if is_complete {
                         self.memo().insert(pin.id);

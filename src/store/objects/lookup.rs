@@ -16,12 +16,12 @@ use crate::store::fs::stat::Seen;
 use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::objects::Store;
+use crate::store::objects::walk::{TreeWalk, WalkStep};
 use crate::store::pack::Pack;
 use crate::store::pack::format::LARGEST_READ;
 use crate::store::pack::format::Row;
 use crate::store::trees::Tree;
 use crate::store::trees::rules::DEEPEST;
-use crate::store::trees::walk::{Step, TreeWalk};
 
 /// From this size on an object is nearly always a loose file.
 pub(in crate::store) const BIG: u64 = 1 << 20;
@@ -86,10 +86,10 @@ impl Store {
         let mut walk = TreeWalk::new(self, pin);
         while let Some(step) = walk.next() {
             match step {
-                Step::File(file, _) if !self.has_content(&file) => return false,
-                Step::File(..) => {}
-                Step::Tree(tree) if self.memo().contains(&tree.id) => {}
-                Step::Tree(tree) => {
+                WalkStep::File(file, _) if !self.has_content(&file) => return false,
+                WalkStep::File(..) => {}
+                WalkStep::Tree(tree) if self.memo().contains(&tree.id) => {}
+                WalkStep::Tree(tree) => {
                     if let Err(e) = walk.open(&tree) {
                         // An object that is only absent has no cause.
                         if e.kind != Kind::Missing || !e.causes.is_empty() {
@@ -98,7 +98,7 @@ impl Store {
                         return false;
                     }
                 }
-                Step::End(tree, _) => drop(self.memo().insert(tree.id)),
+                WalkStep::End(tree, _) => drop(self.memo().insert(tree.id)),
             }
         }
         true

@@ -27,6 +27,7 @@ pub(super) mod reader;
 pub(super) mod ready;
 pub(super) mod results;
 pub(super) mod store_lock;
+pub(super) mod walk;
 
 use std::collections::HashSet;
 use std::fs::{self, File};

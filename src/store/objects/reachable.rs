@@ -6,8 +6,8 @@ use crate::error::{Kind, Result};
 use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::objects::Store;
+use crate::store::objects::walk::{TreeWalk, WalkStep};
 use crate::store::trees::Tree;
-use crate::store::trees::walk::{Step, TreeWalk};
 
 /// A set of reachable objects.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +33,8 @@ impl ReachableObjects {
         let mut walk = TreeWalk::new(store, pin);
         while let Some(step) = walk.next() {
             match step {
-                Step::File(file, _) => drop(self.objects.insert(file.id)),
-                Step::Tree(tree) => {
+                WalkStep::File(file, _) => drop(self.objects.insert(file.id)),
+                WalkStep::Tree(tree) => {
                     if !self.trees.insert(tree.id) {
                         continue;
                     }
@@ -45,7 +45,7 @@ impl ReachableObjects {
                         Err(e) => return Err(e),
                     }
                 }
-                Step::End(..) => {}
+                WalkStep::End(..) => {}
             }
         }
         Ok(())

@@ -12,7 +12,6 @@
 
 pub mod join;
 pub(super) mod rules;
-pub mod walk;
 
 use std::fmt;
 

@@ -8,13 +8,13 @@
 //! let mut walk = TreeWalk::new(store, pin);
 //! while let Some(step) = walk.next() {
 //!     match step {
-//!         Step::File(pin, kind) => …          // walk.path()
-//!         Step::Tree(pin) => match walk.open(&pin) {
+//!         WalkStep::File(pin, kind) => …          // walk.path()
+//!         WalkStep::Tree(pin) => match walk.open(&pin) {
 //!             Ok(tree) => …                   // its entries are the next steps
 //!             Err(e) if e.kind == Kind::Missing => …
 //!             Err(e) => return Err(e),
 //!         },
-//!         Step::End(pin, tree) => …
+//!         WalkStep::End(pin, tree) => …
 //!     }
 //! }
 //! ```
@@ -25,7 +25,7 @@ use crate::store::objects::Store;
 use crate::store::trees::{EntryKind, Tree};
 
 /// A position of a walk.
-pub enum Step {
+pub enum WalkStep {
     /// A file or a link, with its kind.
     File(Pin, EntryKind),
     /// A folder whose tree is not read yet. Its entries are the next steps if the caller opens it.
@@ -74,15 +74,15 @@ impl<'s> TreeWalk<'s> {
 
     /// Moves to the next step.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not be asked for the path between two steps")]
-    pub fn next(&mut self) -> Option<Step> {
+    pub fn next(&mut self) -> Option<WalkStep> {
         if let Some(pin) = self.root.take() {
             let kind = if pin.executable { EntryKind::Executable } else { EntryKind::File };
-            return Some(if pin.is_dir() { Step::Tree(pin) } else { Step::File(pin, kind) });
+            return Some(if pin.is_dir() { WalkStep::Tree(pin) } else { WalkStep::File(pin, kind) });
         }
         let folder = self.open.last_mut()?;
         self.path.truncate(folder.length);
         let Some(entry) = folder.tree.entries.get(folder.visited) else {
-            return self.open.pop().map(|folder| Step::End(folder.pin, folder.tree));
+            return self.open.pop().map(|folder| WalkStep::End(folder.pin, folder.tree));
         };
         folder.visited += 1;
         if !self.path.is_empty() {
@@ -90,7 +90,7 @@ impl<'s> TreeWalk<'s> {
         }
         self.path.extend_from_slice(&entry.name);
         let pin = entry.pin();
-        Some(if pin.is_dir() { Step::Tree(pin) } else { Step::File(pin, entry.kind) })
+        Some(if pin.is_dir() { WalkStep::Tree(pin) } else { WalkStep::File(pin, entry.kind) })
     }
 }
 
@@ -132,13 +132,13 @@ mod tests {
         while let Some(step) = walk.next() {
             let path = String::from_utf8(walk.path().to_vec()).unwrap();
             steps.push(match step {
-                Step::File(..) => path,
-                Step::Tree(_) if !open(&path) => format!("{path}/ passed"),
-                Step::Tree(tree) => match walk.open(&tree) {
+                WalkStep::File(..) => path,
+                WalkStep::Tree(_) if !open(&path) => format!("{path}/ passed"),
+                WalkStep::Tree(tree) => match walk.open(&tree) {
                     Ok(_) => format!("{path}/"),
                     Err(_) => format!("{path}/ missing"),
                 },
-                Step::End(..) => format!("end {path}"),
+                WalkStep::End(..) => format!("end {path}"),
             });
         }
         steps.join(", ")
