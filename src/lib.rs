@@ -40,7 +40,7 @@
 //!   plan::schedule          the state of each stage; the next one    (pure)
 //!   plan::facts             stat index → facts of a stage
 //!   plan::reasons           facts × lock entry → reasons             (pure)
-//!   run::next_action        reasons, what is missing → action        (pure)
+//!   run::decide             reasons, what is missing → an action     (pure: next_action.rs)
 //!   cache::entries          stage key → an earlier result, if cache::signatures accepts it
 //!   run::pull               the same from a remote, on a worker; fetches missing inputs
 //!   run::execute            on a worker: backs up outputs, runs the commands, pins; or restores
@@ -58,7 +58,7 @@
 //!    again after them: `run/execute/pin.rs`.
 //! 2. *A failed, killed or interrupted run loses nothing.* Outputs are moved to a backup and moved back:
 //!    `workspace/backup.rs`. Names of temporary files say whether they may be removed: `store/fs/paths.rs`. Outputs
-//!    without a good copy in the store are kept: `run/stored.rs`. The journal is durable before old outputs are
+//!    without a good copy in the store are kept: `run/decide/stored.rs`. The journal is durable before old outputs are
 //!    deleted: `run/record.rs`. If lockstep is killed, a second process ends the commands: `run/watchdog.rs`. A command
 //!    that succeeded after it was asked to stop is refused: `run/execute/pin.rs`.
 //! 3. *Read-only commands take no lock and run no user code.* They apply the journal in memory: `workspace/recover.rs`.

@@ -75,7 +75,7 @@ impl<'a> Schedule<'a> {
         schedule
     }
 
-    /// The ready stage to decide next. It is returned once, and again when it is ready again.
+    /// The ready stage to decide next; each is returned once. A stage that is ready again after a fetch is not.
     pub fn next_ready(&mut self) -> Option<StageId> {
         self.ready.pop().map(|Reverse((_, id))| id)
     }
@@ -142,7 +142,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// The stages that were never decided, in order.
+    /// The stages that are not finished and that no worker has, in order.
     pub fn left(&self) -> Vec<StageId> {
         let is_left = |state: &StageState| matches!(state, StageState::Waiting(_) | StageState::Ready(_));
         let mut left: Vec<_> = self.states.iter().filter(|(_, state)| is_left(state)).map(|(id, _)| *id).collect();

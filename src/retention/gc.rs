@@ -231,7 +231,7 @@ pub(super) fn removable_runs(
     for runs in by_key.values() {
         for run in runs {
             match outs(store, run) {
-                Some(pins) if pins.iter().all(|pin| reach.objects.contains(&pin.id)) => {}
+                Some(pins) if pins.iter().all(|pin| reach.covers(pin)) => {}
                 Some(pins) if run.time > old => {
                     young += 1;
                     kept.extend(pins);

@@ -112,8 +112,8 @@ pub fn gather(project: &Project, request: &ScopeRequest) -> Result<PinSources> {
                 on_host(&user)
             ))
             .hint(&forget)
-            .hint("else bring it back (a disk that is not mounted?) and try again"),
-            _ => e.because(format!("the project at {} uses this store", home.display())),
+            .hint("if its disk is not mounted: mount it, and run the command again"),
+            _ => e.because(format!("all projects that use this store are read, and this is about {}", home.display())),
         };
         let repo = Repo::open_home(&home).map_err(reading)?;
         if user.id.is_some() && id_in(&repo.id_file())? != user.id {
@@ -377,11 +377,12 @@ fn missing_worktree(worktree: &Repo) -> Error {
     let note = worktree.worktree_record();
     if note.exists() {
         let gone = format!("if it is gone for good: rm {}", word(&note.display().to_string()));
-        return Error::missing(what).hint(gone).hint("or bring it back (a disk that is not mounted?)");
+        return Error::missing(what).hint(gone).hint("if its disk is not mounted: mount it, and run the command again");
     }
     Error::missing(what)
         .hint("if it is gone for good: git worktree prune")
-        .hint("if it was moved: git worktree repair, in its new place; or bring it back (a disk that is not mounted?)")
+        .hint("if it was moved: git worktree repair, in its new place")
+        .hint("if its disk is not mounted: mount it, and run the command again")
 }
 
 /// Names of commits: a tag, otherwise a branch.

@@ -74,7 +74,7 @@ pub fn commit_in(
     let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
     if outs.any(|o| workspace.returned.contains(&o.path)) {
         // The workspace is no longer what the user meant to record.
-        return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
+        return Err(Error::new(Kind::Check, "the outputs were not recorded: those of a killed run were just put back")
             .hint("check the outputs, and run the command again if they are right"));
     }
     workspace.reader.sweep(&selected.named);

@@ -7,7 +7,7 @@ use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Result};
 use crate::event::{Sink, StageResult};
 use crate::lock::StageLock;
-use crate::pipeline::stage::{InputLocation, StageId};
+use crate::pipeline::stage::{Dep, InputLocation, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::facts::FactsReader;
 use crate::plan::missing_input::missing_dep_error;
@@ -15,10 +15,13 @@ use crate::plan::reasons::{self, Facts, PathState, Reason, judge};
 use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
 use crate::run::announce::announce;
-use crate::run::next_action::{Action, Change, Obstacle, Situation, next_action};
+use crate::run::decide::next_action::{Action, Change, Obstacle, Situation, next_action};
 use crate::run::options::RunOptions;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::workspace::recover::overlay;
+
+/// For this many missing deps, similar paths are looked for, which takes some milliseconds each.
+const MOST_SUGGESTIONS: usize = 10;
 
 /// Decides every selected stage as if the stale ones had run. A stage that needs one of them counts as stale too,
 /// because it is unknown until then whether its inputs will differ.
@@ -55,7 +58,7 @@ pub fn plan(
         if reasons.is_empty() && !above.is_empty() {
             reasons.extend(upstream_reasons(definitions, *id, &above));
         }
-        let missing = missing_input_error(project, definitions, *id, &facts);
+        let missing = missing_dep(definitions, *id, &facts);
         let action = next_action(&Situation {
             change: Change::of(&reasons),
             is_forced,
@@ -73,7 +76,14 @@ pub fn plan(
             Action::UpToDate => (StageResult::UpToDate, None),
             Action::Skip => (StageResult::Skipped, None),
             Action::Stop(Obstacle::WrongShell) => (StageResult::Failed, refusal),
-            Action::Stop(_) => (StageResult::Failed, missing),
+            Action::Stop(_) => {
+                let is_one_of_few = outcome.failures().take(MOST_SUGGESTIONS).count() < MOST_SUGGESTIONS;
+                let error = missing.map(|dep| match is_one_of_few {
+                    true => missing_dep_error(project, definitions, *id, &dep.spelled, &dep.place),
+                    false => Error::missing(format!("stage {address} needs {}, which does not exist", dep.spelled)),
+                });
+                (StageResult::Failed, error)
+            }
             _ if is_cached() => (StageResult::Restored, None),
             _ => (StageResult::Ran, None),
         };
@@ -144,8 +154,8 @@ fn has_cached_result(
             .any(|(e, _)| entries::same_param_types(e, facts) && complete(e))
 }
 
-/// The error for a dep that does not exist and that no stage makes.
-fn missing_input_error(project: &Project, definitions: &Definitions, id: StageId, facts: &Facts) -> Option<Error> {
+/// A dep that does not exist and that no stage makes.
+fn missing_dep<'d>(definitions: &'d Definitions, id: StageId, facts: &Facts) -> Option<&'d Dep> {
     let stage = definitions.pipelines.stage(id);
     let (dep, _) = stage.deps.iter().zip(&facts.deps).find(|(dep, pin)| {
         pin.is_none()
@@ -162,5 +172,5 @@ fn missing_input_error(project: &Project, definitions: &Definitions, id: StageId
                 _ => true,
             }
     })?;
-    Some(missing_dep_error(project, definitions, id, &dep.spelled, &dep.place))
+    Some(dep)
 }

@@ -111,7 +111,7 @@ impl<'a> RunRemotes<'a> {
         let Some(remote) = self.remote(None) else { return Vec::new() };
         let found = match remote.find_runs(key) {
             Ok((found, damaged)) => {
-                damaged.iter().for_each(|error| self.warn("an earlier result is passed over: ", error));
+                damaged.iter().for_each(|error| self.warn("an earlier result is skipped: ", error));
                 found
             }
             Err(error) => {

@@ -33,7 +33,7 @@ use crate::store::ObjectId;
 use crate::workspace::journal::Record;
 use crate::workspace::logs::Logs;
 use crate::workspace::orphans::orphans;
-use crate::workspace::{Workspace, gitignore};
+use crate::workspace::{Workspace, gitignore, worktree_lock};
 
 /// Added to the signal number when the user sends a second signal: commands are killed instead of asked to stop.
 pub const KILL: i32 = 1 << 16;
@@ -58,19 +58,23 @@ pub fn repro(
     let modes = &options.modes;
     let remotes = modes.remote.read.then(|| RunRemotes::new(project, definitions, &trust, modes.local.write, sink));
     let tools = Tools { options, signal, logs: &logs, trust: &trust, remotes: remotes.as_ref() };
-    let mut workspace = Workspace::hold_unless(signal, project, definitions, &options.command, sink)?;
+    // Held until all threads of the run have ended, also if one of them panics.
+    let lock = worktree_lock::take_unless(signal, project, &options.command, sink)?;
+    let mut workspace = Workspace::within(&lock, project, definitions, sink)?;
     announce(project, definitions, &workspace.locks, selected, &mut workspace.reader, sink);
     let orphans = orphans(project, definitions, &workspace.locks);
     let stale_locks = workspace.stale_locks(&selected.files);
     let (workspace, records, mut outcome) = run_stages(workspace, selected, tools)?;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
     let tidy = if failed || options.locked { &[][..] } else { &stale_locks };
-    outcome.written.extend(workspace.finish(records, tidy)?);
+    outcome.written.extend(workspace.finish_run(records, tidy)?);
     outcome.orphans = orphans;
     outcome.written.sort();
     outcome.written.dedup();
     if options.count_unselected && !failed {
         outcome.stale_unselected = stale_count::count_unselected_stale(project, definitions, &selected.stages, sink)?;
+        // What the count hashed is not hashed again by the next one.
+        let _ = project.index().save();
     }
     Ok(outcome)
 }

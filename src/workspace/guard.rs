@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
 
 use crate::error::Result;
 use crate::event::{Event, Sink};
@@ -59,22 +58,12 @@ impl<'a> Workspace<'a> {
         command: &str,
         sink: &'a dyn Sink,
     ) -> Result<Workspace<'a>> {
-        Workspace::hold_unless(&AtomicI32::new(0), project, definitions, command, sink)
-    }
-
-    /// Like [`Workspace::hold`], for commands that catch signals: stops waiting when `signal` becomes a signal number.
-    pub fn hold_unless(
-        signal: &AtomicI32,
-        project: &'a Project,
-        definitions: &'a Definitions,
-        command: &str,
-        sink: &'a dyn Sink,
-    ) -> Result<Workspace<'a>> {
-        let lock = worktree_lock::take_unless(signal, project, command, sink)?;
+        let lock = worktree_lock::take(project, command, sink)?;
         Workspace::prepare(HeldLock::Own { _lock: lock }, project, definitions, sink)
     }
 
-    /// For a caller that holds the lock already, because it wrote the pipeline files that `definitions` were read from.
+    /// For a caller that holds the lock already: it wrote the pipeline files that `definitions` were read from, or its
+    /// threads must have ended before the lock is released.
     pub fn within(
         lock: &'a WorkspaceLock,
         project: &'a Project,
@@ -110,25 +99,32 @@ impl<'a> Workspace<'a> {
         files.iter().copied().filter(|file| has_stale_entries(self.definitions, &self.locks, *file)).collect()
     }
 
-    /// Writes the records of this command into the lock files, empties the journal and saves the index. Returns the
-    /// lock files that were written since the workspace was taken.
-    ///
-    /// If another commit was checked out meanwhile, or another program wrote to a lock, only records that match the
-    /// current files are written: the result of one branch must not enter the lock of another. From the locks of the
-    /// files in `tidy`, entries are removed that the pipeline files no longer have.
+    /// Writes the records of this command into the lock files, empties the journal and saves the index. From the locks
+    /// of the files in `tidy`, entries are removed that the pipeline files no longer have. Returns the lock files that
+    /// were written since the workspace was taken.
     pub fn finish(self, records: Vec<Record>, tidy: &[FileId]) -> Result<Vec<RepoPath>> {
         let mut written = self.written.clone();
-        if !records.is_empty() || !tidy.is_empty() {
-            written.extend(self.write_locks(records, tidy)?);
-        }
+        written.extend(apply_records(self.project, self.definitions, &records, &self.locks, tidy, self.sink)?);
         self.journal().clear()?;
         let _ = self.project.index().save();
         Ok(written)
     }
 
-    fn write_locks(&self, mut records: Vec<Record>, tidy: &[FileId]) -> Result<Vec<RepoPath>> {
+    /// Like [`Workspace::finish`], for a command that ran for long. If another commit was checked out meanwhile, or
+    /// another program wrote to a lock, only records that match the current files are written: the result of one branch
+    /// must not enter the lock of another.
+    pub fn finish_run(self, records: Vec<Record>, tidy: &[FileId]) -> Result<Vec<RepoPath>> {
+        if records.is_empty() && tidy.is_empty() {
+            return self.finish(records, tidy);
+        }
+        let is_current = self.project.is_current(self.definitions);
+        let records = self.valid_records(records, is_current)?;
+        // Entries that the edited file lacks may be those of a stage that this run recorded.
+        self.finish(records, if is_current { tidy } else { &[] })
+    }
+
+    fn valid_records(&self, mut records: Vec<Record>, is_current: bool) -> Result<Vec<Record>> {
         let (project, sink) = (self.project, self.sink);
-        let is_current = project.is_current(self.definitions);
         if !is_current {
             let text = "pipeline.yaml was edited during the run: the run used the text from its beginning";
             sink.event(Event::Warning { text });
@@ -150,9 +146,7 @@ impl<'a> Workspace<'a> {
                 is_valid
             });
         }
-        // Entries that the edited file lacks may be those of a stage that this run recorded.
-        let tidy = if is_current { tidy } else { &[] };
-        apply_records(project, self.definitions, &records, &self.locks, tidy, sink)
+        Ok(records)
     }
 
     /// The locks of these records that are not as they were at the beginning, or that belong to another commit now.

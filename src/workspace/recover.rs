@@ -26,9 +26,16 @@ pub fn overlay<'a>(
     reader: &mut FactsReader<'a>,
 ) -> Result<Vec<Record>> {
     let mut applied = Vec::new();
-    for record in journal::read_project(project)? {
-        let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
-        let Some(file) = file else { continue };
+    let records = journal::read_project(project)?;
+    let file_of =
+        |record: &Record| definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
+    let stages = records.iter().filter_map(|record| match &record.change {
+        LockChange::Stage { name, .. } => stage_named(definitions, FileId(file_of(record)? as u32), name),
+        LockChange::Data { .. } => None,
+    });
+    reader.sweep(&stages.collect::<Vec<_>>());
+    for record in records {
+        let Some(file) = file_of(&record) else { continue };
         if still_valid(project, definitions, reader, &record) && apply(&mut locks.all[file], &record.change) {
             applied.push(record);
         }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::lock::{Command, StageLock, manifest};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Stage, StageId};
+use crate::pipeline::Graph;
+use crate::pipeline::stage::{InputLocation, Stage, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::data_version::{DataVersion, DataVersions};
 use crate::plan::facts::FactsReader;
@@ -101,7 +102,8 @@ pub fn status<'a>(
             count_missing(project, stage, entry, &mut reasons, &mut status);
         }
         if !reasons.is_empty() {
-            status.not_here += usize::from(reasons.iter().all(|reason| is_of_absence(reason, stage)));
+            status.not_here +=
+                usize::from(reasons.iter().all(|reason| is_of_absence(reason, stage, &definitions.graph)));
             status.stages.push((*id, reasons));
             touched.insert(*id);
         } else if !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| touched.contains(up)) {
@@ -169,10 +171,21 @@ fn count_missing(project: &Project, stage: &Stage, entry: &StageLock, reasons: &
     }
 }
 
-/// Is the reason an output that is merely not in the workspace? The lock pins it, and lockstep keeps it.
-fn is_of_absence(reason: &Reason, stage: &Stage) -> bool {
-    let Reason::Out { path, state: PathState::Deleted | PathState::NotInCache, .. } = reason else { return false };
-    stage.outs.iter().any(|out| out.spelled == *path && out.cache)
+/// Is the reason an output, or an input that a stage makes or that is data, and that is merely not in the workspace? A
+/// lock pins it, and lockstep keeps it.
+pub fn is_of_absence(reason: &Reason, stage: &Stage, graph: &Graph) -> bool {
+    match reason {
+        Reason::Out { path, state: PathState::Deleted | PathState::NotInCache, .. } => {
+            stage.outs.iter().any(|out| out.spelled == *path && out.cache)
+        }
+        Reason::Dep { path, state: PathState::Deleted, .. } => {
+            stage.deps.iter().filter(|dep| dep.spelled == *path).any(|dep| match &dep.place {
+                InputLocation::Repo(path) => !graph.owners_of(path).is_empty(),
+                _ => false,
+            })
+        }
+        _ => false,
+    }
 }
 
 fn count(sum: &mut (usize, u64), pin: &Pin) {

@@ -49,7 +49,7 @@ fn refuse_within_a_stage(project: &Project, command: &str, lock: &Path) -> Resul
     }
     Err(Error::new(Kind::Busy, format!("stage {stage} calls `{command}`, which has to wait until the stage is over"))
         .because("the run of the stage holds this workspace, and only one lockstep writes to it at a time")
-        .hint("take the call out of the stage; what it needs belongs into its deps"))
+        .hint("remove the call from the stage, and list what it needs in its deps"))
 }
 
 /// Held only while a pipeline file is read, changed and written. A separate lock, so that a stage can be added while

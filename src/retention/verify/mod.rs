@@ -80,7 +80,7 @@ pub struct Finding {
     pub id: Option<ObjectId>,
     /// The path in the store or at the remote.
     pub place: String,
-    /// A sentence without its subject: `its bytes do not fit its id`.
+    /// A sentence without its subject: `its bytes do not match its id`.
     pub problem: String,
     /// The affected outputs: indexes into [`PinIndex::paths`].
     pub affected: Vec<usize>,
@@ -273,6 +273,10 @@ fn still_lost(project: &Project, store: &Store, pins: &PinIndex, lost: Vec<usize
         return lost;
     }
     let now = PinIndex::gather(project);
+    if !now.unreadable.is_empty() {
+        // What a lock that cannot be read pins is unknown.
+        return lost;
+    }
     let is_pinned = |item: &&PinnedBy| now.is_in_workspace(item);
     let pinned: HashSet<Pin> = now.paths.iter().filter(is_pinned).map(|item| item.pinned.pin).collect();
     let is_lost = |at: &usize| {

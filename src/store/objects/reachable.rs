@@ -26,6 +26,11 @@ impl ReachableObjects {
         ReachableObjects { trees: objects.clone(), objects, missing }
     }
 
+    /// Whether a pin was added, with all below it.
+    pub fn covers(&self, pin: &Pin) -> bool {
+        if pin.is_dir() { self.trees.contains(&pin.id) } else { self.objects.contains(&pin.id) }
+    }
+
     /// Adds all present objects that a pin reaches. A tree that was added before is not opened again.
     ///
     /// Errors: a present tree cannot be read.

@@ -12,7 +12,7 @@ fn a_loose_object() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify"])), @r"
     exit 1
     --- stdout
-    objects/6c/[HASH]: its bytes do not fit its id
+    objects/6c/[HASH]: its bytes do not match its id
       needed by d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
@@ -20,7 +20,7 @@ fn a_loose_object() {
     ");
     // Cut short, and gone for something else.
     fs::write(&big, "2").unwrap();
-    assert!(sandbox.run(&["verify"]).stdout.contains("its bytes do not fit its id"));
+    assert!(sandbox.run(&["verify"]).stdout.contains("its bytes do not match its id"));
     fs::remove_file(&big).unwrap();
     fs::create_dir(&big).unwrap();
     let out = sandbox.run(&["verify"]);
@@ -36,7 +36,7 @@ fn silent_damage() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--read-data"])), @r"
     exit 1
     --- stdout
-    objects/93/[HASH]: its bytes do not fit its id
+    objects/93/[HASH]: its bytes do not match its id
       needed by large of use: v1 ([v1])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
@@ -55,7 +55,7 @@ fn an_object_of_a_pack() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify"])), @r"
     exit 1
     --- stdout
-    packs/[HASH].pack at 55: its bytes do not fit its id
+    packs/[HASH].pack at 55: its bytes do not match its id
       needed by d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
@@ -74,10 +74,13 @@ fn a_tree() {
     let sandbox = lab();
     let (pack, at) = packed(&store(&sandbox).join("packs"), b"\x02\x00f7");
     rot(&pack, at + 2);
-    insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify"])), @r"
+    // The place in the pack depends on the order in which the threads read the files.
+    let text =
+        shown(&sandbox, &sandbox.run(&["verify"])).replace(" at 358:", " at [AT]:").replace(" at 367:", " at [AT]:");
+    insta::assert_snapshot!(text, @r"
     exit 1
     --- stdout
-    packs/[HASH].pack at 358: its bytes do not fit its id
+    packs/[HASH].pack at [AT]: its bytes do not match its id
       needed by d of gen: v1 ([v1])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
@@ -188,7 +191,7 @@ fn what_is_newer_is_passed_over() {
     fs::remove_file(&pack).unwrap();
     fs::write(&pack, bytes).unwrap();
     let out = sandbox.run(&["verify"]);
-    assert!(out.code == 0 && out.stderr.contains("1 file of a later lockstep passed over"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("skipped 1 file that a newer lockstep wrote"), "{out}");
 }
 
 /// Worktrees, branches and the stash are told by their names.

@@ -19,7 +19,7 @@ use packed::check_head;
 use store::{Ref, broken_ref};
 
 /// The number of times refs are listed again if one cannot be read.
-const PATIENCE: usize = 5;
+pub(super) const PATIENCE: usize = 5;
 
 impl History {
     /// All refs below a prefix that lead to commits, by their full names.

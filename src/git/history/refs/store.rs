@@ -6,7 +6,7 @@ use std::rc::Rc;
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
-use super::reftable;
+use super::{PATIENCE, reftable};
 use crate::error::{Error, Kind, Result};
 use crate::git::history::{History, unreadable};
 use crate::git::program;
@@ -39,6 +39,11 @@ struct Row {
     target: ObjectId,
 }
 
+/// What is said of the refs that could not be read.
+fn messages(found: &[Result<Ref>]) -> Vec<String> {
+    found.iter().filter_map(|one| one.as_ref().err()).map(|error| error.to_string()).collect()
+}
+
 impl History {
     /// All refs below a prefix, by name; one with a missing target is an error at its position. Omits a symbolic ref
     /// without its branch (`origin/HEAD` after a rename).
@@ -55,14 +60,18 @@ impl History {
             return Ok(found.chain(broken.map(|name| Err(broken_ref(name, "Git cannot read it")))).collect());
         }
         // Another process may delete a ref between the listing and the reading of its file. An error that stays is real.
-        let mut errors_before = None;
-        loop {
-            let found = self.read_ref_files(prefix)?;
-            let errors = found.iter().filter(|one| one.is_err()).count();
-            if errors == 0 || errors_before.replace(errors).is_some_and(|before| before <= errors) {
-                return Ok(found);
+        let mut found = self.read_ref_files(prefix)?;
+        for _ in 1..PATIENCE {
+            let before = messages(&found);
+            if before.is_empty() {
+                break;
+            }
+            found = self.read_ref_files(prefix)?;
+            if messages(&found) == before {
+                break;
             }
         }
+        Ok(found)
     }
 
     fn read_ref_files(&self, prefix: &str) -> Result<Vec<Result<Ref>>> {

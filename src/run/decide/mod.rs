@@ -1,14 +1,18 @@
 //! Decides about a stage when the schedule reaches it: gathers its situation and carries out the action.
 
+mod missing;
+pub(super) mod next_action;
+mod stored;
+
 use crate::error::Error;
 use crate::event::{Event, StageResult};
 use crate::lock::StageLock;
-use crate::pipeline::stage::StageId;
+use crate::pipeline::stage::{ParamsFile, Stage, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::reasons::{Facts, PathState, Reason, judge};
 use crate::plan::schedule::{Fetched, StageState};
+use crate::run::decide::next_action::{Action, Change, Obstacle, PinnedOuts, Situation, next_action};
 use crate::run::execute::EarlierResult;
-use crate::run::next_action::{Action, Change, Obstacle, PinnedOuts, Situation, next_action};
 use crate::run::pull::MissingInput;
 use crate::run::record::RecordJob;
 use crate::run::state::Run;
@@ -23,10 +27,20 @@ struct Findings {
     unlisted: Vec<MissingInput>,
     /// Missing inputs that the decision needs and the lock pins, if the run may fetch them.
     inputs: Vec<MissingInput>,
-    input_error: Option<Error>,
+    /// A dep, params file or value does not exist.
+    lacks_inputs: bool,
     version_error: Option<Error>,
     /// Missing outputs that the stage builds on.
     persistent: Vec<MissingInput>,
+}
+
+/// Whether a dep, a params file, or a value that the stage reads does not exist.
+fn lacks_inputs(stage: &Stage, facts: &Facts) -> bool {
+    let lacks_values = |file: &ParamsFile| match facts.params.get(&file.spelled) {
+        Some(Some(values)) => file.keys.iter().flatten().any(|key| !values.contains_key(key)),
+        _ => true,
+    };
+    facts.deps.iter().any(Option::is_none) || stage.params.iter().any(lacks_values)
 }
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
@@ -54,7 +68,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             wrong_shell,
             unlisted,
             inputs: Vec::new(),
-            input_error: None,
+            lacks_inputs: false,
             version_error: None,
             persistent: Vec::new(),
         };
@@ -69,7 +83,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             found.inputs = self.missing_sources(unknown.map(|(dep, _)| dep));
             found.inputs.extend(found.persistent.iter().cloned());
         }
-        found.input_error = self.missing_input_error(id, &found.facts);
+        found.lacks_inputs = lacks_inputs(stage, &found.facts);
         found.version_error = self.persistent_version_error(id, &found.facts, &found.reasons);
         found
     }
@@ -95,7 +109,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             },
             lacks_listings: !found.unlisted.is_empty(),
             lacks_pinned_inputs: !found.inputs.is_empty(),
-            lacks_inputs: found.input_error.is_some(),
+            lacks_inputs: found.lacks_inputs,
             has_other_version: found.version_error.is_some(),
             lacks_persistent: !found.persistent.is_empty(),
             lacks_outs,
@@ -161,11 +175,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// Fails a stage that cannot go on. Where its definition or the user's choice is at fault, other stages go on.
-    fn stop_stage(&mut self, id: StageId, obstacle: Obstacle, found: Findings) {
+    fn stop_stage(&mut self, id: StageId, obstacle: Obstacle, mut found: Findings) {
+        if self.is_forced(id) {
+            found.reasons.push(Reason::Forced);
+        }
         let error = match obstacle {
             Obstacle::WrongShell => return found.wrong_shell.into_iter().for_each(|error| self.refuse(id, error)),
             Obstacle::OtherVersion => return found.version_error.into_iter().for_each(|error| self.refuse(id, error)),
-            Obstacle::MissingInput => found.input_error,
+            Obstacle::MissingInput => self.missing_input_error(id, &found.facts),
             Obstacle::MissingPersistent => found.persistent.first().map(|missing| self.lost_persistent(id, missing)),
             Obstacle::FrozenWithoutOuts => Some(self.frozen_without_outs(id)),
         };

@@ -89,7 +89,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// All missing inputs of a stage.
-    pub(super) fn missing_inputs(&self, id: StageId) -> Vec<MissingInput> {
+    pub(in crate::run) fn missing_inputs(&self, id: StageId) -> Vec<MissingInput> {
         self.missing_sources(self.stage(id).deps.iter())
     }
 

@@ -81,7 +81,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// Outputs in the workspace of which the store has no good copy: they are kept when they are replaced. A pin in the
     /// lock is not a copy, because a store may be deleted or damaged. Pinned outputs with `cache: false` are left to
     /// Git.
-    pub(super) fn unsaved(&self, stage: &Stage, facts: &Facts) -> Vec<RepoPath> {
+    pub(in crate::run) fn unsaved(&self, stage: &Stage, facts: &Facts) -> Vec<RepoPath> {
         let locked = self.workspace.locks.of_file(stage.file).stages.get(&stage.name);
         let is_gits = |out: &Out, pin: &Pin| {
             !out.cache && locked.and_then(|e| e.outs.get(&out.spelled)).is_some_and(|o| o.pin.id == pin.id)
