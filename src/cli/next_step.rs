@@ -7,18 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::output::Output;
 use crate::cli::text;
+use crate::escape;
 use crate::git::WorktreeState;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{InputLocation, StageId};
 use crate::project::{Definitions, Project};
-use crate::shell::{word, words};
+use crate::shell::{path_word, path_words};
 
 /// How many paths one line names.
 const MOST_NAMES: usize = 8;
 /// Within a folder that a stage reads, up to this many files are named instead of the folder.
 const MOST_FILES: usize = 3;
 const MOST_WARNINGS: usize = 5;
+/// Larger files are better kept by lockstep than by Git.
+const MOST_BYTES: u64 = 10_000_000;
 const LOCK_NAME: &str = "pipeline.lock";
 /// Inputs beyond this number are not looked at.
 const MOST_INPUTS: usize = 2000;
@@ -117,11 +120,15 @@ fn print_with_inputs(
     for lock in written.iter().filter(|path| path.name() == LOCK_NAME && states.ignored.contains(path)) {
         let lock = lock.relative_to(&project.cwd);
         out.warn(format!("{lock} is ignored by Git: a clone has no results"));
-        out.hint(format!("git add -f {}", word(&lock)));
+        out.hint(format!("git add -f {}", path_word(&lock)));
     }
     if !written.is_empty() {
-        let names: Vec<(String, WorktreeState)> =
-            states.to_add.iter().map(|(path, state)| (path.relative_to(&project.cwd), *state)).collect();
+        let paths = set_large_aside(states.to_add, inputs, project, out);
+        let names: Vec<String> = paths.iter().map(|path| path.relative_to(&project.cwd)).collect();
+        let names = match names.len() {
+            0..=MOST_NAMES => names.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+            _ => names,
+        };
         next_lines(&names).iter().for_each(|line| out.status(line));
     }
 }
@@ -132,7 +139,7 @@ struct SortedStates<'i> {
     to_add: BTreeMap<RepoPath, WorktreeState>,
     ignored: Vec<RepoPath>,
     /// Inputs that neither Git nor lockstep keeps, with the stages that read them.
-    lost: Vec<(RepoPath, &'i [StageId])>,
+    lost: Vec<LostInput<'i>>,
 }
 
 fn sort_states<'i>(
@@ -157,7 +164,7 @@ fn sort_states<'i>(
             match (state, stages) {
                 (WorktreeState::Ignored, Some(stages)) => {
                     if definitions.is_some_and(|all| is_content(all, path)) {
-                        sorted.lost.push((path.clone(), stages));
+                        sorted.lost.push(LostInput { path: path.clone(), input: input.clone(), stages });
                     }
                 }
                 (WorktreeState::Ignored, None) => sorted.ignored.push(path.clone()),
@@ -190,45 +197,94 @@ fn is_content(definitions: &Definitions, path: &RepoPath) -> bool {
         && !is_owned(definitions, path)
 }
 
-/// The command for these paths. Many tracked ones are `git add -u`.
-fn next_lines(names: &[(String, WorktreeState)]) -> Vec<String> {
-    let all = || names.iter().map(|(name, _)| name.as_str());
-    match names.len() {
-        0 => return Vec::new(),
-        1..=MOST_NAMES => return vec![format!("next: git add {}", words(all()))],
-        _ => {}
+/// The command for these paths, the most important first.
+fn next_lines(names: &[String]) -> Vec<String> {
+    if names.is_empty() {
+        return Vec::new();
     }
-    let new: Vec<&str> =
-        names.iter().filter(|(_, state)| *state == WorktreeState::Untracked).map(|(name, _)| name.as_str()).collect();
-    let mut parts = Vec::new();
-    if new.len() < names.len() {
-        parts.push("git add -u".to_string());
-    }
-    if !new.is_empty() {
-        parts.push(format!("git add {}", words(new.iter().take(MOST_NAMES))));
-    }
-    let mut lines = vec![format!("next: {}", parts.join(" && "))];
-    if new.len() > MOST_NAMES {
-        lines.push(format!("and {} more paths that Git does not track: git status", new.len() - MOST_NAMES));
+    // A name that cannot be typed is left to Git.
+    let is_typed = |name: &&String| escape::text(name) == name.as_str();
+    let typed: Vec<&String> = names.iter().filter(is_typed).take(MOST_NAMES).collect();
+    let mut lines = vec![format!("next: git add {}", path_words(&typed))];
+    if typed.len() < names.len() {
+        lines.push(format!("and {} to add: git status", text::count(names.len() - typed.len(), "more path")));
     }
     lines
 }
 
-fn warn_lost(lost: &[(RepoPath, &[StageId])], definitions: &Definitions, project: &Project, out: &Output) {
-    for (path, stages) in lost.iter().take(MOST_WARNINGS) {
-        let path = path.relative_to(&project.cwd);
-        let Some(first) = stages.first() else { continue };
-        let mut readers = definitions.pipelines.address(*first, &project.cwd);
-        if stages.len() > 1 {
-            readers = format!("{readers} and {} more", text::count(stages.len() - 1, "stage"));
+/// A path that neither Git nor lockstep keeps.
+struct LostInput<'i> {
+    path: RepoPath,
+    /// The folder or file that the stages list.
+    input: RepoPath,
+    stages: &'i [StageId],
+}
+
+/// One warning for each input that a stage lists.
+fn warn_lost(lost: &[LostInput], definitions: &Definitions, project: &Project, out: &Output) {
+    let mut by_input: BTreeMap<&RepoPath, Vec<&LostInput>> = BTreeMap::new();
+    lost.iter().for_each(|one| by_input.entry(&one.input).or_default().push(one));
+    for (input, lost) in by_input.iter().take(MOST_WARNINGS) {
+        let Some(first) = lost.first() else { continue };
+        let Some(stage) = first.stages.first() else { continue };
+        let mut readers = definitions.pipelines.address(*stage, &project.cwd);
+        if first.stages.len() > 1 {
+            readers = format!("{readers} and {} more", text::count(first.stages.len() - 1, "stage"));
         }
-        out.warn(format!("{path} is kept by neither Git nor lockstep: a clone cannot reproduce {readers}"));
-        out.hint(format!("git add -f {0}, or lockstep add {0}", word(&path)));
+        let path = first.path.relative_to(&project.cwd);
+        let (what, verb) = match lost.len() {
+            1 => (path.clone(), "is"),
+            n => (
+                format!("{path} and {} more in {}", text::count(n - 1, "path"), input.relative_to(&project.cwd)),
+                "are",
+            ),
+        };
+        out.warn(format!("{what} {verb} kept by neither Git nor lockstep: a clone cannot reproduce {readers}"));
+        if first.path != **input {
+            out.hint("if it is not an input: add a line for it to .lockstepignore");
+        }
+        out.hint(match is_secret_name(first.path.name()) {
+            true => {
+                format!("if it holds a secret: take it out of the deps, and list the variable in `env` of {readers}")
+            }
+            false => format!("if it is one: lockstep add {0}, or git add -f {0}", path_word(&path)),
+        });
     }
-    if lost.len() > MOST_WARNINGS {
-        let more = lost.len() - MOST_WARNINGS;
-        out.warn(format!("{more} more inputs are kept by neither Git nor lockstep"));
+    if by_input.len() > MOST_WARNINGS {
+        let more = text::count(by_input.len() - MOST_WARNINGS, "more input");
+        out.warn(format!("{more}: kept by neither Git nor lockstep"));
     }
+}
+
+/// Names that usually hold credentials, which must not be committed or pushed.
+fn is_secret_name(name: &str) -> bool {
+    name.starts_with(".env")
+        || name.starts_with("id_")
+        || [".pem", ".key", ".p12"].iter().any(|end| name.ends_with(end))
+}
+
+/// Hints at `lockstep add` for large inputs that Git does not track, and returns the other paths.
+fn set_large_aside(
+    to_add: BTreeMap<RepoPath, WorktreeState>,
+    inputs: &GitInputs,
+    project: &Project,
+    out: &Output,
+) -> Vec<RepoPath> {
+    let mut left = Vec::new();
+    for (path, state) in to_add {
+        let size =
+            || path.on_disk(project.top()).symlink_metadata().ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
+        if state == WorktreeState::Untracked && inputs.read_by.contains_key(&path) && size() > MOST_BYTES {
+            let name = path.relative_to(&project.cwd);
+            let bytes = text::bytes(size());
+            out.hint(format!("{name} is large ({bytes}); to keep it out of Git: lockstep add {}", path_word(&name)));
+        } else {
+            left.push(path);
+        }
+    }
+    // What the command wrote comes first, then definitions, then inputs.
+    left.sort_by_key(|path| (path.name() != LOCK_NAME, !inputs.others.contains(path), path.clone()));
+    left
 }
 
 /// The same without Git's answer: all written files.
@@ -239,7 +295,7 @@ fn print_written(written: &[RepoPath], project: &Project, out: &Output) {
     let names: BTreeSet<&RepoPath> = written.iter().filter(known).collect();
     let names: Vec<String> = names.into_iter().map(|p| p.relative_to(&project.cwd)).collect();
     if !names.is_empty() {
-        out.status(format!("next: git add {}", words(names)));
+        out.status(format!("next: git add {}", path_words(names)));
     }
 }
 
@@ -249,18 +305,13 @@ mod tests {
 
     #[test]
     fn many_paths_are_summed_up() {
-        let of = |modified: usize, new: usize| {
-            let modified = (0..modified).map(|n| (format!("m{n}"), WorktreeState::Modified));
-            let new = (0..new).map(|n| (format!("u{n}"), WorktreeState::Untracked));
-            next_lines(&modified.chain(new).collect::<Vec<_>>())
-        };
-        assert_eq!(of(0, 0), [""; 0]);
-        assert_eq!(of(1, 1), ["next: git add m0 u0"]);
-        assert_eq!(of(9, 0), ["next: git add -u"]);
-        assert_eq!(of(9, 1), ["next: git add -u && git add u0"]);
-        assert_eq!(
-            of(0, 10),
-            ["next: git add u0 u1 u2 u3 u4 u5 u6 u7", "and 2 more paths that Git does not track: git status"]
-        );
+        let of = |count: usize| next_lines(&(0..count).map(|n| format!("p{n}")).collect::<Vec<_>>());
+        assert_eq!(of(0), [""; 0]);
+        assert_eq!(of(2), ["next: git add p0 p1"]);
+        let named = "next: git add p0 p1 p2 p3 p4 p5 p6 p7";
+        assert_eq!(of(8), [named]);
+        assert_eq!(of(10), [named, "and 2 more paths to add: git status"]);
+        let odd = ["-d", ":x", "a\nb"].map(String::from);
+        assert_eq!(next_lines(&odd), ["next: git add ./-d ./:x", "and 1 more path to add: git status"]);
     }
 }

@@ -89,10 +89,13 @@ pub fn unknown_command(e: &clap::Error, args: impl Iterator<Item = OsString>) ->
     }
     let similar: Vec<String> = match e.get(ContextKind::SuggestedSubcommand) {
         // The best one is the last.
-        Some(ContextValue::Strings(names)) => names.iter().rev().take(3).map(|name| format!("`{name}`")).collect(),
-        Some(ContextValue::String(name)) => vec![format!("`{name}`")],
+        Some(ContextValue::Strings(names)) => names.iter().rev().cloned().collect(),
+        Some(ContextValue::String(name)) => vec![name.clone()],
         _ => Vec::new(),
     };
+    // Programs of lockstep itself are no commands for people.
+    let similar: Vec<String> =
+        similar.iter().filter(|name| !name.starts_with("__")).take(3).map(|name| format!("`{name}`")).collect();
     Some(match similar.is_empty() {
         true => error.hint(match before {
             Some(before) => format!("see all commands: lockstep {before} --help"),

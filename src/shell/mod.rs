@@ -22,6 +22,20 @@ pub fn word(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// A path as one word that no program takes for an option, and Git not for a pattern with `:`.
+pub fn path_word(path: &str) -> Cow<'_, str> {
+    match path.starts_with(['-', ':']) {
+        true => Cow::Owned(word(&format!("./{path}")).into_owned()),
+        false => word(path),
+    }
+}
+
+/// Several paths, separated by spaces.
+pub fn path_words<S: AsRef<str>>(paths: impl IntoIterator<Item = S>) -> String {
+    let words: Vec<String> = paths.into_iter().map(|path| path_word(path.as_ref()).into_owned()).collect();
+    words.join(" ")
+}
+
 /// Several names, separated by spaces.
 pub fn words<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     let words: Vec<String> = names.into_iter().map(|name| word(name.as_ref()).into_owned()).collect();
@@ -31,6 +45,14 @@ pub fn words<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_neither_an_option_nor_a_pattern() {
+        for (path, want) in [("a", "a"), ("-q", "./-q"), (":a b", "'./:a b'"), ("sub/-q", "sub/-q"), ("../x", "../x")] {
+            assert_eq!(path_word(path), want);
+        }
+        assert_eq!(path_words(["-f", "it's"]), "./-f 'it'\\''s'");
+    }
 
     #[test]
     fn what_a_shell_would_split_is_quoted() {

@@ -1,7 +1,8 @@
 //! Scans a shell script for the beginnings of its commands, and for bash syntax that `sh` does not have. Pure.
 //!
-//! The scan knows quotes, `$( )`, `${ }`, `$(( ))`, backticks, comments and here-documents; quoted text belongs to
-//! another program. It keeps its own stack, so nesting may be arbitrarily deep, and reads each byte once.
+//! The scan knows quotes, `$( )`, `${ }`, `$(( ))`, backticks, comments and here-documents. Text in quotes is skipped,
+//! since it may be a script for another program (`python -c '…'`), but `$( )` and backticks in double quotes are
+//! scanned. It keeps its own stack, so nesting may be arbitrarily deep, and reads each byte once.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ScanMode {

@@ -113,12 +113,17 @@ fn many_inputs_are_summed_up() {
     let out = sandbox.run(&["repro"]);
     assert_eq!(
         lines(&out.stderr, STEPS),
-        "next: git add .gitignore in10 in11 in12 in13 in14 in15 in16\n\
-         and 15 more paths that Git does not track: git status\n"
+        "next: git add pipeline.lock .gitignore pipeline.yaml in10 in11 in12 in13 in14\n\
+         and 15 more paths to add: git status\n"
     );
     commit(&sandbox);
     names.iter().for_each(|name| sandbox.write(name, "2"));
-    assert_eq!(lines(&sandbox.run(&["repro"]).stderr, STEPS), "next: git add -u\n");
+    sandbox.write("unrelated", "1");
+    assert_eq!(
+        lines(&sandbox.run(&["repro"]).stderr, STEPS),
+        "next: git add pipeline.lock in10 in11 in12 in13 in14 in15 in16\n\
+         and 13 more paths to add: git status\n"
+    );
 }
 
 #[test]
@@ -130,9 +135,10 @@ fn an_input_that_nothing_keeps_is_a_warning() {
     let out = sandbox.run(&["repro"]);
     assert_snapshot!(lines(&out.stderr, STEPS), @r"
     warning: data/raw.csv is kept by neither Git nor lockstep: a clone cannot reproduce train
-    hint: git add -f data/raw.csv, or lockstep add data/raw.csv
+    hint: if it is one: lockstep add data/raw.csv, or git add -f data/raw.csv
     warning: src/x.log is kept by neither Git nor lockstep: a clone cannot reproduce train
-    hint: git add -f src/x.log, or lockstep add src/x.log
+    hint: if it is not an input: add a line for it to .lockstepignore
+    hint: if it is one: lockstep add src/x.log, or git add -f src/x.log
     next: git add .gitignore params.yaml pipeline.lock pipeline.yaml src
     ");
     assert_eq!(lines(&sandbox.run(&["repro"]).stderr, STEPS), "", "only after a run");
@@ -314,4 +320,45 @@ fn a_verb_of_dvc_says_what_to_type() {
         assert!(out.stderr.starts_with("error: lockstep has no command `") && out.stderr.contains(want), "{out}");
         assert_eq!(out.stderr.lines().count(), 2, "{out}");
     }
+}
+
+/// A chain of stages is not stale because all its outputs are elsewhere.
+#[test]
+fn a_clone_of_a_chain_of_stages_is_not_stale() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  a: {cmd: echo 1 > a.txt, outs: [a.txt]}\n  b: {cmd: cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}\n  \
+         c: {cmd: cp b.txt c.txt, deps: [b.txt], outs: [c.txt]}\n",
+    );
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    commit(&sandbox);
+    sandbox.git(&["clone", "-q", ".", "../clone"]);
+    let status = sandbox.run_in("../clone", &["status"]);
+    assert!(status.stderr.contains("0 stages stale, 3 not here, 0 up to date"), "{status}");
+}
+
+/// What is offered to be typed is neither an option nor a pattern, and large files are not offered to Git.
+#[test]
+fn odd_and_large_inputs_can_be_added_as_hinted() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "stages: {s: {cmd: echo > o, deps: [./-d, ':x', big], outs: [o]}}\n");
+    ["-d", ":x"].iter().for_each(|name| sandbox.write(name, "1"));
+    sandbox.write("big", "1".repeat(11_000_000));
+    let out = sandbox.run(&["repro"]);
+    assert!(out.stderr.contains("hint: big is large (11.0 MB); to keep it out of Git: lockstep add big\n"), "{out}");
+    let line = out.stderr.lines().find_map(|line| line.strip_prefix("next: ")).unwrap().to_string();
+    assert_eq!(line, "git add ./-d .gitignore ./:x pipeline.lock pipeline.yaml");
+    assert!(sandbox.command("sh".as_ref(), "").args(["-c", &line]).status().unwrap().success());
+}
+
+#[test]
+fn a_file_of_secrets_is_not_offered_to_git() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "stages: {s: {cmd: cat .env > o, deps: [.env], outs: [o]}}\n");
+    sandbox.write(".gitignore", ".env\n");
+    sandbox.write(".env", "TOKEN=1");
+    let out = sandbox.run(&["repro"]);
+    assert!(out.stderr.contains("warning: .env is kept by neither Git nor lockstep"), "{out}");
+    assert!(!out.stderr.contains("git add -f") && !out.stderr.contains("lockstep add"), "{out}");
 }

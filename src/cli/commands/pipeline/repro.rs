@@ -11,8 +11,7 @@ use crate::cli::{format, signals, text};
 use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
-use crate::pipeline::stage::{InputLocation, StageId};
-use crate::plan::reasons::{PathState, Reason};
+use crate::pipeline::stage::StageId;
 use crate::plan::select::{Scope, Selection, SelectionMode};
 use crate::project::{Definitions, Project};
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
@@ -25,7 +24,7 @@ use crate::run::repro::repro;
 use crate::secret::SIGN_KEY;
 use crate::shell::word;
 use crate::value::Value;
-use crate::workspace::status::sentence;
+use crate::workspace::status::{is_of_absence, sentence};
 
 /// Run stale stages, and restore results from the run cache
 ///
@@ -347,7 +346,9 @@ fn print_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, 
     );
     let stale = outcome.stages.iter().filter(|s| outcome.stale.contains(&s.id));
     let (absent, other): (Vec<bool>, Vec<bool>) = stale
-        .flat_map(|s| s.reasons.iter().map(|reason| is_of_absence(reason, s.id, definitions)))
+        .flat_map(|s| {
+            s.reasons.iter().map(|reason| is_of_absence(reason, definitions.pipelines.stage(s.id), &definitions.graph))
+        })
         .partition(|is_of_absence| *is_of_absence);
     if !absent.is_empty() {
         let pull = if project.config.remotes().is_empty() { "" } else { ", or lockstep pull" };
@@ -357,20 +358,6 @@ fn print_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, 
         error = error.hint("run `lockstep repro` and commit pipeline.lock");
     }
     out.error(&error);
-}
-
-/// Is a stage stale because an output or data that it reads is merely not here? A lock pins that.
-fn is_of_absence(reason: &Reason, id: StageId, definitions: &Definitions) -> bool {
-    let path = match reason {
-        Reason::Out { state: PathState::Deleted, .. } => return true,
-        Reason::Dep { path, state: PathState::Deleted, .. } => path,
-        _ => return false,
-    };
-    let deps = &definitions.pipelines.stage(id).deps;
-    deps.iter().filter(|dep| dep.spelled == *path).any(|dep| match &dep.place {
-        InputLocation::Repo(path) => !definitions.graph.owners_of(path).is_empty(),
-        _ => false,
-    })
 }
 
 fn print_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out: &Output) {
