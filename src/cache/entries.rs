@@ -79,7 +79,8 @@ pub fn get(store: &Store, key: &ObjectId, trust: &TrustPolicy) -> Vec<(StageLock
     runs.found.iter().filter_map(|bytes| parse_trusted(bytes, key, trust)).collect()
 }
 
-/// Parses an entry; `None` if it has another key or the settings do not accept it.
+/// Parses an entry. `None` if it is malformed, of another version, stored under a key that is not its own, or not
+/// accepted by the trust settings.
 pub fn parse_trusted(bytes: &[u8], key: &ObjectId, trust: &TrustPolicy) -> Option<(StageLock, RunRecord)> {
     let file: EntryFile = serde_json::from_slice(bytes).ok()?;
     let writer = format!("{}@{}", file.record.user, file.record.host);

@@ -133,7 +133,7 @@ fn no_key(has_theirs: bool) -> Error {
     let error = Error::usage("cache.sign is ed25519, and there is no key to check signatures with");
     let error = match has_theirs {
         true => error
-            .because("you ask for signatures, so the keys count that you name; those of lockstep.toml alone do not")
+            .because("your own settings require signatures, so keys that only lockstep.toml lists do not count")
             .hint("name public keys: lockstep config --user cache.verify_keys KEY,…"),
         false => error.hint("name public keys: lockstep config cache.verify_keys KEY,…"),
     };

@@ -230,7 +230,7 @@ impl Config {
             return Ok(shell);
         }
         Err(Error::usage(format!("lockstep.toml wants commands to be run by the program `{shell}`"))
-            .because(format!("of itself a repository may only choose {}", known.join(" or ")))
+            .because(format!("without your consent a repository can only choose {}", known.join(" or ")))
             .hint(format!("if you trust it: lockstep config --local shell {}", word(shell))))
     }
 

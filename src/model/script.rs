@@ -106,11 +106,12 @@ mod by_libtorch {
         use crate::model::diff::{self, Values};
         use crate::model::formats;
 
-        /// `torch.jit.script(nn.Linear(3, 2))`, saved by PyTorch 2.13: weights 1.5, the bias 0.5 or 0.75.
         fn scripted(bytes: &[u8]) -> Source {
             Source::of_bytes(bytes.to_vec(), "m.pt")
         }
 
+        /// `torch.jit.script(nn.Linear(3, 2))`, saved by PyTorch 2.13. All weights are 1.5; the bias is 0.5 in `A` and
+        /// 0.75 in `B`.
         const A: &[u8] = include_bytes!("../../tests/e2e/model/linear-a.pt");
         const B: &[u8] = include_bytes!("../../tests/e2e/model/linear-b.pt");
 

@@ -25,7 +25,7 @@ const MOST_EDGES: usize = 10_000_000;
 pub enum Owner {
     /// A stage, and the index of its out.
     Out(StageId, u32),
-    /// A file, and the index of its data.
+    /// A pipeline file, and the index into its `data`.
     Data(FileId, u32),
 }
 
@@ -35,7 +35,7 @@ pub struct Graph {
     upstream: Vec<Vec<StageId>>,
     downstream: Vec<Vec<StageId>>,
     order: Vec<StageId>,
-    /// The data that each stage reads: a file, and the index of its data.
+    /// For each stage, the `data` entries that it reads: the pipeline file, and the index into its `data`.
     data: Vec<Vec<(FileId, u32)>>,
     /// Sorted by [`compare`], each path once.
     owners: Vec<(RepoPath, Owner)>,

@@ -181,7 +181,7 @@ fn any_revision_without_checking_it_out() {
     exit 3
     --- stderr
     error: there is no revision `v9`
-      hint: if it is new at the origin: git fetch --tags
+      hint: if it was pushed from another clone: git fetch --tags
     "#);
 }
 

@@ -356,7 +356,7 @@ impl History {
                 .because("this clone is shallow: it has only the newest commits")
                 .hint("git fetch --unshallow --tags");
         }
-        error.hint("if it is new at the origin: git fetch --tags")
+        error.hint("if it was pushed from another clone: git fetch --tags")
     }
 }
 

@@ -166,7 +166,7 @@ impl Search<'_> {
             return Ok(());
         }
         let what = format!("{} names {named}, which is not in this repository", file.display());
-        Err(Error::missing(what).because("Git needs it to go on with what it is in the middle of").hint(hint))
+        Err(Error::missing(what).because("Git needs it to continue the operation in progress").hint(hint))
     }
 
     fn resolve(&self, named: &str) -> Option<ObjectId> {

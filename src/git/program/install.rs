@@ -92,12 +92,9 @@ impl Repo {
         let mut done = Vec::new();
         if file.symlink_metadata().is_ok() && !is_ours(&file) {
             if kept.symlink_metadata().is_ok() {
-                return Err(Error::usage(format!(
-                    "two hooks of others are there: {} and {}",
-                    file.display(),
-                    kept.display()
-                ))
-                .hint("make one of them, and run `lockstep hooks install` again"));
+                let (hook, file, kept) = (hook.name(), file.display(), kept.display());
+                return Err(Error::usage(format!("there are two {hook} hooks of others: {file} and {kept}"))
+                    .hint("merge them into the first, remove the second, then: lockstep hooks install"));
             }
             fs::rename(&file, &kept).map_err(|e| Error::io("rename", &file, e))?;
             done.push(format!("the {} hook that was there is kept as {} and runs first", hook.name(), kept.display()));

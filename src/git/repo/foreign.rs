@@ -59,8 +59,11 @@ fn is_tracked(folder: &Path, own: &Path, name: &str, ask: &[&str]) -> Result<boo
 }
 
 fn tracked(own: &Path, by: &str) -> Error {
-    Error::usage(format!("{} is tracked by {by}: its settings and state are not believed", own.display()))
-        .hint("take it out of version control, and make it again here: lockstep init --no-scm")
+    Error::usage(format!(
+        "{} is tracked by {by}; settings and state that came with a commit are not trusted",
+        own.display()
+    ))
+    .hint("take it out of version control, and make it again here: lockstep init --no-scm")
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Repo {
         let error = Error::missing(format!("neither {} nor a folder above it is a Git repository", start.display()));
         if let Some(ceiling) = start.ancestors().skip(1).find(|folder| !is_in_reach(folder)) {
             let why = format!("GIT_CEILING_DIRECTORIES ends the search below {}", ceiling.display());
-            return Err(error.because(why).hint("unset GIT_CEILING_DIRECTORIES — lets it go on"));
+            return Err(error.because(why).hint("unset GIT_CEILING_DIRECTORIES — lets the search go on upwards"));
         }
         Err(error
             .hint("git init — makes one; lockstep needs no further set-up in it")

@@ -89,8 +89,9 @@ impl Repo {
         })
     }
 
-    /// The remote to which Git pushes: the one in the settings of the branch, else `origin`, else the only remote. It
-    /// is the name of a remote, or a URL, which may hold a token (`git push -u https://me:token@host/repo`).
+    /// The remote to which `git push` goes: `branch.NAME.pushRemote`, `remote.pushDefault`, `branch.NAME.remote`, else
+    /// `origin`, else the first one that Git lists. It is the name of a remote, or a URL, which may hold a token
+    /// (`git push -u https://me:token@host/repo`).
     pub fn push_remote(&self) -> Option<Url> {
         let ask = |args: &[&str]| {
             let said = self.git(args, None, None).ok()?;

@@ -104,7 +104,7 @@ impl PackReader {
             }
             if hasher.id() != row.id {
                 self.damaged = Some(row);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "an object of a pack does not fit its id"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an object of a pack does not match its id"));
             }
             self.hasher = None;
             self.next += 1;

@@ -81,7 +81,9 @@ impl Remote {
             names = listed;
         }
         let message = format!("{SUMMARY} at the remote {} ({}) is never up to date", self.name, self.url());
-        Err(Error::new(Kind::Remote, message).because("other pushes end all the time"))
+        Err(Error::new(Kind::Remote, message)
+            .because("other pushes kept changing the index meanwhile")
+            .hint("run the command again in a moment"))
     }
 
     /// Writes the summary if a listed segment is missing in it.

@@ -68,7 +68,7 @@ impl<'a> RemoteTrees<'a> {
             let remote = self.remote;
             let message = format!("the folder {id} is not at the remote {} ({})", remote.name, remote.url());
             Error::missing(message)
-                .because("an index at the remote lists it as complete")
+                .because("an index at the remote says that the output that contains it is complete there")
                 .hint(remote.push_again_hint())
         })
     }

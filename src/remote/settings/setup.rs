@@ -59,7 +59,7 @@ pub fn add(project: &Project, name: &str, url: &Url, level: Level, replace: bool
     writable(project, level)?;
     let address = Address::parse(url)?;
     if holds_password(url, &address) && level == Level::Project {
-        return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
+        return Err(Error::usage("a password does not belong in lockstep.toml, which is committed")
             .hint(format!("lockstep remote add {name} {}", word(url.without_secret().raw())))
             .hint(format!("lockstep remote modify --local {name} password")));
     }
@@ -126,7 +126,7 @@ pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: L
         let url = Url::from(value.as_str());
         let address = Address::parse(&url)?;
         if holds_password(&url, &address) && level == Level::Project {
-            return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
+            return Err(Error::usage("a password does not belong in lockstep.toml, which is committed")
                 .hint(format!("lockstep remote modify --local {name} password")));
         }
         if address.scheme == Scheme::Folder {
@@ -157,7 +157,7 @@ fn refuse_committed(name: &str, option: &str, level: Level) -> Result<()> {
     if level == Level::Local {
         return Ok(());
     }
-    Err(Error::usage(format!("`{option}` is a secret and does not belong into lockstep.toml, which is committed"))
+    Err(Error::usage(format!("`{option}` is a secret and does not belong in lockstep.toml, which is committed"))
         .hint(format!("lockstep remote modify --local {name} {option}")))
 }
 

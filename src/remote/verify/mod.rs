@@ -228,7 +228,7 @@ impl Remote {
         let problem = self.windows(&object_path(id), 0..size, sink, &mut |bytes| hasher.update(bytes))?;
         match problem {
             Some(problem) => tell(RemoteFile::Loose(*id), problem),
-            None if hasher.id() != *id => tell(RemoteFile::Loose(*id), "its bytes do not fit its id".into()),
+            None if hasher.id() != *id => tell(RemoteFile::Loose(*id), "its bytes do not match its id".into()),
             None => {}
         }
         Ok(())
@@ -266,7 +266,7 @@ impl Remote {
             whole(e.to_string());
         }
         for bad in passing.finish() {
-            tell(RemoteFile::Packed(*id, bad.offset, bad.id), "its bytes do not fit its id".into());
+            tell(RemoteFile::Packed(*id, bad.offset, bad.id), "its bytes do not match its id".into());
         }
         Ok(())
     }

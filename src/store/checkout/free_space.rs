@@ -65,7 +65,7 @@ pub fn check_free_space(store: &Store, pin: &Pin, dest: &Path, may_take_over: bo
     );
     Err(Error::new(Kind::Io, message)
         .because("nothing was written")
-        .hint("free some space on that disk, or restore a part alone; if the numbers are absurd, so is the lock"))
+        .hint("free some space on that disk, or check out only some paths"))
 }
 
 /// Pure.

@@ -76,19 +76,19 @@ impl<'a> Materialiser<'a> {
         for link in self.store.links().iter() {
             let made = match link {
                 LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
-                    if seen.is_mine_alone() {
+                    if seen.only_owner_can_write() {
                         self.verify(&location, object, id, size, seen)?;
                     }
                     let made = fresh(copy::reflink(object, &from, to, 0o666), to)?;
                     self.reflink.store(made, Ordering::Relaxed);
                     // The owner of the object can write to it after any check, but not to the clone.
-                    if made && !seen.is_mine_alone() {
+                    if made && !seen.only_owner_can_write() {
                         self.verify_clone(&location, to, id, size)?;
                     }
                     made.then_some(MaterialisedFile::File(None))
                 }
                 // The owner of an object could write to each file that is linked to it.
-                LinkType::Hardlink | LinkType::Symlink if !seen.is_mine_alone() => None,
+                LinkType::Hardlink | LinkType::Symlink if !seen.only_owner_can_write() => None,
                 // The mode belongs to the inode, so an executable file needs an inode of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
                     if !is_untouched(seen, id) {

@@ -38,7 +38,7 @@ pub fn is_untouched(seen: &Seen, id: &ObjectId) -> bool {
 /// another user counts for nothing, nor does one of a file that others may write to. A file that cannot be sealed is
 /// read each time: the ctime does not show each write through a mapping, so remembering it would not suffice.
 pub fn is_sealed(seen: &Seen, id: &ObjectId) -> bool {
-    seen.is_mine_alone() && shows_seal(&seen.stat, id)
+    seen.only_owner_can_write() && shows_seal(&seen.stat, id)
 }
 
 /// Does the file have the seal, set by any user? Enough to find that an object is present: a user who can forge one in

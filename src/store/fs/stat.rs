@@ -98,7 +98,7 @@ impl Seen {
     }
 
     /// Is this user (or root) the only one who can write to it or set its times?
-    pub fn is_mine_alone(&self) -> bool {
+    pub fn only_owner_can_write(&self) -> bool {
         static ME: OnceLock<u32> = OnceLock::new();
         let me = *ME.get_or_init(|| rustix::process::geteuid().as_raw());
         !self.others_write && (self.owner == me || self.owner == 0)

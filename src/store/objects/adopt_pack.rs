@@ -70,9 +70,7 @@ impl Store {
         let size = file.metadata().map_err(|e| Error::io("look at", temp, e))?.len();
         let got = hash::hash_object(&file, kind, size).map_err(|e| Error::io("read", temp, e))?;
         if got != *id {
-            return Err(
-                Error::missing(format!("object {id} was fetched damaged")).because("its bytes do not fit its id")
-            );
+            return Err(Error::missing(format!("object {id} arrived damaged")).because("its bytes do not match its id"));
         }
         let fail = |e: std::io::Error| self.refused("write", temp, e);
         rustix::fs::fchmod(&file, 0o444.into()).map_err(|e| fail(e.into()))?;

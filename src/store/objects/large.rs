@@ -33,6 +33,6 @@ impl Store {
         }
         let kept = self.quarantine(id)?;
         Err(Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
-            .because(format!("its bytes do not fit its id; they are kept in {}", kept.display())))
+            .because(format!("its bytes do not match its id; they are kept in {}", kept.display())))
     }
 }

@@ -210,7 +210,7 @@ impl Store {
                 .because("a lock or a folder refers to it with another size or as another kind")
                 .hint("bring back a good pipeline.lock: git log -p pipeline.lock");
         }
-        self.set_aside(id, location, "its bytes do not fit its id")
+        self.set_aside(id, location, "its bytes do not match its id")
     }
 
     /// Turns a read error of an object into an error with advice. An object that the disk cannot read is damaged as

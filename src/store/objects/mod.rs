@@ -297,7 +297,7 @@ impl Store {
         let open = || -> io::Result<File> {
             let file = self.root.open_or_create(self.root.below(path)?, 0o600)?;
             let seen = Seen::from(rustix::fs::fstat(&file)?);
-            if seen.is_mine_alone() && seen.links == 1 {
+            if seen.only_owner_can_write() && seen.links == 1 {
                 rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)?;
                 Ok(file)
             } else {

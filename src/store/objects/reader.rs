@@ -71,7 +71,7 @@ impl ContentReader {
 
 impl Read for ContentReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the bytes of an object do not fit its id");
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the bytes of an object do not match its id");
         if buffer.is_empty() {
             return Ok(0);
         }

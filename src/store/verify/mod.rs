@@ -52,7 +52,7 @@ pub enum CopyLocation {
 pub struct Damage {
     /// The damaged file or the missing object.
     pub what: DamageKind,
-    /// A sentence without its subject: `its bytes do not fit its id`.
+    /// A sentence without its subject: `its bytes do not match its id`.
     pub problem: String,
 }
 

@@ -126,7 +126,7 @@ fn look_loose(store: &Store, copy: &ObjectCopy, done: &dyn Fn(u64)) -> Result<Ve
 fn verdict(is_good: io::Result<bool>) -> io::Result<Verdict> {
     match is_good {
         Ok(true) => Ok(Verdict::Good),
-        Ok(false) => Ok(Verdict::Bad("its bytes do not fit its id".into())),
+        Ok(false) => Ok(Verdict::Bad("its bytes do not match its id".into())),
         Err(e) if is_lost(&e) => Ok(Verdict::Bad("the disk cannot read it".into())),
         Err(e) => Err(e),
     }

@@ -66,7 +66,7 @@ fn a_push_waits_for_the_outputs() {
     assert_eq!(sandbox.run(&["repro", "-q", "--no-commit"]).code, 0);
     commit(&sandbox, "fourth");
     let out = git(&sandbox, &["push", "-q", "origin", "main"]);
-    assert!(out.code == 1 && out.stderr.contains("because: neither here nor there: model"), "{out}");
+    assert!(out.code == 1 && out.stderr.contains("because: neither in this store nor at a remote: model"), "{out}");
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_revision_that_is_not_there() {
     --- stderr
     error: there is no revision `mian`
       hint: did you mean `main`?
-      hint: if it is new at the origin: git fetch --tags
+      hint: if it was pushed from another clone: git fetch --tags
     ");
     let outside = crate::sandbox::Sandbox::without_git();
     std::fs::create_dir(outside.path(".lockstep")).unwrap();

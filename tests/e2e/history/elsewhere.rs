@@ -115,7 +115,7 @@ fn another_repository() {
     exit 3
     --- stderr
     error: [ROOT]: there is no revision `v2`
-      hint: if it is new at the origin: git fetch --tags
+      hint: if it was pushed from another clone: git fetch --tags
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["get", "./none", "model"])), @r"
     exit 3

@@ -59,7 +59,7 @@ fn a_file_as_it_was() {
     exit 3
     --- stderr
     error: there is no revision `nowhere`
-      hint: if it is new at the origin: git fetch --tags
+      hint: if it was pushed from another clone: git fetch --tags
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "other@HEAD"])), @r"
     exit 3

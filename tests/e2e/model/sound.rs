@@ -216,7 +216,7 @@ fn checks_with_mistakes() {
     FAIL  accuracy >= nowhere: there is no revision `nowhere`
     --- stderr
     hint: did you mean `accuracy`?
-    hint: if it is new at the origin: git fetch --tags
+    hint: if it was pushed from another clone: git fetch --tags
     0 of 2 checks hold
     ");
     sandbox.write("pipeline.yaml", format!("{pipeline}checks: {{digitz: [accuracy >= 0.9]}}\n"));

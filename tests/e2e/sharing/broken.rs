@@ -183,7 +183,7 @@ fn damage_holds_up_nothing_else() {
     restored small
     1.2 MB in 62 objects fetched
     error: 2 objects and packs are damaged or missing at the remote
-      because: objects/30/[HASH] at the remote lab (../lab) is damaged: object [HASH] was fetched damaged: its bytes do not fit its id; needed by large
+      because: objects/30/[HASH] at the remote lab (../lab) is damaged: object [HASH] arrived damaged: its bytes do not match its id; needed by large
       because: objects/9e/[HASH] is gone from the remote lab (../lab): its index names it; needed by d
       hint: where the data is: lockstep push --again -r lab
     ");

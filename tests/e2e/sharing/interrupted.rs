@@ -71,7 +71,7 @@ fn a_fetch_goes_on_where_it_was_interrupted() {
         fine(&out);
         let json: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
         let received = json["remotes"][0]["cost"]["received"].as_u64().unwrap();
-        // With the marker, the segment and `small`; what does not fit its id is fetched anew.
+        // With the marker, the segment and `small`; what does not match its id is fetched anew.
         assert!((want..want + 30_000).contains(&received), "{received}");
         assert!(same(&sandbox, "", &b, &["large"]));
         assert_eq!(std::fs::read_dir(sandbox.path("../b/.git/lockstep/store/tmp")).unwrap().count(), 0);

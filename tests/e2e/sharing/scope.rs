@@ -203,7 +203,7 @@ fn what_any_commit_pins_is_shared() {
     exit 3
     --- stderr
     error: there is no revision `nothing`
-      hint: if it is new at the origin: git fetch --tags
+      hint: if it was pushed from another clone: git fetch --tags
     ");
     insta::assert_snapshot!(run(&["pull", "--rev", "HEAD~1"]), @r"
     exit 0

@@ -107,7 +107,7 @@ fn secrets_are_neither_committed_nor_shown() {
     insta::assert_snapshot!(run(&["remote", "add", "web", "webdavs://me:s3cr3t@example.org/x"]), @r"
     exit 2
     --- stderr
-    error: a password does not belong into lockstep.toml, which is committed
+    error: a password does not belong in lockstep.toml, which is committed
       hint: lockstep remote add web webdavs://me@example.org/x
       hint: lockstep remote modify --local web password
     ");
@@ -115,7 +115,7 @@ fn secrets_are_neither_committed_nor_shown() {
     insta::assert_snapshot!(run(&["remote", "modify", "web", "password", "s3cr3t"]), @r"
     exit 2
     --- stderr
-    error: `password` is a secret and does not belong into lockstep.toml, which is committed
+    error: `password` is a secret and does not belong in lockstep.toml, which is committed
       hint: lockstep remote modify --local web password
     ");
     insta::assert_snapshot!(run(&["config", "remote.web.password", "s3cr3t"]), @r"

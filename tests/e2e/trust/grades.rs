@@ -89,7 +89,7 @@ fn a_repository_runs_commands_by_sh_or_bash_alone() {
     exit 2
     --- stderr
     error: lockstep.toml wants commands to be run by the program `./evil`
-      because: of itself a repository may only choose sh or bash
+      because: without your consent a repository can only choose sh or bash
       hint: if you trust it: lockstep config --local shell ./evil
     ");
     assert_eq!(sandbox.run(&["status"]).code, 0, "reading runs nothing");

@@ -54,7 +54,7 @@ fn unknown_words_are_guessed() {
     let sandbox = Sandbox::new();
     let out = sandbox.run(&["reprod"]);
     assert_eq!(out.code, 2);
-    assert!(out.stderr.contains("'repro'"), "{out}");
+    assert!(out.stderr.contains("did you mean `repro`?"), "{out}");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["repro"])), @r"
     exit 3
     --- stderr

@@ -43,7 +43,7 @@ fn parts_are_read_by_share_or_by_chance() {
     assert!(some == read("40%", &["--seed", "7"]) && some > 0 && some < all, "{some} of {all}");
     assert!(read("1B", &[]) == 1 && read("1GiB", &[]) == all);
     let out = sandbox.run(&["verify", "--read-data=40%", "--seed", "7"]);
-    assert!(out.stderr.contains("picked by chance; the same again: --seed 7"), "{out}");
+    assert!(out.stderr.contains("picked at random; to read the same ones again: --seed 7"), "{out}");
     let out = sandbox.run(&["verify", "--read-data=8/7"]);
     assert!(out.code == 2 && out.stderr.contains("there is no share 8 of 7"), "{out}");
 }
@@ -56,7 +56,7 @@ fn a_clone_lacks_much_and_is_whole() {
     exit 3
     --- stderr
     error: there is no store yet at [BOX]/c/.git/lockstep/store: nothing to verify
-      hint: lockstep repro fills it, and so does lockstep pull
+      hint: lockstep repro fills it, and so does lockstep pull from a remote
     ");
     fs::write(sandbox.path("../c/lockstep.toml"), fs::read(sandbox.path("lockstep.toml")).unwrap()).unwrap();
     fine(&sandbox.run_in("../c", &["fetch", "-q", "small", "large"]));

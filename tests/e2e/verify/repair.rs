@@ -13,10 +13,10 @@ fn from_the_workspace() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--repair"])), @r"
     exit 0
     --- stdout
-    objects/2e/[HASH]: its bytes do not fit its id
+    objects/2e/[HASH]: its bytes do not match its id
       needed by large of use: workspace, main ([v2])
       repaired: restored from the workspace
-    packs/[HASH].pack at 55: its bytes do not fit its id
+    packs/[HASH].pack at 55: its bytes do not match its id
       needed by d of gen: workspace, main ([v2])
       repaired: restored from the workspace
     --- stderr
@@ -68,10 +68,10 @@ fn from_a_remote() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--read-data", "--repair"])), @r"
     exit 0
     --- stdout
-    objects/2f/[HASH]: its bytes do not fit its id
+    objects/2f/[HASH]: its bytes do not match its id
       needed by d of gen: v1 ([v1])
       repaired: restored from lab
-    packs/[HASH].pack at 55: its bytes do not fit its id
+    packs/[HASH].pack at 55: its bytes do not match its id
       needed by d of gen: v1 ([v1])
       repaired: restored from lab
     --- stderr
@@ -101,12 +101,12 @@ fn nowhere_to_take_it_from() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--repair"])), @r"
     exit 1
     --- stdout
-    objects/93/[HASH]: its bytes do not fit its id
+    objects/93/[HASH]: its bytes do not match its id
       needed by large of use: v1 ([v1])
       lost: neither the workspace nor a remote has it
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    1 result that led to what is lost dropped
+    removed 1 result from the run cache: an output is lost
     hint: large as another commit has it: git switch --detach v1, then lockstep repro use
     ");
     // It stays lost, and that is told; the result that led to it is gone.
@@ -152,7 +152,7 @@ fn as_json() {
         {
           "id": "[HASH]",
           "where": "objects/2e/[HASH]",
-          "problem": "its bytes do not fit its id",
+          "problem": "its bytes do not match its id",
           "hurts": [
             {
               "stage": "use",

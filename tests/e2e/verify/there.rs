@@ -61,9 +61,9 @@ fn damage_there_is_named_and_put_again() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--remote", "--read-data"])), @r"
     exit 1
     --- stdout
-    packs/[HASH].pack at 55: its bytes do not fit its id
+    packs/[HASH].pack at 55: its bytes do not match its id
       needed by d of gen: workspace, main ([v2])
-    objects/66/[HASH]: its bytes do not fit its id
+    objects/66/[HASH]: its bytes do not match its id
       needed by raw: workspace
     --- stderr
     lab: 3 packs, 1 large object, 4 results (1.9 MB): 2 damaged
@@ -73,10 +73,10 @@ fn damage_there_is_named_and_put_again() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--remote", "--read-data", "--repair"])), @r"
     exit 0
     --- stdout
-    packs/[HASH].pack at 55: its bytes do not fit its id
+    packs/[HASH].pack at 55: its bytes do not match its id
       needed by d of gen: workspace, main ([v2])
       repaired: uploaded again from here
-    objects/66/[HASH]: its bytes do not fit its id
+    objects/66/[HASH]: its bytes do not match its id
       needed by raw: workspace
       repaired: uploaded again from here
     --- stderr
@@ -146,7 +146,7 @@ fn a_remote_that_may_only_be_read() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--remote", "--read-data", "--repair"])), @r"
     exit 1
     --- stdout
-    packs/[HASH].pack at 55: its bytes do not fit its id
+    packs/[HASH].pack at 55: its bytes do not match its id
       needed by d of gen: workspace, main ([main]), v2 ([v2])
       left: the remote is read-only
     --- stderr

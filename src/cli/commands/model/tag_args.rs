@@ -65,7 +65,7 @@ impl TagArgs {
             let remote = &publisher.remote;
             let names = others.iter().map(|tag| tag.as_str()).collect::<Vec<_>>().join(", ");
             let push = push_command(remote, &others);
-            out.warn(format!("not at {remote}, never pushed or deleted there: {names}; {push}"));
+            out.warn(format!("missing at {remote} (not pushed yet, or deleted there): {names}; {push}"));
         }
         Ok(lacking)
     }

@@ -107,9 +107,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         (Some(name), None) => {
             let config = read(args, global)?;
             let Some((value, origin)) = config.get(name)?.filter(|(_, origin)| shown(args, origin)) else {
-                return Err(
-                    Error::missing(format!("{name} is not set")).hint(format!("set it: lockstep config {name} VALUE"))
-                );
+                return Err(not_set(args, global, name)?);
             };
             if args.json {
                 out.json(&entry(args, name, value, origin));
@@ -181,6 +179,27 @@ fn set_secret(
         Err(e) if e.kind == Kind::Missing => config::set(&file, name, &value),
         Err(e) => Err(e),
     }
+}
+
+/// The error for a setting without a value, at the level that the user named.
+fn not_set(args: &Args, global: &Global, name: &str) -> Result<Error> {
+    let level = match (args.local, args.project, args.user) {
+        (true, ..) => "--local ",
+        (_, true, _) => "--project ",
+        (.., true) => "--user ",
+        _ => "",
+    };
+    let message = match level {
+        "" => format!("{name} is not set"),
+        _ => format!("{} does not set {name}", file(args, global)?.display()),
+    };
+    let secret =
+        name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.')).filter(|_| config::is_secret(name));
+    let hint = match secret {
+        Some((remote, option)) => format!("set it: lockstep remote modify --local {remote} {option}"),
+        None => format!("set it: lockstep config {level}{name} VALUE"),
+    };
+    Ok(Error::missing(message).hint(hint))
 }
 
 /// Refuses a URL with a password, token or signature, since `lockstep.toml` is committed.

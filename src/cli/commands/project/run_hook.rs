@@ -115,7 +115,7 @@ fn refusal(left: &UnpushedData, is_head: bool) -> Error {
         error = error.because(format!("only here: {} ({})", named(&left.here), text::bytes(bytes))).hint(push);
     }
     if !left.nowhere.is_empty() {
-        error = error.because(format!("neither here nor there: {}", named(&left.nowhere)));
+        error = error.because(format!("neither in this store nor at a remote: {}", named(&left.nowhere)));
         let push = "lockstep push — where data is that no stage makes";
         error = error.hint(if left.is_made { "lockstep repro — makes what is in no store" } else { push });
     }
@@ -123,7 +123,8 @@ fn refusal(left: &UnpushedData, is_head: bool) -> Error {
 }
 
 fn print_differences(is_merged: bool, project: &Project, out: &Output) -> Result<()> {
-    // Stays silent during a rebase, which runs the hook for each commit. A merge is current_operation until its hook has ended.
+    // Silent during a rebase, which runs the hook for each commit. A merge is still the current operation while its
+    // hook runs.
     match project.repo.current_operation() {
         None => {}
         Some(OperationKind::Merge) if is_merged => {}

@@ -386,7 +386,7 @@ impl<'a> FetchSession<'a> {
     fn lost_error(&self, id: &ObjectId) -> Error {
         let remote = self.remote;
         Error::missing(format!("the object {id} is not at the remote {} ({})", remote.name, remote.url()))
-            .because("an index at the remote lists it as complete")
+            .because("an index at the remote says that the output that contains it is complete there")
             .hint(remote.push_again_hint())
     }
 

@@ -87,7 +87,7 @@ fn print_report(report: &VerifyReport, options: &VerifyOptions, out: &Output) {
     let thing = if report.remote.is_some() { "file" } else { "object" };
     match (options.part, report.seed) {
         (Some(_), Some(seed)) => out.status(format!(
-            "read {} ({}), picked by chance; the same again: --seed {seed}",
+            "read {} ({}), picked at random; to read the same ones again: --seed {seed}",
             text::count(count, thing),
             text::bytes(bytes)
         )),
@@ -98,10 +98,10 @@ fn print_report(report: &VerifyReport, options: &VerifyOptions, out: &Output) {
         (None, _) => {}
     }
     if report.newer > 0 {
-        out.status(format!("{} of a later lockstep passed over", text::count(report.newer, "file")));
+        out.status(format!("skipped {} that a newer lockstep wrote", text::count(report.newer, "file")));
     }
     if report.dropped > 0 {
-        out.status(format!("{} that led to what is lost dropped", text::count(report.dropped, "result")));
+        out.status(format!("removed {} from the run cache: an output is lost", text::count(report.dropped, "result")));
     }
     if !report.missing.is_empty() {
         let pins: BTreeSet<_> =
