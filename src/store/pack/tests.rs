@@ -152,7 +152,7 @@ fn damaged_packs_and_objects_are_not_taken_in() {
     assert!(quarantined(&s).is_empty());
     fs::write(&temp, "other bytes").unwrap();
     let e = s.store.adopt_object(&ObjectId::of(b"bytes"), ObjectKind::Content, &temp, &Silent).unwrap_err();
-    assert!(e.message.contains("fetched damaged") && s.store.size(&ObjectId::of(b"bytes")).is_none());
+    assert!(e.message.contains("arrived damaged") && s.store.size(&ObjectId::of(b"bytes")).is_none());
 }
 
 #[test]
