@@ -68,7 +68,7 @@ fn one_of_another_user_is_read_before_use() {
             let [object] = &objects(&store)[..] else { panic!("one object") };
             forge(object, b"evil\n", OTHER, mode);
             let out = sandbox.run(&["verify"]);
-            assert!(out.code == 1 && out.stdout.contains("do not fit"), "{links} {mode:o} {out}");
+            assert!(out.code == 1 && out.stdout.contains("do not match"), "{links} {mode:o} {out}");
             let out = sandbox.run(&["checkout"]);
             assert!(out.code != 0 && out.stderr.contains("damaged") && !sandbox.exists("tool.sh"), "{links} {out}");
         }
