@@ -123,12 +123,12 @@ fn print_with_inputs(
         out.hint(format!("git add -f {}", path_word(&lock)));
     }
     if !written.is_empty() {
-        let paths = set_large_aside(states.to_add, inputs, project, out);
+        let mut paths = set_large_aside(states.to_add, inputs, project, out);
+        if paths.len() > MOST_NAMES {
+            // What the command wrote is named first, then definitions, then inputs.
+            paths.sort_by_key(|path| (path.name() != LOCK_NAME, !inputs.others.contains(path)));
+        }
         let names: Vec<String> = paths.iter().map(|path| path.relative_to(&project.cwd)).collect();
-        let names = match names.len() {
-            0..=MOST_NAMES => names.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
-            _ => names,
-        };
         next_lines(&names).iter().for_each(|line| out.status(line));
     }
 }
@@ -205,6 +205,9 @@ fn next_lines(names: &[String]) -> Vec<String> {
     // A name that cannot be typed is left to Git.
     let is_typed = |name: &&String| escape::text(name) == name.as_str();
     let typed: Vec<&String> = names.iter().filter(is_typed).take(MOST_NAMES).collect();
+    if typed.is_empty() {
+        return vec![format!("next: add {} to Git: git status names them", text::count(names.len(), "path"))];
+    }
     let mut lines = vec![format!("next: git add {}", path_words(&typed))];
     if typed.len() < names.len() {
         lines.push(format!("and {} to add: git status", text::count(names.len() - typed.len(), "more path")));
@@ -282,8 +285,6 @@ fn set_large_aside(
             left.push(path);
         }
     }
-    // What the command wrote comes first, then definitions, then inputs.
-    left.sort_by_key(|path| (path.name() != LOCK_NAME, !inputs.others.contains(path), path.clone()));
     left
 }
 
@@ -313,5 +314,6 @@ mod tests {
         assert_eq!(of(10), [named, "and 2 more paths to add: git status"]);
         let odd = ["-d", ":x", "a\nb"].map(String::from);
         assert_eq!(next_lines(&odd), ["next: git add ./-d ./:x", "and 1 more path to add: git status"]);
+        assert_eq!(next_lines(&odd[2..]), ["next: add 1 path to Git: git status names them"]);
     }
 }
