@@ -143,6 +143,7 @@ mod cache;
 pub mod cli;
 mod compare;
 mod config;
+mod deploy;
 mod document;
 mod edit;
 pub mod error;
