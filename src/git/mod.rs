@@ -4,6 +4,7 @@
 //! Only this module uses gix. gix reads the user's Git configuration (and the environment variables for its location)
 //! itself, as Git does; all other inputs are arguments.
 
+mod chain;
 mod discover;
 mod glob;
 mod history;
@@ -17,6 +18,7 @@ mod tagging;
 #[cfg(test)]
 pub mod testing;
 
+pub use chain::{Link, NewLink, RemoteChain};
 pub use discover::{DiscoveredFiles, discover, is_foreign};
 pub use glob::matches;
 pub use history::History;

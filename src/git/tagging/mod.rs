@@ -6,7 +6,7 @@
 pub(super) mod publish;
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::error::{Error, Kind, Result};
 use crate::git::id::GitId;
@@ -110,31 +110,44 @@ impl Repo {
     }
 
     /// Runs `git` in the repository and returns its output; its standard error becomes the cause of an error.
-    pub(super) fn git(&self, args: &[&str], input: Option<&str>, date: Option<&str>) -> Result<String> {
-        let failed = |why: String| {
-            Error::new(Kind::Io, format!("git {} failed", args.first().copied().unwrap_or_default())).because(why)
-        };
+    pub(in crate::git) fn git(&self, args: &[&str], input: Option<&str>, date: Option<&str>) -> Result<String> {
         let mut command = self.user_git();
-        command.args(args).env("LC_ALL", "C");
-        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(date) = date {
             command.env("GIT_COMMITTER_DATE", date);
         }
-        let mut child = command.spawn().map_err(|e| failed(format!("the program git cannot be started: {e}")))?;
-        if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
-            // If the program does not read, it reports why on its own.
-            let _ = pipe.write_all(text.as_bytes());
-        }
-        let out = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
-        if out.status.success() {
-            return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
-        }
-        let said = String::from_utf8_lossy(&out.stderr);
-        let lines: Vec<&str> =
-            said.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("hint:")).collect();
-        Err(failed(redact_text(&lines.iter().rev().take(3).rev().copied().collect::<Vec<_>>().join("; "))))
+        run(command, args, input)
     }
+
+    /// The same, as the author `who` (`Name <mail>`) if one is given.
+    pub(in crate::git) fn git_as(&self, args: &[&str], input: &str, who: Option<&str>) -> Result<String> {
+        let mut command = self.user_git();
+        if let Some((name, mail)) = who.and_then(|who| who.strip_suffix('>')?.split_once(" <")) {
+            command.env("GIT_AUTHOR_NAME", name).env("GIT_AUTHOR_EMAIL", mail);
+            command.env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", mail);
+        }
+        run(command, args, Some(input))
+    }
+}
+
+fn run(mut command: Command, args: &[&str], input: Option<&str>) -> Result<String> {
+    let failed = |why: String| {
+        Error::new(Kind::Io, format!("git {} failed", args.first().copied().unwrap_or_default())).because(why)
+    };
+    command.args(args).env("LC_ALL", "C");
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| failed(format!("the program git cannot be started: {e}")))?;
+    if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
+        // If the program does not read, it reports why on its own.
+        let _ = pipe.write_all(text.as_bytes());
+    }
+    let out = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
+    if out.status.success() {
+        return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("hint:")).collect();
+    Err(failed(redact_text(&lines.iter().rev().take(3).rev().copied().collect::<Vec<_>>().join("; "))))
 }
 
 /// `A U Thor <a@example.org> 1767225600 +0100`

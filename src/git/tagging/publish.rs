@@ -75,7 +75,7 @@ impl Repo {
     }
 
     /// The destination of a push: the remote itself, unless it has a separate push URL.
-    fn push_place(&self, remote: &Url) -> Url {
+    pub(in crate::git) fn push_place(&self, remote: &Url) -> Url {
         let url = |args: &[&str]| self.git(args, None, None).ok().map(|url| url.trim().to_string());
         match (url(&["remote", "get-url", remote.raw()]), url(&["remote", "get-url", "--push", remote.raw()])) {
             (Some(fetched), Some(pushed)) if fetched != pushed && !pushed.starts_with('-') => pushed.into(),
