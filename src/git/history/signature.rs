@@ -1,11 +1,11 @@
-//! Verifies the signature of a tag. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
+//! Verifies the signature of a tag or of a commit. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
 //! OpenPGP, X.509 and SSH alike. Before that, two checks: the object under the id is the object that was read, and the
 //! name inside the tag is the name of its ref, since the signature of `digits@v1.0.0` does not cover `digits@v2.0.0`.
 //!
 //! The settings of the current clone belong to the user. Those of another repository could name the trusted keys and
 //! the programs that verify, so a tag of another repository is verified in isolation; see [`IsolatedRepo`].
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::error::{Error, Kind, Result};
 use crate::git::history::History;
@@ -118,6 +118,16 @@ impl Repo {
     }
 }
 
+impl Repo {
+    /// Verifies the signature of a commit of this repository.
+    pub fn verify_commit(&self, id: GitId) -> Signature {
+        match self.plain_history() {
+            Ok(history) => history.verify_commit(id),
+            Err(error) => Signature::without_key(SignatureState::NotChecked, Some(error.message)),
+        }
+    }
+}
+
 impl History {
     pub(in crate::git) fn verify_tag(&self, name: &str, id: GitId) -> Signature {
         let refused = |why: String| Signature::without_key(SignatureState::Bad, Some(why));
@@ -138,17 +148,37 @@ impl History {
             Ok(apart) => apart,
             Err(error) => return Signature::without_key(SignatureState::NotChecked, Some(error.message)),
         };
-        let mut command = match &apart {
+        let command = match &apart {
             Some(apart) => apart.git(),
             None => question(self.0.repo.git_dir()),
         };
-        command.args(["verify-tag", "--raw", &id.hex()]);
-        command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
-        match command.output() {
-            Ok(out) => parse_verdict(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
-            Err(e) => {
-                Signature::without_key(SignatureState::NotChecked, Some(format!("the program git cannot be run: {e}")))
-            }
+        ask(command, "verify-tag", id)
+    }
+
+    /// Verifies the signature of a commit of this repository.
+    pub(in crate::git) fn verify_commit(&self, id: GitId) -> Signature {
+        let refused = |why: &str| Signature::without_key(SignatureState::Bad, Some(why.into()));
+        let Ok(object) = self.0.repo.find_object(id.0) else { return refused("the commit cannot be read") };
+        let hash = gix::objs::compute_hash(id.0.kind(), gix::object::Kind::Commit, &object.data);
+        if object.kind != gix::object::Kind::Commit || hash.is_ok_and(|hash| hash != id.0) {
+            return refused("the object in its place is not the one that its id names");
+        }
+        let mut header = object.data.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
+        if !header.any(|line| line.starts_with(b"gpgsig")) {
+            return Signature::without_key(SignatureState::None, None);
+        }
+        ask(question(self.0.repo.git_dir()), "verify-commit", id)
+    }
+}
+
+/// Lets Git verify an object.
+fn ask(mut command: Command, verb: &str, id: GitId) -> Signature {
+    command.args([verb, "--raw", &id.hex()]);
+    command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
+    match command.output() {
+        Ok(out) => parse_verdict(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
+        Err(e) => {
+            Signature::without_key(SignatureState::NotChecked, Some(format!("the program git cannot be run: {e}")))
         }
     }
 }
@@ -199,7 +229,7 @@ fn parse_verdict(is_fine: bool, said: &str) -> Signature {
     } else if status("REVKEYSIG").is_some() {
         "its key was revoked".into()
     } else if status("BADSIG").is_some() {
-        "the tag was changed after it was signed".into()
+        "it was changed after it was signed".into()
     } else if status("NO_PUBKEY").is_some()
         || status("ERROR").is_some_and(lacks_key)
         || status("ERRSIG").is_some_and(|rest| rest.split(' ').nth(5) == Some("9"))
@@ -280,7 +310,7 @@ mod tests {
         for (is_fine, said, want) in [
             (true, good, "good FFFF A <a@b> -"),
             (false, good, "unknown key FFFF A <a@b> its key is trusted less than gpg.minTrustLevel asks for"),
-            (false, "[GNUPG:] BADSIG 1111 A\n", "bad 1111 A the tag was changed after it was signed"),
+            (false, "[GNUPG:] BADSIG 1111 A\n", "bad 1111 A it was changed after it was signed"),
             (false, "[GNUPG:] EXPKEYSIG 1111 A\n", "bad 1111 A its key has expired"),
             (false, "[GNUPG:] REVKEYSIG 1111 A\n", "bad 1111 A its key was revoked"),
             (false, unknown, "unknown key FFFF - its public key is not among yours"),
