@@ -64,6 +64,20 @@ pub enum EventKind {
     Resume,
 }
 
+impl EventKind {
+    /// The word in JSON and tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            EventKind::Deploy => "deploy",
+            EventKind::Rollback => "rollback",
+            EventKind::Return => "return",
+            EventKind::Refuse => "refuse",
+            EventKind::Hold => "hold",
+            EventKind::Resume => "resume",
+        }
+    }
+}
+
 /// How an [`Event`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,6 +2,7 @@
 
 mod event;
 mod manifest;
+pub mod record;
 
 pub use event::{EVENT_VERSION, Event, EventKind, EventResult};
 pub use manifest::{MANIFEST, Manifest, ReleasedFile};
