@@ -3,6 +3,7 @@
 mod event;
 mod manifest;
 pub mod record;
+pub mod watch;
 
 pub use event::{EVENT_VERSION, Event, EventKind, EventResult};
 pub use manifest::{MANIFEST, Manifest, ReleasedFile};

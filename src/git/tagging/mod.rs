@@ -3,6 +3,7 @@
 //! gix reads; this module writes. `git tag` creates a tag, so that `tag.gpgSign`, `gpg.format` and later settings have
 //! the same meaning as everywhere.
 
+pub(super) mod fetch;
 pub(super) mod publish;
 
 use std::io::Write;
@@ -126,6 +127,16 @@ impl Repo {
             command.env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", mail);
         }
         run(command, args, Some(input))
+    }
+
+    /// Runs `git`; the error is all that it writes to its standard error, line by line.
+    fn git_lines(&self, args: &[&str]) -> std::result::Result<(), Vec<String>> {
+        let mut command = self.user_git();
+        command.args(args).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
+        let out = command.output().map_err(|e| vec![format!("the program git cannot be started: {e}")])?;
+        let said = String::from_utf8_lossy(&out.stderr);
+        let lines = || said.lines().map(redact_text).filter(|line| !line.trim().is_empty()).collect();
+        if out.status.success() { Ok(()) } else { Err(lines()) }
     }
 }
 
