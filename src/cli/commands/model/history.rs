@@ -1,9 +1,14 @@
+use std::cmp::Reverse;
+use std::time::UNIX_EPOCH;
+
 use serde_json::{Value as Json, json};
 
 use super::context::{self, ModelContext};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
+use crate::deploy::record::{Record, RecordedEvent};
+use crate::deploy::{self, EventKind};
 use crate::error::Result;
 use crate::git::Repo;
 use crate::model::registry::{Event, Model};
@@ -16,12 +21,16 @@ use crate::tag::{Action, Version};
 Examples:
   lockstep model history digits           the newest first
   lockstep model history digits --verify  with the state of each signature
+  lockstep model history digits --deployments    and where its versions were deployed, as far as this clone knows
   lockstep model history digits --json    with messages and overruled checks")]
 pub struct Args {
     name: String,
     /// Verify the signatures of the tags, with a run of `git` for each
     #[arg(long)]
     verify: bool,
+    /// Show the deployments of its versions, too: `lockstep deploy log --fetch` gets their records
+    #[arg(long)]
+    deployments: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -30,27 +39,135 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let context = ModelContext::open(project, out)?;
     let model = context.registry.model(&context.name(&args.name)?)?;
-    let events = || model.events.iter().enumerate().rev();
     let verify = args.verify.then_some(&project.repo);
+    let deployments = match args.deployments {
+        true => deployments_of(&project.repo, &model.name.to_string())?,
+        false => Vec::new(),
+    };
+    let entries = merge(model, deployments);
     if args.json {
-        out.json(&events().map(|(at, event)| shape(model, at, event, verify)).collect::<Vec<_>>().into());
+        out.json(&entries.iter().map(|entry| entry.shape(model, verify)).collect::<Vec<_>>().into());
         return Ok(0);
     }
     let mut table = Table::new(["when", "what", "by", "commit", "tag"].into_iter().chain(verify.map(|_| "signed")));
-    for (at, event) in events() {
-        let forced = event.note.as_ref().is_some_and(|note| !note.forced.is_empty());
-        let cells = [
-            event.time.map_or_else(|| "-".into(), text::day),
-            format!("{}{}", sentence(model, at, event), if forced { ", by force" } else { "" }),
-            event.by.clone().unwrap_or_else(|| "-".into()),
-            event.commit.short(),
-            event.tag.clone(),
-        ];
-        let signed = verify.map(|repo| event.signature(repo).state.word().to_string());
-        table.row(cells.into_iter().chain(signed));
+    for entry in &entries {
+        table.row(entry.cells(model).into_iter().chain(verify.map(|repo| entry.signature(model, repo))));
     }
     table.print(false, out);
     Ok(0)
+}
+
+/// A line of the history.
+enum Entry {
+    /// An index into [`Model::events`].
+    Tag(usize),
+    Deployment(RecordedEvent, deploy::Event),
+}
+
+impl Entry {
+    fn cells(&self, model: &Model) -> [String; 5] {
+        match self {
+            Entry::Tag(at) => {
+                let event = &model.events[*at];
+                let forced = event.note.as_ref().is_some_and(|note| !note.forced.is_empty());
+                [
+                    event.time.map_or_else(|| "-".into(), text::day),
+                    format!("{}{}", sentence(model, *at, event), if forced { ", by force" } else { "" }),
+                    event.by.clone().unwrap_or_else(|| "-".into()),
+                    event.commit.short(),
+                    event.tag.clone(),
+                ]
+            }
+            Entry::Deployment(recorded, event) => [
+                seconds(event).map_or_else(|| "-".into(), text::day),
+                deployment_sentence(event),
+                event.actor.clone(),
+                event.commit.as_deref().map_or_else(|| "-".into(), |id| id.chars().take(7).collect()),
+                format!("{} {}", event.target, recorded.id.short()),
+            ],
+        }
+    }
+
+    fn signature(&self, model: &Model, repo: &Repo) -> String {
+        let signature = match self {
+            Entry::Tag(at) => model.events[*at].signature(repo),
+            Entry::Deployment(recorded, _) => repo.verify_commit(recorded.id),
+        };
+        signature.state.word().to_string()
+    }
+
+    fn shape(&self, model: &Model, verify: Option<&Repo>) -> Json {
+        match self {
+            Entry::Tag(at) => shape(model, *at, &model.events[*at], verify),
+            Entry::Deployment(recorded, event) => {
+                let mut shape = json!(event);
+                shape["record"] = recorded.id.hex().into();
+                if let Some(repo) = verify {
+                    shape["signed"] = repo.verify_commit(recorded.id).state.word().into();
+                }
+                shape
+            }
+        }
+    }
+
+    /// Seconds since 1970.
+    fn time(&self, model: &Model) -> Option<i64> {
+        match self {
+            Entry::Tag(at) => model.events[*at].time,
+            Entry::Deployment(_, event) => seconds(event),
+        }
+    }
+}
+
+/// The records of all targets in this clone: the events about this model, of each target the newest first.
+fn deployments_of(repo: &Repo, name: &str) -> Result<Vec<Entry>> {
+    let mut found = Vec::new();
+    for target in Record::targets(repo)? {
+        for recorded in Record::of(repo, &target).read(usize::MAX)? {
+            if let Some(event) = recorded.event.clone().filter(|event| event.name == name) {
+                found.push(Entry::Deployment(recorded, event));
+            }
+        }
+    }
+    // Stable: events of one second stay in the order of their record.
+    found.sort_by_key(|entry| match entry {
+        Entry::Deployment(_, event) => Reverse(seconds(event)),
+        Entry::Tag(_) => Reverse(None),
+    });
+    Ok(found)
+}
+
+/// Tags and deployments in one list, the newest first; both keep their own order.
+fn merge(model: &Model, deployments: Vec<Entry>) -> Vec<Entry> {
+    let mut tags = (0..model.events.len()).rev().map(Entry::Tag).peekable();
+    let mut merged = Vec::new();
+    for deployment in deployments {
+        while let Some(tag) = tags.next_if(|tag| tag.time(model) > deployment.time(model)) {
+            merged.push(tag);
+        }
+        merged.push(deployment);
+    }
+    merged.extend(tags);
+    merged
+}
+
+fn seconds(event: &deploy::Event) -> Option<i64> {
+    let time = humantime::parse_rfc3339(&event.time).ok()?;
+    time.duration_since(UNIX_EPOCH).ok()?.as_secs().try_into().ok()
+}
+
+fn deployment_sentence(event: &deploy::Event) -> String {
+    let version = event.version.as_deref().unwrap_or("a path");
+    let at = format!("{} on {}", event.target, event.host);
+    let previous = || event.previous.as_deref().map_or_else(String::new, |version| format!(", back to {version}"));
+    match event.event {
+        EventKind::Deploy => format!("{version} deployed to {at}"),
+        EventKind::Rollback => format!("{at} rolled back to {version}"),
+        EventKind::Return => format!("{version} failed at {at}{}", previous()),
+        EventKind::Refuse => format!("{version} refused by the check of {at}"),
+        EventKind::Hold => format!("{at} held"),
+        EventKind::Resume => format!("{at} resumed"),
+    }
 }
 
 fn sentence(model: &Model, at: usize, event: &Event) -> String {
