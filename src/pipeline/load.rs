@@ -7,6 +7,7 @@ use super::budget::{Budget, MOST_STAGES};
 use super::build::Builder;
 use super::check::{self, Check};
 use super::context::Context;
+use super::deploy;
 use super::expand::Expander;
 use super::files::Files;
 use super::format::keys::{TOP, find, rows};
@@ -223,6 +224,7 @@ fn empty(path: &RepoPath) -> PipelineFile {
         metrics: Vec::new(),
         plots: Vec::new(),
         artifacts: Vec::new(),
+        deploy: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
     }
@@ -269,6 +271,14 @@ fn top_level(
                 expander.checker.note_path(folder, path, entry.start, &at);
             }
             file.artifacts.push((entry.key.clone(), value));
+        }
+    }
+    for entry in raw.deploy {
+        let at = format!("deployment target `{}`", entry.key);
+        let Some(value) = expander.value(&entry.value, context, &at) else { continue };
+        match deploy::target(&entry.key, &value, entry.start) {
+            Ok(target) => file.deploy.push(target),
+            Err((key, why)) => expander.checker.report(entry.start, format!("{at}, `{key}`: {why}")),
         }
     }
     for (artifact, item) in &raw.checks {

@@ -9,6 +9,7 @@ mod budget;
 mod build;
 pub mod check;
 mod context;
+pub mod deploy;
 pub mod draw;
 pub mod edit;
 mod expand;

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
+use super::deploy::DeployTarget;
 use crate::path::RepoPath;
 use crate::url::Url;
 use crate::value::{Mark, Value};
@@ -53,6 +54,8 @@ pub struct PipelineFile {
     pub plots: Vec<(String, Value)>,
     /// By name; each is a map with a `path`.
     pub artifacts: Vec<(String, Value)>,
+    /// Deployment targets, in the order of the file.
+    pub deploy: Vec<DeployTarget>,
     /// Conditions that versions of the artifacts must meet.
     pub checks: Vec<Check>,
     /// Warnings of this file (e.g. `datasets` is accepted and unused), each a full sentence with its place.

@@ -3,6 +3,8 @@
 
 use KeyType::*;
 
+use crate::pipeline::deploy::{ReleaseLink, Requirement};
+
 /// A key of a map in a pipeline file.
 pub struct KeySpec {
     /// The key as it is written.
@@ -64,6 +66,14 @@ pub enum KeyType {
     Columns,
     /// A map from a name to a map with these keys.
     Artifacts(KeyTables),
+    /// A map from the name of a deployment target to a map with these keys.
+    Targets(KeyTables),
+    /// A number from 0.
+    Count,
+    /// A time: `60s`, `2m`, or a number of seconds.
+    Time,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// A list of conditions, or a map from an artifact to such a list.
     Checks,
     /// A list of maps with these keys.
@@ -89,6 +99,7 @@ pub const TOP: KeyTables = &[&[
     key("plots", Charts(CHART), "Files to plot, and charts over several files"),
     key("artifacts", Artifacts(ARTIFACT), "Names for files that get versions: `lockstep model register NAME`"),
     key("checks", Checks, "Conditions on metrics that a version must meet, as `metrics.json:accuracy >= 0.9`"),
+    key("deploy", Targets(DEPLOY), "Places for versions: `lockstep deploy NAME`"),
     key("datasets", Ignored, "Of DVC; does nothing. Name the files under `deps` or `data`"),
     key("data", Entries(DATA), "Inputs that no stage makes; pinned and stored like outputs"),
 ]];
@@ -180,6 +191,20 @@ const ARTIFACT: KeyTables = &[
     NOTES,
     &[key("require", Words(&["signed"]), "[signed]: only tags with good signatures count")],
 ];
+
+/// The keys of a deployment target.
+pub const DEPLOY: KeyTables = &[&[
+    key("artifact", Text, "The artifact whose versions go there; the only one by default"),
+    key("label", Text, "The label whose version belongs there; the latest version by default"),
+    key("to", Text, "The folder, from the folder of this file. Outside of the repository the user confirms it"),
+    key("keep", Count, "How many releases stay besides the current one and the one before [5]"),
+    key("check", Text, "A command that must succeed before the switch; it runs in the new release"),
+    key("after", Text, "A command after the switch, and after a way back, as `systemctl reload digits`"),
+    key("healthy", Text, "A URL or a command that is asked after the switch, until it holds"),
+    key("timeout", Time, "The limit of each of the three: 60s, 2m [60s]"),
+    key("require", Words(Requirement::WORDS), "signed: the tags have good signatures; stored: a remote has the bytes"),
+    key("link", Word(ReleaseLink::WORDS), "How files get into a release [reflink, else copy]"),
+]];
 
 const ENV: KeyTables = &[&[key("input", Flag, "false: passed on and written nowhere; true: an input, not a secret")]];
 

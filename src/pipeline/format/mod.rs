@@ -32,6 +32,8 @@ pub struct RawPipeline<'n> {
     pub plots: &'n [Node],
     /// Artifacts by name.
     pub artifacts: &'n [Entry],
+    /// Deployment targets by name.
+    pub deploy: &'n [Entry],
     /// Conditions, each with its artifact if it has one.
     pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
     /// Maps with a `path`.
@@ -154,6 +156,10 @@ impl Checker<'_> {
             KeyType::Charts(tables) => self.charts(node, at, tables),
             KeyType::Column | KeyType::Columns => self.columns(node, at, matches!(takes, KeyType::Columns)),
             KeyType::Artifacts(tables) => self.artifacts(node, at, tables),
+            KeyType::Targets(tables) => self.targets(node, at, tables),
+            KeyType::Count => self.count(node, at),
+            KeyType::Time => self.time(node, at),
+            KeyType::Word(known) => self.word(node, at, known),
             KeyType::Checks => self.checks(node, at),
             KeyType::Entries(tables) => self.list_of_maps(node, at, tables),
             KeyType::Stages | KeyType::GroupBody | KeyType::Ignored => {}
@@ -377,6 +383,7 @@ impl Checker<'_> {
                 "metrics" => raw.metrics = items,
                 "plots" => raw.plots = items,
                 "artifacts" => raw.artifacts = node.as_map().unwrap_or_default(),
+                "deploy" => raw.deploy = node.as_map().unwrap_or_default(),
                 "checks" => raw.checks = top::conditions(node),
                 "data" => raw.data = items,
                 "datasets" => raw.datasets = Some(entry.start),

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::keys::KeyTables;
+use crate::pipeline::deploy;
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
 
@@ -34,6 +35,46 @@ impl Checker<'_> {
     pub(super) fn artifacts(&mut self, node: &Node, at: &str, tables: KeyTables) {
         for entry in self.map(node, at) {
             self.map_of(&entry.value, &format!("artifact `{}`", entry.key), entry.start, tables);
+        }
+    }
+
+    pub(super) fn targets(&mut self, node: &Node, at: &str, tables: KeyTables) {
+        for entry in self.map(node, at) {
+            if let Some(why) = deploy::name_problem(&entry.key) {
+                self.report(entry.start, format!("the name of the deployment target `{}` {why}", entry.key));
+            }
+            self.map_of(&entry.value, &format!("deployment target `{}`", entry.key), entry.start, tables);
+        }
+    }
+
+    /// A number from 0, or a template.
+    pub(super) fn count(&mut self, node: &Node, at: &str) {
+        match &node.tree {
+            Tree::Scalar(Value::Int(n)) if *n >= 0 => {}
+            Tree::Scalar(Value::Str(text)) if text.contains("${") => self.string(node, at),
+            _ => self.wrong(node, at, "a number from 0"),
+        }
+    }
+
+    /// A time, or a template.
+    pub(super) fn time(&mut self, node: &Node, at: &str) {
+        let text = match &node.tree {
+            Tree::Scalar(Value::Str(text)) if text.contains("${") => return self.string(node, at),
+            Tree::Scalar(Value::Str(text)) => text.clone(),
+            Tree::Scalar(Value::Int(n)) => n.to_string(),
+            _ => return self.wrong(node, at, "a time, as `60s`"),
+        };
+        if let Err(why) = deploy::parse_duration(&text) {
+            self.report(node.start, format!("{at}: {why}"));
+        }
+    }
+
+    /// One of the words `known`, or a template.
+    pub(super) fn word(&mut self, node: &Node, at: &str, known: &[&str]) {
+        match node.as_str() {
+            Some(text) if text.contains("${") => self.string(node, at),
+            Some(text) if known.contains(&text) => {}
+            _ => self.wrong(node, at, &format!("`{}`", known.join("` or `"))),
         }
     }
 

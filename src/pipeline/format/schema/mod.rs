@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::keys::{GROUP, KeySpec, KeyTables, KeyType, STAGE, TOP, rows};
 use crate::pipeline::budget::LONGEST_NAME;
+use crate::pipeline::deploy::RESERVED_TARGETS;
 
 /// The JSON Schema of a pipeline file.
 pub fn schema() -> Json {
@@ -145,6 +146,18 @@ fn schema_of(takes: KeyType) -> Json {
         KeyType::Column => json!({ "type": ["string", "object"] }),
         KeyType::Columns => json!({ "type": ["string", "array", "object"] }),
         KeyType::Artifacts(tables) => named(map(tables)),
+        KeyType::Targets(tables) => {
+            let mut targets = named(map(tables));
+            targets["propertyNames"] = json!({
+                "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]*$",
+                "maxLength": 100,
+                "not": { "enum": RESERVED_TARGETS },
+            });
+            targets
+        }
+        KeyType::Count => any_of([json!({ "type": "integer", "minimum": 0 }), template()]),
+        KeyType::Time => json!({ "type": ["string", "integer"] }),
+        KeyType::Word(known) => any_of([json!({ "enum": known }), template()]),
         KeyType::Checks => any_of([list(text()), named(list(text()))]),
         KeyType::Entries(tables) => list(map(tables)),
     }
