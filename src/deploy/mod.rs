@@ -4,6 +4,7 @@ pub mod engine;
 mod event;
 pub mod journal;
 mod manifest;
+pub mod oci;
 pub mod record;
 mod request;
 pub mod watch;
