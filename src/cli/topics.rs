@@ -16,6 +16,7 @@ const PAGES: &[(&str, &str)] = &[
     ("options", include_str!("../../docs/options.md")),
     ("pipeline", include_str!("../../docs/pipeline.md")),
     ("plotting", include_str!("../../docs/plotting.md")),
+    ("production", include_str!("../../docs/production.md")),
     ("remotes", include_str!("../../docs/remotes.md")),
     ("results", include_str!("../../docs/results.md")),
     ("run", include_str!("../../docs/run.md")),
