@@ -72,6 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "cache/",
             "workspace/",
             "run/",
+            "deploy/",
             "cli/",
         ],
     ),
@@ -86,13 +87,19 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["remote/"]),
     (
         "reqwest",
-        &["report/comment.rs", "remote/backend/tls.rs", "remote/backend/upload.rs", "remote/backend/transport.rs"],
+        &[
+            "report/comment.rs",
+            "deploy/health.rs",
+            "remote/backend/tls.rs",
+            "remote/backend/upload.rs",
+            "remote/backend/transport.rs",
+        ],
     ),
     ("http_body", &["remote/backend/upload.rs"]),
     ("bytes", &["remote/backend/upload.rs"]),
     ("futures_core", &["remote/backend/transport.rs", "remote/backend/service.rs"]),
     ("safetensors", &["model/"]),
-    ("sha2", &["model/availability.rs", "report/plots/"]),
+    ("sha2", &["model/availability.rs", "report/plots/", "store/checkout/hashed_copy.rs"]),
     ("semver", &["tag/mod.rs"]),
     ("tch", &["model/"]),
     ("csv", &["report/plots/"]),
@@ -136,6 +143,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "`std::env::consts` names the platform that this was built for, not the environment",
     ),
     ("run/", "Instant::now", "a run measures how long its stages take"),
+    ("deploy/", "Instant::now", "a deployment ends commands at their timeout"),
     ("plan/program_versions.rs", "Instant::now", "a program that does not print its version is not waited for"),
 ];
 
