@@ -121,7 +121,11 @@ fn from_store(
     if !store.contains(&release.pin) {
         fetch_missing(&release.snapshot, &[(&release.path, release.pin)], sink)?;
     }
-    check_free_space(&store.with_copies(), &release.pin, &top.join(release.file_name()), false)?;
+    check_free_space(&store.with_copies(), &release.pin, &top.join(release.file_name()), false).map_err(|e| {
+        Error::new(e.kind, format!("{} has no room in the folder of the target", release.facts))
+            .because(format!("its files have {} bytes", release.pin.size))
+            .hint("free some space on that disk; nothing was changed")
+    })?;
     let link = match link {
         ReleaseLink::Reflink => LinkType::Reflink,
         ReleaseLink::Copy => LinkType::Copy,

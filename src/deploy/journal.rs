@@ -124,6 +124,20 @@ impl Journal {
         Ok(())
     }
 
+    /// Reserves room for the lines of a switch, so that a full disk shows before it.
+    pub fn reserve(&self, root: &RootFolder) -> Result<()> {
+        const ROOM: u64 = 32 << 10;
+        let path = root.path().join(JOURNAL);
+        let cannot = |e: std::io::Error| Error::io("write", &path, e);
+        let file = root.open_or_create(JOURNAL, 0o644).map_err(cannot)?;
+        let end = file.metadata().map_err(cannot)?.len();
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, end, ROOM) {
+            Err(e @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)) => Err(cannot(e.into())),
+            // Not all file systems can.
+            _ => Ok(()),
+        }
+    }
+
     /// The events, the oldest first.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.lines.iter().filter_map(|line| match line {
@@ -236,7 +250,9 @@ fn write(root: &RootFolder, text: &str) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let end = complete(&bytes);
-    file.set_len(end as u64)?;
+    if end < bytes.len() {
+        file.set_len(end as u64)?;
+    }
     file.seek(SeekFrom::End(0))?;
     let is_open = end > 0 && bytes[end - 1] != b'\n';
     let line = if is_open { format!("\n{text}") } else { text.to_string() };

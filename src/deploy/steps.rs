@@ -175,7 +175,11 @@ impl<'a> Deployment<'a> {
             true,
         )?;
         self.keep("check", &ended.output);
-        if ended.failure.is_none() && !build::differences(path, &read_manifest(path)?, Depth::Stat).is_empty() {
+        let is_same = || {
+            let manifest = Manifest::read(path).ok().flatten();
+            manifest.is_some_and(|manifest| build::differences(path, &manifest, Depth::Stat).is_empty())
+        };
+        if ended.failure.is_none() && !is_same() {
             return Ok(Some("changed the files of the release".into()));
         }
         Ok(ended.failure)
@@ -201,6 +205,7 @@ impl<'a> Deployment<'a> {
     }
 
     fn switch(mut self, step: Step, release: &ReleaseFacts) -> Result<Outcome> {
+        self.journal.reserve(self.folder.root())?;
         self.step(&step, StepKind::Switching)?;
         self.folder.switch(Some(&step.release))?;
         self.step(&step, StepKind::Switched)?;
@@ -465,10 +470,6 @@ pub fn is_of(folder: &Path, release: &ReleaseFacts) -> Option<Manifest> {
         && found.commit == release.commit
         && found.blake3 == release.blake3;
     is_same.then_some(found)
-}
-
-fn read_manifest(path: &Path) -> Result<Manifest> {
-    Manifest::read(path)?.ok_or_else(|| Error::missing(format!("{} has no manifest", path.display())))
 }
 
 fn discard(staged: Option<&Path>) {
