@@ -127,6 +127,7 @@ fn killed_at_every_step() {
         "unlinkat",
     ] {
         let site = site("");
+        site.ok(&["deploy", "prod"]);
         for step in 1..400 {
             site.ok(&["deploy", "prod", "--rollback", "v1.0.0"]);
             site.ok(&["deploy", "resume", "prod"]);
