@@ -21,7 +21,7 @@
 //! | 8 | [`import`] | reading files of any commit of any repository |
 //! | 9 | [`run`] [`retention`] | running stages; `gc`, `du`, `verify` |
 //! | 10 | [`edit`] [`model`] | changing pipeline files; model files, versions on Git tags, quality gates |
-//! | 11 | [`report`] | CI summaries, plots |
+//! | 11 | [`report`] [`deploy`] | CI summaries, plots; versions in the places where they are used |
 //! | 12 | [`cli`] | arguments, output, one file per command |
 //!
 //! `store` and `git` do not use each other. Only `cli` prints, or reads the environment, the clock or the current
@@ -93,6 +93,13 @@
 //! 15. *An address means the same to all commands.* Folder, service or host: `url/form.rs`; the rest of a remote's
 //!     address: `remote/settings/address.rs`.
 //!
+//! # Deployments
+
+//! `deploy::engine` starts a deployment, `deploy::steps` has its steps in order. A release is built in `staging/`, each
+//! file hashed as it is copied (`store/checkout/hashed_copy.rs`), and gets its name by a rename; `current` is replaced by
+//! a rename. The journal (`deploy/journal.rs`) has a line before each change of `current`, so the next call finishes what
+//! a kill left. Targets and their commands come from the worktree, never from the commit that is deployed.
+//!
 //! # Reading other commits
 //!
 //! `git::History` resolves a name to a commit and reads Git's objects. `Project::at` returns a [`project::Snapshot`] of
@@ -128,6 +135,7 @@
 //! | store | `generation`, `store/objects/mod.rs`; marker `lockstep-store` | read, since every object is verified, and never written |
 //! | pack | [`store::pack::format`] | skipped and left alone; its objects are missing |
 //! | tombstones of a pack | `store/pack/tombstones.rs` | the pack is verified again |
+//! | manifest, journal and events of a deployment | `deploy/manifest.rs`, `deploy/event.rs` | refused |
 //! | outcome of the last run, report | [`report::last`], [`report::collect`] | skipped; refused |
 //! | note in a registry tag | [`tag::block::VERSION`] | ignored; the tag's name and commit are used |
 //! | journal of pushed tags | `model/registry/publish.rs` | refused |

@@ -56,8 +56,8 @@ pub fn main() -> ExitCode {
         Err(e) => return print_usage(e),
     };
     raise_open_files();
-    if let Some(wait) = cli.global.wait.flatten() {
-        file_lock::set_limit(wait);
+    if let Some(wait) = cli.global.wait {
+        file_lock::set_limit(wait.unwrap_or(std::time::Duration::MAX));
     }
     let out = Output::new(&cli.global);
     let global = cli.global.clone();

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 const PAGES: &[(&str, &str)] = &[
     ("comparing", include_str!("../../docs/comparing.md")),
     ("decisions", include_str!("../../docs/decisions.md")),
+    ("deploying", include_str!("../../docs/deploying.md")),
     ("dvc", include_str!("../../docs/dvc.md")),
     ("files", include_str!("../../docs/files.md")),
     ("formats", include_str!("../../docs/formats.md")),

@@ -115,7 +115,24 @@ pub(super) const KEYS: &[SettingSpec] = &[
     ),
 ];
 
+/// The folder of a deployment target, `deploy.NAME.to`: a user's word, which no file of the repository gives.
+const DEPLOY_TO: SettingSpec = setting(
+    "deploy.NAME.to",
+    ValueType::Text,
+    Rule::Never,
+    None,
+    "The folder of a deployment target; counts only in your own settings, not in lockstep.toml",
+);
+
+/// Whether the key is the folder of a deployment target.
+pub fn is_deploy_folder(key: &str) -> bool {
+    matches!(key.split('.').collect::<Vec<_>>()[..], ["deploy", name, "to"] if !name.is_empty())
+}
+
 fn find(key: &str) -> Option<&'static SettingSpec> {
+    if is_deploy_folder(key) {
+        return Some(&DEPLOY_TO);
+    }
     KEYS.iter().find(|spec| spec.name == key)
 }
 
@@ -129,7 +146,8 @@ pub(super) fn rule(key: &str) -> Rule {
 pub fn help() -> String {
     let width = "remote.NAME.url".len().max(KEYS.iter().map(|spec| spec.name.len()).max().unwrap_or(0));
     let remote = ("remote.NAME.url", ValueType::Text);
-    let mut rows: Vec<(&str, ValueType)> = KEYS.iter().map(|spec| (spec.name, spec.takes)).chain([remote]).collect();
+    let open = [remote, (DEPLOY_TO.name, DEPLOY_TO.takes)];
+    let mut rows: Vec<(&str, ValueType)> = KEYS.iter().map(|spec| (spec.name, spec.takes)).chain(open).collect();
     rows.sort_by_key(|(key, _)| *key);
     rows.iter().map(|(key, takes)| format!("  {key:width$}  {takes}\n")).collect()
 }
@@ -238,7 +256,11 @@ pub(super) fn takes(key: &str) -> Result<ValueType, String> {
 /// Whether `key` is a table that holds settings (`cache`, `remote.lab`).
 pub(super) fn is_table(key: &str) -> bool {
     let parent = format!("{key}.");
-    key == "remote" || key.starts_with("remote.") || KEYS.iter().any(|spec| spec.name.starts_with(&parent))
+    key == "remote"
+        || key.starts_with("remote.")
+        || key == "deploy"
+        || is_deploy_folder(&format!("{key}.to"))
+        || KEYS.iter().any(|spec| spec.name.starts_with(&parent))
 }
 
 /// The parts of a key, split at dots; the name of a remote may contain dots.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use file::{change, set, unset};
 pub use grade::{Grade, GradedValue, Rule, SettingNote, WorktreeArea};
-pub use keys::{help, is_remote_name, is_secret, is_shown, is_shown_option, secret_of_place};
+pub use keys::{help, is_deploy_folder, is_remote_name, is_secret, is_shown, is_shown_option, secret_of_place};
 
 use crate::error::{Error, Kind, Result};
 use crate::path::home::expand;

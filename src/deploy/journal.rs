@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{EVENT_VERSION, Event, EventKind, EventResult};
+use super::{EVENT_VERSION, Event, EventKind, EventResult};
 use crate::error::{Error, Kind, Result};
 use crate::store::RootFolder;
 use crate::tag::ModelTag;
@@ -31,7 +31,7 @@ pub struct Journal {
 #[derive(Clone, Debug, PartialEq)]
 pub enum JournalLine {
     /// A switch is under way.
-    Step(Step),
+    Step(Box<Step>),
     /// Something is finished.
     Event(Box<Event>),
 }
@@ -124,6 +124,20 @@ impl Journal {
         Ok(())
     }
 
+    /// Reserves room for the lines of a switch, so that a full disk shows before it.
+    pub fn reserve(&self, root: &RootFolder) -> Result<()> {
+        const ROOM: u64 = 32 << 10;
+        let path = root.path().join(JOURNAL);
+        let cannot = |e: std::io::Error| Error::io("write", &path, e);
+        let file = root.open_or_create(JOURNAL, 0o644).map_err(cannot)?;
+        let end = file.metadata().map_err(cannot)?.len();
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, end, ROOM) {
+            Err(e @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)) => Err(cannot(e.into())),
+            // Not all file systems can.
+            _ => Ok(()),
+        }
+    }
+
     /// The events, the oldest first.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.lines.iter().filter_map(|line| match line {
@@ -135,7 +149,7 @@ impl Journal {
     /// The last step, if no event finished it.
     pub fn unfinished(&self) -> Option<&Step> {
         match self.lines.last()? {
-            JournalLine::Step(step) => Some(step),
+            JournalLine::Step(step) => Some(&**step),
             JournalLine::Event(_) => None,
         }
     }
@@ -166,7 +180,8 @@ impl Journal {
                 (EventKind::Hold, _) => hold = Some(Hold::All),
                 (EventKind::Resume, _) => hold = None,
                 (EventKind::Rollback, EventResult::Ok) if hold != Some(Hold::All) => {
-                    hold = event.promotion.clone().map(Hold::UpTo).or(hold);
+                    // Without a promotion nothing tells which later version is newer.
+                    hold = Some(event.promotion.clone().map_or(Hold::All, Hold::UpTo));
                 }
                 // A newer promotion was deployed, or the user insisted.
                 (EventKind::Deploy, EventResult::Ok) if hold != Some(Hold::All) => hold = None,
@@ -224,7 +239,7 @@ fn parse_line(line: &str) -> std::result::Result<JournalLine, String> {
         None => return Err("it has no `lockstep`, the number of its format".into()),
     }
     if json.get("step").is_some() {
-        return serde_json::from_str(line).map(JournalLine::Step).map_err(|e| e.to_string());
+        return serde_json::from_str(line).map(|step| JournalLine::Step(Box::new(step))).map_err(|e| e.to_string());
     }
     serde_json::from_str(line).map(|event| JournalLine::Event(Box::new(event))).map_err(|e| e.to_string())
 }
@@ -235,7 +250,9 @@ fn write(root: &RootFolder, text: &str) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let end = complete(&bytes);
-    file.set_len(end as u64)?;
+    if end < bytes.len() {
+        file.set_len(end as u64)?;
+    }
     file.seek(SeekFrom::End(0))?;
     let is_open = end > 0 && bytes[end - 1] != b'\n';
     let line = if is_open { format!("\n{text}") } else { text.to_string() };
@@ -311,7 +328,7 @@ mod tests {
             ("deploy v1 1, deploy v2 2, rollback v1 2, resume", None, "v1"),
             ("deploy v1 1, deploy v2 2, deploy v1 3", None, "v1 v2 v1"),
             ("deploy v1 1, deploy v2 2, deploy v3 3, rollback v1 3", up_to(3), "v1"),
-            ("deploy v2, rollback v1", None, "v2 v1"),
+            ("deploy v2, rollback v1", Some(Hold::All), "v2 v1"),
         ] {
             let journal = journal(lines);
             let versions: Vec<&str> = journal.stack().iter().filter_map(|event| event.version.as_deref()).collect();
@@ -339,7 +356,7 @@ mod tests {
             from: None,
             event: about.clone(),
         };
-        journal.append(&root, JournalLine::Step(step.clone())).unwrap();
+        journal.append(&root, JournalLine::Step(Box::new(step.clone()))).unwrap();
         assert_eq!(journal.unfinished(), Some(&step));
         let path = dir.path().join(JOURNAL);
         let mut torn = std::fs::read(&path).unwrap();

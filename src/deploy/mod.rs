@@ -1,12 +1,26 @@
 //! Deployment: a version's files in a folder or a registry, complete before they have a name, then one atomic switch.
+//!
+//! `target` says what belongs where, `release` finds its bytes, `folder` is the place, `build` fills a release, `hooks`
+//! and `health` run the commands around the switch, `steps` puts them in order, `engine` starts them, and `journal`
+//! remembers them. `event` is the line of a journal and of the record in Git; `manifest` describes a release without either.
 
+mod build;
 pub mod engine;
 mod event;
+pub mod folder;
+mod health;
+mod hooks;
 pub mod journal;
 mod manifest;
 pub mod oci;
+mod prune;
 pub mod record;
+mod release;
 mod request;
+mod rollback;
+pub mod status;
+mod steps;
+pub mod target;
 pub mod watch;
 
 pub use event::{EVENT_VERSION, Event, EventKind, EventResult};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::event::Event;
+use super::Event;
 use crate::error::Error;
 use crate::pipeline::deploy::{ReleaseLink, Requirement};
 
@@ -60,8 +60,6 @@ pub struct Outcome {
     pub events: Vec<Event>,
     /// Why the version that was asked for is not current.
     pub failure: Option<Error>,
-    /// The output of the commands, as shown.
-    pub output: String,
 }
 
 /// What a deployment did.

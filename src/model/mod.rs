@@ -6,7 +6,7 @@
 //! of these, `tag_write` makes the tag, `publish` pushes it, and `note` is the content of a tag's message.
 
 pub mod artifact;
-mod availability;
+pub mod availability;
 pub mod checks;
 mod decode;
 pub mod diff;

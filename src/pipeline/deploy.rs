@@ -94,14 +94,23 @@ impl std::str::FromStr for ReleaseLink {
     }
 }
 
-/// A length of time as in `60s`, `2m`, `1h`, `500ms`; a bare number is seconds.
+/// A length of time as in `60s`, `2m`, `1h`, `500ms`; a bare number is seconds. At most a week.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-    let seconds = text.parse::<u64>().ok().map(Duration::from_secs);
-    let parsed = seconds.or_else(|| humantime::parse_duration(text).ok());
-    match parsed {
-        Some(time) if !time.is_zero() && time <= LONGEST => Ok(time),
-        _ => Err(format!("`{text}` is not a time like 60s, 2m or 1h, of at most a week")),
+    const LONGEST: u64 = 7 * 24 * 60 * 60 * 1000;
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = match unit {
+        "ms" => Some(1),
+        "" | "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let is_plain = !number.starts_with('0');
+    let length = number.parse::<u64>().ok().filter(|_| is_plain).zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
+    match length.filter(|length| *length <= LONGEST) {
+        Some(length) => Ok(Duration::from_millis(length)),
+        None => Err(format!("`{text}` is not a time like 60s, 2m or 1h, of at most a week")),
     }
 }
 
@@ -141,4 +150,24 @@ pub fn target(name: &str, value: &Value, mark: Mark) -> Result<DeployTarget, (St
         link: text("link").map(|word| word.parse()).transpose().map_err(bad("link"))?,
         mark,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_names() {
+        for (text, want) in [("60s", 60_000), ("5", 5000), ("2m", 120_000), ("1h", 3_600_000), ("500ms", 500)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(want)), "{text}");
+        }
+        for text in ["", "0", "0s", "-1", "1.5s", "soon", "1d", "999999h", "18446744073709551615h", "1 s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        for (name, is_fine) in
+            [("prod", true), ("b-2_x", true), ("log", false), ("", false), ("-a", false), ("a/b", false), ("ü", false)]
+        {
+            assert_eq!(name_problem(name).is_none(), is_fine, "{name}");
+        }
+    }
 }

@@ -26,6 +26,10 @@ pub mod verify;
 
 pub use batch::Batch;
 pub use checkout::export::export;
+pub use checkout::free_space::check_free_space;
+pub use checkout::hashed_copy::{
+    FileHashes, hash_open_file, is_unchanged, mode_of, seal_in_place, sync_folders, write_out,
+};
 pub use checkout::preserve::{PreserveResult, carry_over, strip};
 pub use checkout::restore;
 pub use diff::{Change, difference};

@@ -8,6 +8,7 @@ mod ci;
 mod dag;
 mod data_merges;
 mod data_versions;
+mod deploy;
 mod du;
 mod edits;
 mod gc;

@@ -72,6 +72,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "cache/",
             "workspace/",
             "run/",
+            "deploy/",
             "cli/",
         ],
     ),
@@ -142,6 +143,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "`std::env::consts` names the platform that this was built for, not the environment",
     ),
     ("run/", "Instant::now", "a run measures how long its stages take"),
+    ("deploy/", "Instant::now", "a deployment ends commands at their timeout"),
     ("plan/program_versions.rs", "Instant::now", "a program that does not print its version is not waited for"),
 ];
 

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod data;
+pub mod deploy;
 pub mod model;
 pub mod pipeline;
 pub mod project;
@@ -52,6 +53,7 @@ pub enum Command {
     Remote(data::remote::Args),
 
     Model(model::Args),
+    Deploy(deploy::Args),
 
     Ci(project::ci::Args),
     Hooks(project::hooks::Args),
@@ -128,6 +130,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Remote(args) => data::remote::run(&args, &open()?, out),
 
         Command::Model(args) => model::run(&args, global, out),
+        Command::Deploy(args) => report_damage(&open()?, out, |project| deploy::run(&args, project, out)),
         Command::Check(args) => model::check::run(&args, &open()?, out),
 
         Command::Ci(args) => project::ci::run(&args, global, out),

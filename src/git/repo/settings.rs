@@ -29,6 +29,12 @@ impl Repo {
         self.settings().file_mode
     }
 
+    /// The address of the remote `origin`, as its users have it.
+    pub fn origin_url(&self) -> Option<Url> {
+        let repo = self.open().ok().flatten()?;
+        Some(Url::from(repo.config_snapshot().string("remote.origin.url")?.to_string()))
+    }
+
     /// The name of the repository: of its address at the remote `origin`, which is the same in all clones, else of its
     /// folder. It holds no host, user or password.
     pub fn name(&self) -> String {

@@ -198,7 +198,11 @@ pub const DEPLOY: KeyTables = &[&[
     key("label", Text, "The label whose version belongs there; the latest version by default"),
     key("to", Text, "The folder, from the folder of this file. Outside of the repository the user confirms it"),
     key("keep", Count, "How many releases stay besides the current one and the one before [5]"),
-    key("check", Text, "A command that must succeed before the switch; it runs in the new release"),
+    key(
+        "check",
+        Text,
+        "A command that must succeed before the switch; $LOCKSTEP_RELEASE is the folder of the new release",
+    ),
     key("after", Text, "A command after the switch, and after a way back, as `systemctl reload digits`"),
     key("healthy", Text, "A URL or a command that is asked after the switch, until it holds"),
     key("timeout", Time, "The limit of each of the three: 60s, 2m [60s]"),

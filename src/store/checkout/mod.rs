@@ -8,6 +8,7 @@
 
 pub(super) mod export;
 pub(super) mod free_space;
+pub(super) mod hashed_copy;
 pub(super) mod materialise;
 pub(super) mod preserve;
 pub(super) mod race;

@@ -74,6 +74,11 @@ impl OpenFolder {
         &self.reach
     }
 
+    /// Makes the entries of the folder durable.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.fd)?)
+    }
+
     /// A path in the folder that is valid as long as the folder is open.
     pub fn join(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.reach.join(name.as_ref())

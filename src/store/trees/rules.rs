@@ -73,7 +73,7 @@ fn link_fault(depth: usize, text: &[u8]) -> Option<&'static str> {
 
 impl Tree {
     /// Checks the names of this folder, which is at `path` below the top of the checkout.
-    pub(in crate::store) fn check(&self, path: &[u8]) -> Result<()> {
+    pub fn check(&self, path: &[u8]) -> Result<()> {
         let entries = self.entries.iter().map(|entry| (entry.name.as_slice(), entry.kind == EntryKind::Symlink));
         check_names(entries).map_err(|why| refused(path, &why))
     }

@@ -84,6 +84,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                 let written = if is_url(name) { url(args, global, value)? } else { value.clone() };
                 if !(args.local || args.user) {
                     refuse_committed_password(name, value)?;
+                    refuse_committed_folder(name, value)?;
                 }
                 config::set(&file, name, &written)?;
                 out.status(format!("{name} = {} in {}", shown_value(name, &written), file.display()));
@@ -209,6 +210,15 @@ fn refuse_committed_password(name: &str, value: &str) -> Result<()> {
     }
     Err(Error::usage(format!("{name} would hold a secret, and lockstep.toml is committed"))
         .hint(format!("for this clone alone: lockstep config --local {name} URL")))
+}
+
+/// Refuses the folder of a deployment target in `lockstep.toml`, where it would not count.
+fn refuse_committed_folder(name: &str, value: &str) -> Result<()> {
+    if !config::is_deploy_folder(name) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{name} does not count in lockstep.toml: each user says where a clone deploys to"))
+        .hint(format!("for this clone: lockstep config --local {name} {}", crate::shell::word(value))))
 }
 
 /// Is a value shown? With a level, only those of its file, which has no defaults.

@@ -156,7 +156,10 @@ fn schema_of(takes: KeyType) -> Json {
             targets
         }
         KeyType::Count => any_of([json!({ "type": "integer", "minimum": 0 }), template()]),
-        KeyType::Time => json!({ "type": ["string", "integer"] }),
+        KeyType::Time => {
+            let text = json!({ "type": "string", "pattern": "^[1-9][0-9]{0,8}(ms|s|m|h)?$" });
+            any_of([json!({ "type": "integer", "minimum": 1, "maximum": 7 * 24 * 60 * 60 }), text, template()])
+        }
         KeyType::Word(known) => any_of([json!({ "enum": known }), template()]),
         KeyType::Checks => any_of([list(text()), named(list(text()))]),
         KeyType::Entries(tables) => list(map(tables)),

@@ -121,6 +121,11 @@ metrics: [m.json]
 plots: [c, {loss: {template: t, x: {a: b}, y: {a: [b]}, x_label: l, y_label: l, title: t}, n: null}, {p: {x: a, y: [b]}}]
 artifacts: {m: {path: p, desc: d, type: t, labels: [l], meta: 1, require: [signed]}}
 checks: ['a > 1']
+deploy:
+  prod: {artifact: m, label: prod, to: /srv/m, keep: 3, check: a, after: b, healthy: 'http://h/', timeout: 60s,
+    require: [signed, stored], link: copy}
+  b-2: {timeout: 5, keep: '${n}', link: '${l}'}
+  c: {}
 datasets: [{name: n}]
 data:
 - path: raw
@@ -265,6 +270,16 @@ fn both_refuse_a_mistake_at_each_level() {
         "artifacts: {m: {}}",
         "artifacts: {m: {path: p, cache: true}}",
         "artifacts: {m: {path: p, require: [sign]}}",
+        "deploy: [prod]",
+        "deploy: {prod: x}",
+        "deploy: {status: {}}",
+        "deploy: {a/b: {}}",
+        "deploy: {-a: {}}",
+        "deploy: {prod: {keep: -1}}",
+        "deploy: {prod: {keep: many}}",
+        "deploy: {prod: {require: [sign]}}",
+        "deploy: {prod: {link: soft}}",
+        "deploy: {prod: {form: x}}",
         "checks: 'a > 1'",
         "checks: {m: 'a > 1'}",
         "data: [raw]",
@@ -283,7 +298,7 @@ fn both_refuse_a_mistake_at_each_level() {
 fn every_key_is_described_in_the_schema_and_in_the_docs() {
     let page = include_str!("../../../../docs/pipeline.md");
     let plotting = include_str!("../../../../docs/plotting.md");
-    for tables in [keys::TOP, keys::STAGE, keys::GROUP, keys::OUT, &[keys::PLOT_PROPERTIES]] {
+    for tables in [keys::TOP, keys::STAGE, keys::GROUP, keys::OUT, keys::DEPLOY, &[keys::PLOT_PROPERTIES]] {
         for spec in keys::rows(tables) {
             assert!(!spec.about.is_empty() && spec.about.chars().count() <= 110, "{}: {}", spec.name, spec.about);
             let is_of_dvc = ["checkpoint", "datasets"].contains(&spec.name);
