@@ -87,3 +87,13 @@ pub enum EventResult {
     /// Not as asked; the target is as it was before.
     Failed,
 }
+
+impl EventResult {
+    /// The word in JSON and tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            EventResult::Ok => "ok",
+            EventResult::Failed => "failed",
+        }
+    }
+}

@@ -26,3 +26,4 @@ pub mod watch;
 pub use event::{EVENT_VERSION, Event, EventKind, EventResult};
 pub use manifest::{MANIFEST, Manifest, ReleasedFile};
 pub use request::{DeployAction, Outcome, Request};
+pub use steps::host;

@@ -9,6 +9,7 @@ use super::build::{self, Depth};
 use super::folder::{self, CurrentLink, FolderState, TargetFolder};
 use super::health::{self, ServerAnswer};
 use super::journal::{Hold, Journal, counter};
+use super::record::Record;
 use super::request::Request;
 use super::target::{self, Target, Wanted};
 use crate::error::{Error, Result};
@@ -20,6 +21,8 @@ use crate::tag::ModelRequest;
 
 /// How long one server is asked.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many events of a record are read to find the last one of each host.
+const MOST_RECORDED: usize = 1000;
 
 /// What a status may read and ask.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +48,8 @@ pub struct TargetStatus {
     pub current: Option<CurrentRelease>,
     /// What its server says, if it was asked.
     pub serving: Option<ServerAnswer>,
+    /// What the record in this clone says last, of each host: also of hosts that this clone does not deploy to.
+    pub recorded: Vec<Event>,
     /// The promotion that is held, or `all`.
     pub held: Option<String>,
     /// What is wrong, a sentence each.
@@ -149,9 +154,14 @@ fn one(
         wanted: None,
         current: None,
         serving: None,
+        recorded: Vec::new(),
         held: None,
         problems: Vec::new(),
     };
+    match recorded(project, &name) {
+        Ok(recorded) => status.recorded = recorded,
+        Err(e) => status.problems.push(e.message),
+    }
     let request = Request { what: name, ..Request::default() };
     let target = match target::find(project, now, &request) {
         Ok(target) => target,
@@ -173,6 +183,19 @@ fn one(
         }
     };
     status
+}
+
+/// The event by which the current version became current, of each host, the newest first.
+fn recorded(project: &Project, name: &str) -> Result<Vec<Event>> {
+    let mut latest: Vec<Event> = Vec::new();
+    if !project.repo.is_git() {
+        return Ok(latest);
+    }
+    for recorded in Record::of(&project.repo, name).read(MOST_RECORDED)? {
+        let event = recorded.event.filter(Event::makes_current);
+        latest.extend(event.filter(|event| latest.iter().all(|known| known.host != event.host)));
+    }
+    Ok(latest)
 }
 
 fn wanted(project: &Project, registry: &Registry, target: &Target) -> Result<WantedVersion> {

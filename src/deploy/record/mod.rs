@@ -109,7 +109,11 @@ impl<'r> Record<'r> {
         let version = event.version.as_deref().unwrap_or("a path");
         let subject = format!("{} {}: {} {version}", event.event.word(), self.target, event.name);
         let sign = self.repo.signs_commits();
-        let new = NewLink { file: FILE, content: text.as_bytes(), subject: &subject, author: &event.actor, sign };
+        let author = match event.actor.contains('<') {
+            true => event.actor.clone(),
+            false => format!("{} <{0}@{}>", event.actor, event.host),
+        };
+        let new = NewLink { file: FILE, content: text.as_bytes(), subject: &subject, author: &author, sign };
         self.repo.make_link(parent, &new)
     }
 }

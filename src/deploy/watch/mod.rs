@@ -44,8 +44,12 @@ pub fn watch(
 ) -> Result<()> {
     let mut last = None;
     loop {
-        let round =
-            project.repo.fetch_tags(remote, &options.patterns).and_then(|()| engine::deploy(project, request, sink));
+        let round = match project.repo.fetch_tags(remote, &options.patterns) {
+            // A tag was moved: that is for a person.
+            Err(error) if error.kind == Kind::Check => return Err(error),
+            Err(error) => Err(error),
+            Ok(()) => engine::deploy(project, request, sink),
+        };
         match round {
             Err(error) if matches!(error.kind, Kind::Signal(_)) => return Ok(()),
             Err(error) if options.is_once || is_final(&error) => return Err(error),
@@ -57,7 +61,8 @@ pub fn watch(
                         Err(error) => report(Round::Failed(error))?,
                     }
                 }
-                last = state;
+                // That a version is current was told when it was deployed.
+                last = state.or_else(|| round.as_ref().ok().map(current));
             }
         }
         if options.is_once || is_stopped(project, options.interval) {
@@ -77,11 +82,15 @@ fn state(round: &Result<Outcome>) -> Option<String> {
     match round {
         Err(error) => Some(error.full_message()),
         Ok(outcome) => match &outcome.action {
-            DeployAction::UpToDate => Some(format!("{:?}", outcome.version)),
+            DeployAction::UpToDate => Some(current(outcome)),
             DeployAction::Held(why) | DeployAction::Skipped(why) => Some(why.clone()),
             _ => None,
         },
     }
+}
+
+fn current(outcome: &Outcome) -> String {
+    format!("{:?} is current", outcome.version)
 }
 
 fn is_stopped(project: &Project, interval: Duration) -> bool {

@@ -1,7 +1,10 @@
-//! `lockstep deploy` to folders.
+//! `lockstep deploy`, end to end.
 
+mod follow;
+mod hosts;
 mod kills;
 mod places;
+mod record;
 mod returns;
 mod steps;
 

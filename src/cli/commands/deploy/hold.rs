@@ -1,3 +1,4 @@
+use super::recording::Recording;
 use super::shape;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -54,6 +55,7 @@ fn set(name: &str, holds: bool, why: Option<String>, json: bool, project: &Proje
     let outcome = engine::set_hold(project, name, holds, why, &progress);
     progress.finish();
     let outcome = outcome?;
+    Recording::new(project, false, false)?.record(project, name, &outcome, out)?;
     if json {
         out.json(&shape(&outcome));
         return Ok(0);

@@ -1,8 +1,13 @@
 mod hold;
+mod log;
+mod recording;
 mod status;
+mod watching;
 
 use clap::Subcommand;
+use recording::Recording;
 use serde_json::{Value as Json, json};
+use watching::LoopOptions;
 
 use crate::cli::ask;
 use crate::cli::output::Output;
@@ -31,7 +36,9 @@ Examples:
   lockstep deploy digits@v1.2.0 --to /srv/digits
   lockstep deploy prod --rollback             the release before; later promotions lift the hold
   lockstep deploy prod --rollback v1.0.0
+  lockstep deploy prod --watch --push         follow the label, and push the record of each deployment
   lockstep deploy status                      what runs where, and what should
+  lockstep deploy log prod                    what was deployed, when, and by whom
 
 The commands `check`, `after` and `healthy` get LOCKSTEP_TARGET, LOCKSTEP_NAME, LOCKSTEP_VERSION, LOCKSTEP_RELEASE (the
 folder), LOCKSTEP_PREVIOUS and LOCKSTEP_BLAKE3 as environment variables.
@@ -78,6 +85,21 @@ pub struct Args {
     /// Deploy although the version is current, the target is held, or the version was withdrawn
     #[arg(short, long)]
     force: bool,
+    /// First fetch the tags of the model
+    #[arg(long, conflicts_with = "rollback")]
+    fetch: bool,
+    /// Fetch and deploy what is promoted from now on, until a signal
+    #[arg(long, conflicts_with_all = ["rollback", "dry", "force", "fetch"], help_heading = "Follow the label")]
+    watch: bool,
+    /// The time between two rounds of --watch
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s", requires = "watch", help_heading = "Follow the label")]
+    interval: std::time::Duration,
+    /// One round of --watch
+    #[arg(long, requires = "watch", help_heading = "Follow the label")]
+    once: bool,
+    /// Push the record of the deployment to the Git remote
+    #[arg(long, conflicts_with = "no_record")]
+    push: bool,
     /// Record the deployment only in the journal of the target
     #[arg(long)]
     no_record: bool,
@@ -92,6 +114,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Sub {
     Status(status::Args),
+    Log(log::Args),
     Hold(hold::Args),
     Resume(hold::ResumeArgs),
 }
@@ -107,6 +130,7 @@ fn link(word: &str) -> Result<ReleaseLink, String> {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     match &args.command {
         Some(Sub::Status(args)) => status::run(args, project, out),
+        Some(Sub::Log(args)) => log::run(args, project, out),
         Some(Sub::Hold(args)) => hold::run(args, project, out),
         Some(Sub::Resume(args)) => hold::resume(args, project, out),
         None => deploy(args, project, out),
@@ -114,18 +138,30 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 fn deploy(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let _ = args.no_record;
     let request = request(args);
+    let recording = Recording::new(project, args.push, args.no_record || args.dry)?;
+    if args.fetch {
+        watching::fetch(project, &request)?;
+    }
     let confirmed = confirm_folder(project, &request, out)?;
     let project = confirmed.as_ref().unwrap_or(project);
+    if args.watch {
+        let options = LoopOptions { interval: args.interval, is_once: args.once, json: args.json };
+        return watching::run(project, &request, &options, &recording, out);
+    }
     let progress = Progress::new(out, true);
     let deployed = engine::deploy(project, &request, &progress);
     progress.finish();
     let outcome = deployed?;
     report(&outcome, args.json, out);
-    match outcome.failure {
-        Some(failure) => Err(failure),
-        None => Ok(0),
+    let recorded = recording.record(project, &request.what, &outcome, out);
+    match (outcome.failure, recorded) {
+        (None, recorded) => recorded.map(|()| 0),
+        (Some(failure), Ok(())) => Err(failure),
+        (Some(failure), Err(error)) => {
+            out.warn_error("the record lacks this deployment:", &error);
+            Err(failure)
+        }
     }
 }
 

@@ -2,13 +2,15 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::output::{Output, Style};
 use crate::cli::table::{Cell, Table};
+use crate::deploy::Event;
 use crate::deploy::status::{StatusOptions, TargetState, TargetStatus, status};
 use crate::error::Result;
 use crate::project::Project;
 
 /// Show what runs at each target, and what should
 ///
-/// Contacts nothing and runs nothing: it reads the tags of this clone, the folder of each target, and its journal. Files
+/// Contacts nothing and runs nothing: it reads the tags of this clone, the folder of each target, its journal and its
+/// record, which `deploy log --fetch` gets. Files
 /// of the current release are compared by their stat, or with --read-data byte by byte.
 ///
 /// States: ok, behind (another version is current), held (the same, on purpose), fallen_back (an older promotion counts
@@ -55,7 +57,7 @@ fn print(all: &[TargetStatus], out: &Output) {
         out.status("pipeline.yaml declares no deployment targets");
         return;
     }
-    let mut table = Table::new(["target", "state", "current", "since", "wanted", "folder"]);
+    let mut table = Table::new(["target", "state", "current", "since", "wanted", "recorded", "folder"]);
     for status in all {
         let style = match status.state {
             TargetState::Ok => Style::Green,
@@ -71,6 +73,7 @@ fn print(all: &[TargetStatus], out: &Output) {
             cell(version),
             cell(current.and_then(|current| current.since.clone())),
             cell(status.wanted.as_ref().map(|wanted| wanted.version.clone())),
+            cell(recorded(status)),
             cell(status.to.clone()),
         ]);
     }
@@ -83,6 +86,13 @@ fn print(all: &[TargetStatus], out: &Output) {
             out.line(format!("{}: {problem}", status.target));
         }
     }
+}
+
+/// `v1.1.0 on web1, v1.0.0 on web2`
+fn recorded(status: &TargetStatus) -> Option<String> {
+    let one = |event: &Event| format!("{} on {}", event.version.as_deref().unwrap_or("a path"), event.host);
+    let all: Vec<String> = status.recorded.iter().map(one).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 fn shape(status: &TargetStatus) -> Json {
@@ -107,6 +117,13 @@ fn shape(status: &TargetStatus) -> Json {
             "blake3": serving.blake3,
             "error": serving.failure,
         })),
+        "recorded": status.recorded.iter().map(|event| json!({
+            "name": event.name,
+            "version": event.version,
+            "blake3": event.blake3.hex(),
+            "host": event.host,
+            "since": event.time,
+        })).collect::<Vec<_>>(),
         "held": status.held,
         "problems": status.problems,
     })
