@@ -7,6 +7,7 @@ use super::budget::{Budget, MOST_STAGES};
 use super::build::Builder;
 use super::check::{self, Check};
 use super::context::Context;
+use super::environments;
 use super::expand::Expander;
 use super::files::Files;
 use super::format::keys::{TOP, find, rows};
@@ -81,7 +82,13 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
         match one {
             LoadResult::Foreign => loaded.foreign.push(path.clone()),
             LoadResult::Broken(problems) => loaded.broken.push((path.clone(), problems)),
-            LoadResult::Fine(file) => add(&mut loaded.pipelines, *file),
+            LoadResult::Fine(mut file) => {
+                let own = FileId(loaded.pipelines.files.len() as u32);
+                match environments::find_for_stages(&mut file.stages, &file.file, &loaded.pipelines.files, own) {
+                    Ok(()) => add(&mut loaded.pipelines, *file),
+                    Err(problems) => loaded.broken.push((path.clone(), problems)),
+                }
+            }
         }
     }
     loaded.inputs = reader.inputs.into_iter().collect();
@@ -223,6 +230,7 @@ fn empty(path: &RepoPath) -> PipelineFile {
         metrics: Vec::new(),
         plots: Vec::new(),
         artifacts: Vec::new(),
+        environments: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
     }
@@ -271,6 +279,7 @@ fn top_level(
             file.artifacts.push((entry.key.clone(), value));
         }
     }
+    file.environments = environments::read(expander, path, raw.environments, context);
     for (artifact, item) in &raw.checks {
         if let Some(text) = expander.string(item, context, "`checks`") {
             file.checks.extend(check(&text, *artifact, item, raw, expander.checker));

@@ -11,6 +11,7 @@ pub mod check;
 mod context;
 pub mod draw;
 pub mod edit;
+pub mod environments;
 mod expand;
 mod files;
 mod format;

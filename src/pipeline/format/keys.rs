@@ -64,6 +64,8 @@ pub enum KeyType {
     Columns,
     /// A map from a name to a map with these keys.
     Artifacts(KeyTables),
+    /// A map from a name to a map with these keys, exactly one of which says what kind of environment it is.
+    Environments(KeyTables),
     /// A list of conditions, or a map from an artifact to such a list.
     Checks,
     /// A list of maps with these keys.
@@ -89,6 +91,11 @@ pub const TOP: KeyTables = &[&[
     key("plots", Charts(CHART), "Files to plot, and charts over several files"),
     key("artifacts", Artifacts(ARTIFACT), "Names for files that get versions: `lockstep model register NAME`"),
     key("checks", Checks, "Conditions on metrics that a version must meet, as `metrics.json:accuracy >= 0.9`"),
+    key(
+        "environments",
+        Environments(ENVIRONMENT),
+        "Environments that stages run in, by name; made when a stage needs them",
+    ),
     key("datasets", Ignored, "Of DVC; does nothing. Name the files under `deps` or `data`"),
     key("data", Entries(DATA), "Inputs that no stage makes; pinned and stored like outputs"),
 ]];
@@ -109,6 +116,7 @@ pub const STAGE: KeyTables = &[&[
     key("meta", Any, "For people and other tools; lockstep does not use it"),
     key("matrix", Matrix, "Makes one stage for each combination of items: ${item.NAME}"),
     key("env", Env(ENV), "Environment variables that are inputs, or `NAME: {input: false}` for a secret"),
+    key("environment", Text, "The name of one of `environments`, of this file or of one in a folder above"),
     key("scratch", Texts, "Folders for checkpoints: kept when the stage fails or is killed, emptied on success"),
 ]];
 
@@ -180,6 +188,22 @@ const ARTIFACT: KeyTables = &[
     NOTES,
     &[key("require", Words(&["signed"]), "[signed]: only tags with good signatures count")],
 ];
+
+/// The keys of an environment.
+pub const ENVIRONMENT: KeyTables = &[&[
+    key("uv", Text, "The pyproject.toml of a project with a uv.lock: what the lock resolves to is the input"),
+    key("groups", Texts, "With `uv`: dependency groups besides the default ones"),
+    key("extras", Texts, "With `uv`: optional dependencies"),
+    key("pip", Text, "A requirements file with exact versions of all packages"),
+    key("python", Text, "With `uv` and `pip`: the version of Python, as \"3.11\" or \"3.11.7\""),
+    key("files", Texts, "Files and folders that another kind of environment is made from; their content is the input"),
+    key("setup", Text, "With `files`: the command that makes the environment in the folder $LOCKSTEP_ENVIRONMENT"),
+    key(
+        "run",
+        Text,
+        "With `files`: a command that is put before `sh -c COMMAND`, as `conda run -p \"$LOCKSTEP_ENVIRONMENT\"`",
+    ),
+]];
 
 const ENV: KeyTables = &[&[key("input", Flag, "false: passed on and written nowhere; true: an input, not a secret")]];
 

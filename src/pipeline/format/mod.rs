@@ -32,6 +32,8 @@ pub struct RawPipeline<'n> {
     pub plots: &'n [Node],
     /// Artifacts by name.
     pub artifacts: &'n [Entry],
+    /// Environments by name.
+    pub environments: &'n [Entry],
     /// Conditions, each with its artifact if it has one.
     pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
     /// Maps with a `path`.
@@ -154,6 +156,7 @@ impl Checker<'_> {
             KeyType::Charts(tables) => self.charts(node, at, tables),
             KeyType::Column | KeyType::Columns => self.columns(node, at, matches!(takes, KeyType::Columns)),
             KeyType::Artifacts(tables) => self.artifacts(node, at, tables),
+            KeyType::Environments(tables) => self.environments(node, at, tables),
             KeyType::Checks => self.checks(node, at),
             KeyType::Entries(tables) => self.list_of_maps(node, at, tables),
             KeyType::Stages | KeyType::GroupBody | KeyType::Ignored => {}
@@ -376,6 +379,7 @@ impl Checker<'_> {
                 "params" => raw.params = items,
                 "metrics" => raw.metrics = items,
                 "plots" => raw.plots = items,
+                "environments" => raw.environments = node.as_map().unwrap_or_default(),
                 "artifacts" => raw.artifacts = node.as_map().unwrap_or_default(),
                 "checks" => raw.checks = top::conditions(node),
                 "data" => raw.data = items,

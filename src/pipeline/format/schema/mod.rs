@@ -145,6 +145,11 @@ fn schema_of(takes: KeyType) -> Json {
         KeyType::Column => json!({ "type": ["string", "object"] }),
         KeyType::Columns => json!({ "type": ["string", "array", "object"] }),
         KeyType::Artifacts(tables) => named(map(tables)),
+        KeyType::Environments(tables) => {
+            let mut environments = named(map(tables));
+            environments["propertyNames"] = stage_name();
+            environments
+        }
         KeyType::Checks => any_of([list(text()), named(list(text()))]),
         KeyType::Entries(tables) => list(map(tables)),
     }
