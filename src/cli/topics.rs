@@ -7,6 +7,7 @@ const PAGES: &[(&str, &str)] = &[
     ("comparing", include_str!("../../docs/comparing.md")),
     ("decisions", include_str!("../../docs/decisions.md")),
     ("dvc", include_str!("../../docs/dvc.md")),
+    ("environments", include_str!("../../docs/environments.md")),
     ("files", include_str!("../../docs/files.md")),
     ("formats", include_str!("../../docs/formats.md")),
     ("git", include_str!("../../docs/git.md")),

@@ -18,6 +18,7 @@
 pub mod interpreter;
 pub mod lock;
 mod markers;
+mod package;
 pub mod platform;
 mod python_version;
 pub mod record;

@@ -23,6 +23,8 @@ const MOST: u64 = 256 << 20;
 pub struct Record {
     /// Of the format.
     pub version: u32,
+    /// The real path of its folder: an environment cannot be moved.
+    pub folder: String,
     /// By which it was made.
     pub name: String,
     /// `uv`, `pip` or `files`.
@@ -70,6 +72,7 @@ impl Record {
 
     /// Adds the files of a folder. Errors: one of them cannot be read.
     pub fn take_files(&mut self, folder: &Path) -> Result<()> {
+        self.folder = real_path(folder);
         let mut waiting = vec![folder.to_path_buf()];
         while let Some(at) = waiting.pop() {
             if at.file_name().is_some_and(|name| name == "site-packages") {
@@ -94,6 +97,11 @@ impl Record {
         }
         Ok(())
     }
+}
+
+/// The path of a folder without symlinks.
+pub fn real_path(folder: &Path) -> String {
+    fs::canonicalize(folder).unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Size and time of change.

@@ -10,7 +10,7 @@ use pep508_rs::pep440_rs::Operator;
 use pep508_rs::{MarkerTree, Requirement, VerbatimUrl, VersionOrUrl};
 
 use super::markers::{Markers, check_size, first_line};
-use super::resolve::Package;
+use super::package::Package;
 use super::uv_project::normalise;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;

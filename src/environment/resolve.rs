@@ -14,6 +14,7 @@ use pep508_rs::pep440_rs::{Version, VersionSpecifiers};
 
 use super::interpreter::Pythons;
 use super::markers::Markers;
+use super::package::Package;
 use super::platform::Platform;
 use super::python_version::{PythonVersion, pinned_beside};
 use super::record::Record;
@@ -26,21 +27,6 @@ use crate::path::RepoPath;
 use crate::pipeline::Files;
 use crate::pipeline::stage::{EnvironmentSource, EnvironmentSpec};
 use crate::store::{Digest, ObjectId, Pin};
-
-/// One package that is installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
-    /// Normalised.
-    pub name: String,
-    /// Empty if it is not known before it is installed.
-    pub version: String,
-    /// Where it comes from, as the document says it.
-    pub source: String,
-    /// Hashes of its files, sorted.
-    pub hashes: Vec<String>,
-    /// A file or folder of the repository from which it is installed.
-    pub local: Option<RepoPath>,
-}
 
 /// Where documents, content and interpreters are read.
 pub struct Sources<'a> {

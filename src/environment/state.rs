@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::record::{Record, folder_of, names_in, stat_of};
+use super::record::{Record, folder_of, names_in, real_path, stat_of};
 use crate::store::ObjectId;
 
 /// Whether an environment can be used.
@@ -49,6 +49,9 @@ pub fn check(environments: &Path, hash: &ObjectId) -> State {
 }
 
 fn damage(folder: &Path, record: &Record) -> Option<String> {
+    if real_path(folder) != record.folder {
+        return Some(format!("it was moved from {}", record.folder));
+    }
     for (path, stat) in &record.files {
         match fs::symlink_metadata(folder.join(path)) {
             Err(_) => return Some(format!("{path} is gone")),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::markers::Markers;
-use super::resolve::Package;
+use super::package::Package;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::value::Value;

@@ -10,6 +10,7 @@ mod data_merges;
 mod data_versions;
 mod du;
 mod edits;
+mod environments;
 mod gc;
 mod golden;
 mod hermetic;
