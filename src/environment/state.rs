@@ -50,7 +50,7 @@ pub fn check(environments: &Path, hash: &ObjectId) -> State {
 
 fn damage(folder: &Path, record: &Record) -> Option<String> {
     if real_path(folder) != record.folder {
-        return Some(format!("it was moved from {}", record.folder));
+        return Some("the repository was moved".into());
     }
     for (path, stat) in &record.files {
         match fs::symlink_metadata(folder.join(path)) {
@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn every_change_by_hand_is_seen() {
         let hash = ObjectId([7; 32]);
-        let changes: [(&str, fn(&Path)); 7] = [
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 7] = [
             ("built", |_| {}),
             ("built", |f| fs::write(f.join("lib/site-packages/__pycache__"), "").unwrap()),
             ("a.py was changed", |f| fs::write(f.join("lib/site-packages/a.py"), "other").unwrap()),

@@ -13,7 +13,7 @@ use crate::git;
 use crate::path::RepoPath;
 use crate::path::links::FolderLinks;
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{EnvironmentSpec, FileId, InputLocation, Stage, StageId};
+use crate::pipeline::stage::{EnvironmentSource, EnvironmentSpec, FileId, InputLocation, Stage, StageId};
 use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
 use crate::store::{Pin, Rules, TrackedPath, is_sibling_name};
@@ -30,6 +30,22 @@ impl Rules for IgnoreRules<'_> {
 
     fn id(&self) -> u64 {
         self.0.id()
+    }
+}
+
+/// The rules for the source of a package: what tools leave in it when they build it is not its content.
+struct SourceRules<'a>(IgnoreRules<'a>);
+
+impl Rules for SourceRules<'_> {
+    fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        let is_built = [&b"build"[..], b"dist", b"__pycache__", b".venv"].contains(&name) && is_dir;
+        is_built || name.ends_with(b".egg-info") || name.ends_with(b".pyc") || self.0.ignored(path, is_dir)
+    }
+
+    fn id(&self) -> u64 {
+        // The index must not take a result with these rules for one with the others.
+        self.0.id() ^ 0x5af3_107a_4000_0001
     }
 }
 
@@ -179,9 +195,14 @@ pub fn resolve_environment(
     spec: &EnvironmentSpec,
     sink: &dyn Sink,
 ) -> Result<ResolvedEnvironment> {
+    let is_source = !matches!(spec.source, EnvironmentSource::Files { .. });
     let mut pin = |path: &RepoPath| {
         let spots = [TrackedPath::from(path)];
-        let mut found = read_pins(project, definitions, &spots, sink);
+        let rules = IgnoreRules(&definitions.rules);
+        let mut found = match is_source {
+            true => project.index().scan(&spots, &SourceRules(rules), sink),
+            false => project.index().scan(&spots, &rules, sink),
+        };
         require_inside(project, &spots, &mut found);
         found.pop().unwrap_or(Ok(None))
     };

@@ -197,6 +197,9 @@ impl EnvironmentMaker<'_> {
         let (_, groups, extras) = environment.uv().unwrap_or((&self.project.cwd, &[], &[]));
         sync.extend(groups.iter().flat_map(|group| words(&["--group", group])));
         sync.extend(extras.iter().flat_map(|extra| words(&["--extra", extra])));
+        // uv keeps what it built from a folder, also if files in it changed.
+        let local = environment.packages.iter().filter(|package| package.local.is_some());
+        sync.extend(local.flat_map(|package| words(&["--reinstall-package", &package.name])));
         sync.extend(self.offline.then(|| "--offline".to_string()));
         let variables = vec![("UV_PROJECT_ENVIRONMENT".into(), target), ("UV_PYTHON_DOWNLOADS".into(), "never".into())];
         Ok(vec![Step { words: sync, folder: cwd, variables, hint: None }])

@@ -310,7 +310,7 @@ fn one_that_was_moved_with_its_repository_is_made_again() {
     };
     let out = command(&["repro", "-f"]);
     fine(&out);
-    assert!(out.stderr.contains("it was moved from "), "{out}");
+    assert!(out.stderr.contains("because the repository was moved"), "{out}");
     assert_eq!(sandbox.ran(), ["setup", "make"]);
 }
 

@@ -91,8 +91,23 @@ fn uv_installs_what_the_lock_resolves_to() {
     fine(&uv(&sandbox, &["lock", "--offline"]));
     let status = sandbox.run(&["status"]);
     assert!(status.stdout.contains("environment py: c 2.0 added"), "{status}");
+    // The content of a package in the repository counts, and is what is installed.
+    let build = "[build-system]\nrequires = ['uv_build']\nbuild-backend = 'uv_build'\n";
+    sandbox.write("x/pyproject.toml", format!("[project]\nname = 'x'\nversion = '1'\n{build}"));
+    sandbox.write("x/src/x/__init__.py", "v = 1\n");
+    let with_x = project("'b'", "").replace("['a']", "['a', 'x']") + "[tool.uv.sources]\nx = {path = 'x'}\n";
+    sandbox.write("pyproject.toml", with_x);
+    fine(&uv(&sandbox, &["lock", "--offline"]));
+    let pipeline = sandbox.read("pipeline.yaml").replace("import a; print(a.version)", "import x; print(x.v)");
+    sandbox.write("pipeline.yaml", pipeline);
+    fine(&sandbox.run(&["repro", "--offline"]));
+    sandbox.write("x/src/x/__init__.py", "v = 2\n");
+    let status = sandbox.run(&["status"]);
+    assert!(status.stdout.contains("environment py: the sources of its packages changed"), "{status}");
+    fine(&sandbox.run(&["repro", "--offline"]));
+    assert_eq!(sandbox.read("out"), "2\n");
     // The lock file is not of this project any more.
-    sandbox.write("pyproject.toml", project("'b', 'c'", "").replace("['a']", "['a', 'b']"));
+    sandbox.write("pyproject.toml", project("'b'", "").replace("['a']", "['a', 'b']"));
     let status = sandbox.run(&["status"]);
     assert!(status.code != 0 && status.stderr.contains("was made for other requirements"), "{status}");
 }

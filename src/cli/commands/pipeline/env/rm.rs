@@ -61,7 +61,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.json(&json!({"removed": removed, "in_use": kept, "bytes": bytes}));
     } else {
         for hash in &kept {
-            out.warn(&format!("{} is in use and stays", &hash[..12]));
+            out.warn(format!("{} is in use and stays", &hash[..12]));
         }
         out.status(format!("{} removed, {} freed", text::count(removed.len(), "environment"), text::bytes(bytes)));
     }
