@@ -54,6 +54,7 @@ fn main() {
             deps: (0..s.deps.len()).map(|i| Some(pin(i))).collect(),
             params: BTreeMap::new(),
             env: Vec::new(),
+            environment: None,
             outs: vec![Some(pin(99))],
         })
         .collect();

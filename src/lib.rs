@@ -15,14 +15,15 @@
 //! | 2 | [`store`] | content-addressed objects, packs, trees, the stat index |
 //! | 3 | [`pipeline`] [`lock`] | `pipeline.yaml` and its graph; `pipeline.lock` |
 //! | 4 | [`project`] | an open repository, as of the worktree or of a commit |
-//! | 5 | [`plan`] | selection, facts, reasons, schedule |
-//! | 6 | [`cache`] [`compare`] [`workspace`] | the run cache; differences of two snapshots; writing to the worktree: backups, journal, checkout |
-//! | 7 | [`remote`] | push, fetch and garbage collection of a remote |
-//! | 8 | [`import`] | reading files of any commit of any repository |
-//! | 9 | [`run`] [`retention`] | running stages; `gc`, `du`, `verify` |
-//! | 10 | [`edit`] [`model`] | changing pipeline files; model files, versions on Git tags, quality gates |
-//! | 11 | [`report`] [`deploy`] | CI summaries, plots; versions in the places where they are used |
-//! | 12 | [`cli`] | arguments, output, one file per command |
+//! | 5 | [`environment`] | what environments resolve to, and the state of their folders |
+//! | 6 | [`plan`] | selection, facts, reasons, schedule |
+//! | 7 | [`cache`] [`compare`] [`workspace`] | the run cache; differences of two snapshots; writing to the worktree: backups, journal, checkout |
+//! | 8 | [`remote`] | push, fetch and garbage collection of a remote |
+//! | 9 | [`import`] | reading files of any commit of any repository |
+//! | 10 | [`run`] [`retention`] | running stages; `gc`, `du`, `verify` |
+//! | 11 | [`edit`] [`model`] | changing pipeline files; model files, versions on Git tags, quality gates |
+//! | 12 | [`report`] [`deploy`] | CI summaries, plots; versions in the places where they are used |
+//! | 13 | [`cli`] | arguments, output, one file per command |
 //!
 //! `store` and `git` do not use each other. Only `cli` prints, or reads the environment, the clock or the current
 //! folder; other rooms get them in [`project::Surroundings`]. Untrusted names, values and messages are escaped in one
@@ -154,6 +155,7 @@ mod config;
 mod deploy;
 mod document;
 mod edit;
+mod environment;
 pub mod error;
 mod escape;
 pub mod event;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::event::StageResult;
-use crate::lock::Command;
+use crate::lock::{Command, EnvironmentLock};
 use crate::path::RepoPath;
 use crate::pipeline::stage::Stage;
 use crate::plan::reasons::Reason;
@@ -52,8 +52,28 @@ pub fn reason(reason: &Reason, stage: &Stage, from: &RepoPath) -> Value {
             }
             Json::from(o).into()
         }
+        Reason::Environment { name, how, old, new } => {
+            let mut o = object("environment", "name", name.clone());
+            o.insert("how".into(), json!(how));
+            for (name, environment) in [("old", old), ("new", new)] {
+                if let Some(environment) = environment {
+                    o.insert(name.into(), self::environment(environment));
+                }
+            }
+            Json::from(o).into()
+        }
         Reason::Definition { what, how } => json!({"kind": "definition", "what": what, "how": how}).into(),
     }
+}
+
+/// An environment as the lock has it.
+pub fn environment(environment: &EnvironmentLock) -> Json {
+    json!({
+        "kind": environment.kind,
+        "platform": environment.platform,
+        "python": environment.python,
+        "hash": environment.hash.hex(),
+    })
 }
 
 fn object(kind: &str, key: &str, value: String) -> Map<String, Json> {

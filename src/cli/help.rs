@@ -8,7 +8,7 @@ use clap::builder::StyledStr;
 
 /// The groups and their commands, in the order of the help. A new command is added here by its name.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Pipeline", &["init", "status", "repro", "stage", "dag", "logs"]),
+    ("Pipeline", &["init", "status", "repro", "stage", "dag", "logs", "env"]),
     ("Compare", &["diff", "metrics", "params", "plots"]),
     ("Data", &["add", "commit", "checkout", "push", "pull", "get", "import", "update", "list", "remote"]),
     ("Models", &["model", "deploy"]),

@@ -8,6 +8,7 @@ const PAGES: &[(&str, &str)] = &[
     ("decisions", include_str!("../../docs/decisions.md")),
     ("deploying", include_str!("../../docs/deploying.md")),
     ("dvc", include_str!("../../docs/dvc.md")),
+    ("environments", include_str!("../../docs/environments.md")),
     ("files", include_str!("../../docs/files.md")),
     ("formats", include_str!("../../docs/formats.md")),
     ("git", include_str!("../../docs/git.md")),

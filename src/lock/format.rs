@@ -35,6 +35,8 @@ pub struct StageLock {
     pub wdir: Option<String>,
     /// `None` for `sh`.
     pub shell: Option<String>,
+    /// The environment in which the commands ran, if the stage names one.
+    pub environment: Option<EnvironmentLock>,
     /// Declared environment variables; `None` for one that was not set.
     pub env: ByName<Option<String>>,
     /// By path relative to the working folder.
@@ -43,6 +45,19 @@ pub struct StageLock {
     pub params: ByName<ByName<Value>>,
     /// By path relative to the working folder.
     pub outs: ByName<OutLock>,
+}
+
+/// The environment of one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentLock {
+    /// `uv`, `pip` or `files`.
+    pub kind: String,
+    /// As `linux-x86_64`.
+    pub platform: String,
+    /// As `3.11`; `None` if it is not one of Python.
+    pub python: Option<String>,
+    /// What it resolved to on that platform.
+    pub hash: ObjectId,
 }
 
 /// The command in the form that the user wrote: one script, or a list of them.

@@ -1,6 +1,6 @@
 //! The stage key: BLAKE3 over the manifest of everything that a run's result depends on.
 //!
-//! Included: format version, commands, working folder, shell, deps (path, id, executable bit), params (file, key,
+//! Included: format version, commands, working folder, shell, the environment (what it resolves to), deps (path, id, executable bit), params (file, key,
 //! value), env (name, value), outs (path, `cache`, `persist`). Not included: times, absolute paths, the stage's name,
 //! `desc`, `meta`, the project's location. Paths are spelled as in the lock, relative to the working folder, which
 //! itself is relative to the pipeline file, so that a pipeline can be moved with its files.
@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use super::format::StageLock;
+use super::format::{EnvironmentLock, StageLock};
 use crate::store::{Digest, ObjectId};
 use crate::value::Value;
 
@@ -43,6 +43,9 @@ fn feed(stage: &StageLock, sink: &mut impl Manifest) {
     }
     if let Some(shell) = &stage.shell {
         sink.fact("shell", &[shell]);
+    }
+    if let Some(EnvironmentLock { kind, platform, python, hash }) = &stage.environment {
+        sink.fact("environment", &[kind, platform, python.as_deref().unwrap_or_default(), &hash.hex()]);
     }
     for (name, value) in &stage.env {
         match value {
@@ -154,6 +157,7 @@ mod tests {
             cmd: Command::One("run".into()),
             wdir: None,
             shell: None,
+            environment: None,
             env: ByName::new(),
             deps: ByName::new(),
             params: ByName::new(),

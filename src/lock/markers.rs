@@ -169,6 +169,7 @@ mod tests {
             cmd: Command::One(cmd.into()),
             wdir: None,
             shell: None,
+            environment: None,
             env: ByName::new(),
             deps: ByName::new(),
             params: ByName::new(),

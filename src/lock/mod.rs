@@ -15,7 +15,7 @@ mod read;
 mod write;
 
 pub use by_name::ByName;
-pub use format::{Command, Lock, OutLock, SCHEMA, StageLock};
+pub use format::{Command, EnvironmentLock, Lock, OutLock, SCHEMA, StageLock};
 pub use key::{Manifest, key, manifest};
 pub use metrics::scalars;
 pub use read::{is_ours, read};

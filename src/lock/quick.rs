@@ -7,7 +7,7 @@
 //! gives different locks different texts, so then it is the right lock; otherwise the YAML parser decides.
 
 use super::by_name::ByName;
-use super::format::{Command, Lock, MOST_DATA, MOST_STAGES, OutLock, StageLock};
+use super::format::{Command, EnvironmentLock, Lock, MOST_DATA, MOST_STAGES, OutLock, StageLock};
 use super::write::write;
 use crate::store::{ObjectId, Pin};
 use crate::value::Value;
@@ -159,6 +159,10 @@ fn stage(node: &LockNode<'_>) -> Option<StageLock> {
         cmd: Command::One(text("cmd")?),
         wdir: text("wdir"),
         shell: text("shell"),
+        environment: match get(map, "environment") {
+            Some(node) => Some(environment(node)?),
+            None => None,
+        },
         env: below(map, "env", |value| {
             Some(if matches!(value, LockNode::Plain("null")) { None } else { Some(value.text()?) })
         })?,
@@ -166,6 +170,13 @@ fn stage(node: &LockNode<'_>) -> Option<StageLock> {
         params: below(map, "params", |file| named(file.map()?, LockNode::value))?,
         outs: below(map, "outs", out)?,
     })
+}
+
+fn environment(node: &LockNode<'_>) -> Option<EnvironmentLock> {
+    let map = node.map()?;
+    let text = |key: &str| get(map, key).and_then(LockNode::text);
+    let (kind, platform, python) = (text("kind")?, text("platform")?, text("python"));
+    Some(EnvironmentLock { kind, platform, python, hash: id(get(map, "hash")?)? })
 }
 
 fn out(node: &LockNode<'_>) -> Option<OutLock> {
@@ -207,6 +218,12 @@ mod tests {
             cmd: Command::One(text.to_string()),
             wdir: Some("sub".into()),
             shell: None,
+            environment: Some(EnvironmentLock {
+                kind: "uv".into(),
+                platform: "linux-x86_64".into(),
+                python: Some("3.11".into()),
+                hash: id,
+            }),
             env: [("A".to_string(), Some(text.to_string())), ("B".to_string(), None)].into(),
             deps: [("data".to_string(), pin(Some(3)))].into(),
             params: [("p.yaml".to_string(), values.into_iter().collect())].into(),

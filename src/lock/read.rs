@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 
-use super::format::{Command, Lock, MOST_DATA, MOST_STAGES, OutLock, SCHEMA, StageLock};
+use super::format::{Command, EnvironmentLock, Lock, MOST_DATA, MOST_STAGES, OutLock, SCHEMA, StageLock};
 use super::quick;
 use crate::error::{Error, Kind, Result};
 use crate::shell::word;
@@ -104,6 +104,7 @@ struct StageForm {
     cmd: CommandForm,
     wdir: Option<String>,
     shell: Option<String>,
+    environment: Option<EnvironmentForm>,
     #[serde(default)]
     env: BTreeMap<String, Option<String>>,
     #[serde(default)]
@@ -112,6 +113,15 @@ struct StageForm {
     params: BTreeMap<String, BTreeMap<String, Value>>,
     #[serde(default)]
     outs: BTreeMap<String, OutForm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvironmentForm {
+    kind: String,
+    platform: String,
+    python: Option<String>,
+    hash: ObjectId,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +213,12 @@ impl From<StageForm> for StageLock {
             cmd: s.cmd.0,
             wdir: s.wdir,
             shell: s.shell,
+            environment: s.environment.map(|e| EnvironmentLock {
+                kind: e.kind,
+                platform: e.platform,
+                python: e.python,
+                hash: e.hash,
+            }),
             env: s.env.into_iter().collect(),
             deps: s.deps.into_iter().map(|(path, pin)| (path, pin.pin())).collect(),
             params: s.params.into_iter().map(|(file, keys)| (file, keys.into_iter().collect())).collect(),

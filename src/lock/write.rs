@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::format::{Command, Lock, OutLock, SCHEMA, StageLock};
+use super::format::{Command, EnvironmentLock, Lock, OutLock, SCHEMA, StageLock};
 use crate::store::Pin;
 use crate::value::Value;
 
@@ -58,6 +58,9 @@ fn write_stage(out: &mut String, stage: &StageLock) {
             text(out, 3, value);
         }
     }
+    if let Some(environment) = &stage.environment {
+        write_environment(out, environment);
+    }
     if !stage.env.is_empty() {
         out.push_str("    env:\n");
         for (name, value) in &stage.env {
@@ -98,6 +101,17 @@ fn write_stage(out: &mut String, stage: &StageLock) {
             write_out(out, o);
         }
     }
+}
+
+fn write_environment(out: &mut String, environment: &EnvironmentLock) {
+    out.push_str("    environment:\n");
+    let python = environment.python.as_ref().map(|python| ("python", python));
+    let fields = [("kind", &environment.kind), ("platform", &environment.platform)].into_iter().chain(python);
+    for (name, value) in fields {
+        let _ = write!(out, "      {name}: ");
+        text(out, 4, value);
+    }
+    let _ = writeln!(out, "      hash: {}", environment.hash);
 }
 
 fn write_out(out: &mut String, o: &OutLock) {
@@ -334,6 +348,7 @@ mod tests {
             cmd: Command::One(cmd.into()),
             wdir: None,
             shell: None,
+            environment: None,
             env: ByName::new(),
             deps: ByName::new(),
             params: ByName::new(),

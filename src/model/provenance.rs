@@ -41,7 +41,18 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Value> {
     let chain = trace.chain();
     let steps: Vec<Json> = chain
         .iter()
-        .map(|(address, entry)| json!({"stage": address, "key": entry.key.hex(), "cmd": entry.cmd.items()}))
+        .map(|(address, entry)| {
+            let mut step = json!({"stage": address, "key": entry.key.hex(), "cmd": entry.cmd.items()});
+            if let Some(environment) = &entry.environment {
+                step["environment"] = json!({
+                    "kind": environment.kind,
+                    "platform": environment.platform,
+                    "python": environment.python,
+                    "hash": environment.hash.hex(),
+                });
+            }
+            step
+        })
         .collect();
     let params = trace.params().into_iter();
     let params = params.map(|(file, values)| (file, Value::Map(values.into_iter().collect()))).collect();

@@ -9,16 +9,21 @@
 //! run would otherwise register the previous model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::artifact::Artifact;
 use super::origin::{self, ArtifactOrigin};
+use crate::environment::PythonVersion;
+use crate::environment::interpreter::Pythons;
+use crate::environment::resolve::{ResolvedEnvironment, Sources, resolve};
 use crate::error::Result;
 use crate::event::Sink;
 use crate::git::EntryKind;
+use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::Files;
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{InputLocation, StageId};
+use crate::pipeline::stage::{InputLocation, Stage, StageId};
 use crate::plan::facts::FactsReader;
 use crate::plan::reasons::{Facts, PathState, Reason, judge};
 use crate::project::Project;
@@ -66,6 +71,14 @@ pub fn of_commit(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Stri
                 _ => locked,
             });
         }
+        facts.environment = match environment(snapshot, &pinned, stage, entry) {
+            Some(Err(error)) => {
+                doubts.push(format!("{address}: {}", error.message));
+                None
+            }
+            Some(Ok(environment)) => Some(Arc::new(environment)),
+            None => None,
+        };
         facts.env = stage.env.iter().map(|name| entry.env.get(name).cloned().flatten()).collect();
         for out in &stage.outs {
             let locked = entry.outs.get(&out.spelled).map(|o| o.pin);
@@ -76,6 +89,40 @@ pub fn of_commit(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Stri
         doubts.extend(reasons.iter().filter(counts).map(|reason| format!("{address}: {}", sentence(reason))));
     }
     Ok(doubts)
+}
+
+/// What the environment of a stage resolves to at the commit. If no version of Python is declared, it is that of the
+/// lock: the commit does not contain the interpreter. `None` also if the content of a package is unknown.
+fn environment(
+    snapshot: &Snapshot<'_>,
+    pinned: &[PinnedPath],
+    stage: &Stage,
+    entry: &StageLock,
+) -> Option<Result<ResolvedEnvironment>> {
+    let spec = snapshot.definitions.pipelines.environment(stage.environment.as_ref()?)?;
+    let mut is_unknown = false;
+    let mut pin = |path: &RepoPath| {
+        Ok(match composed(snapshot, pinned, path)? {
+            Composed::Pin(pin) => Some(pin),
+            Composed::Nothing => None,
+            Composed::Unknown => {
+                is_unknown = true;
+                None
+            }
+        })
+    };
+    let locked =
+        entry.environment.as_ref().and_then(|environment| PythonVersion::parse(environment.python.as_deref()?));
+    let around = &snapshot.project.around;
+    let mut sources = Sources {
+        files: &AllParams(snapshot),
+        pin: &mut pin,
+        pythons: &Pythons::new(&around.env, around.home.as_deref()),
+        environments: snapshot.project.repo.environments_dir(),
+        undeclared: locked.map(|version| PythonVersion { patch: None, ..version }),
+    };
+    let found = resolve(spec, &mut sources);
+    (!is_unknown).then_some(found)
 }
 
 /// What the workspace has and the checked-out commit lacks.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::expand::Expanded;
 use super::format::Checker;
 use super::format::keys::PLOT_PROPERTIES;
-use super::stage::{Data, Dep, FileId, Import, InputLocation, Out, ParamsFile, Plot, Scratch, Stage};
+use super::stage::{Data, Dep, FileId, Import, InputLocation, Out, ParamsFile, Plot, Scratch, Stage, StageEnvironment};
 use super::vars::{PARAMS, place};
 use crate::path::names::{Owner, folded, owner_of};
 use crate::path::{RepoPath, normalise};
@@ -65,6 +65,7 @@ impl Builder<'_, '_> {
             env: Vec::new(),
             env_asked: Vec::new(),
             outs: Vec::new(),
+            environment: None,
             scratch: Vec::new(),
             frozen: false,
             always_changed: false,
@@ -82,6 +83,15 @@ impl Builder<'_, '_> {
                 "params" => self.params(node, &at, &mut stage),
                 "outs" | "metrics" | "plots" => self.outs(node, &entry.key, &at, &mut stage),
                 "env" => self.env(node, &at, &mut stage),
+                "environment" => {
+                    // The file and index are found when all files are read.
+                    stage.environment = self.string(node, &at).map(|name| StageEnvironment {
+                        name: name.to_string(),
+                        file,
+                        index: 0,
+                        mark: node.start,
+                    });
+                }
                 "scratch" => self.scratch(node, &at, &mut stage),
                 "frozen" => stage.frozen = is_true(node),
                 "always_changed" => stage.always_changed = is_true(node),
@@ -114,7 +124,7 @@ impl Builder<'_, '_> {
     }
 
     /// A path inside the repository.
-    fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
+    pub(super) fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
         self.checker.note_path(base, spelling, mark, at);
         let why = match place(self.top, base, spelling) {
             InputLocation::Repo(path) => match owner_in(&path) {

@@ -38,6 +38,9 @@ pub fn describe(p: &Pipelines, id: StageId, from: &RepoPath, params: &BTreeMap<S
     if !stage.env_asked.is_empty() {
         shape.set(&["env_asked"], json!(stage.env_asked).into());
     }
+    if let Some(environment) = &stage.environment {
+        shape.set(&["environment"], json!(environment.name).into());
+    }
     shape
 }
 

@@ -8,6 +8,7 @@ use super::build::Builder;
 use super::check::{self, Check};
 use super::context::Context;
 use super::deploy;
+use super::environments;
 use super::expand::Expander;
 use super::files::Files;
 use super::format::keys::{TOP, find, rows};
@@ -82,7 +83,13 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
         match one {
             LoadResult::Foreign => loaded.foreign.push(path.clone()),
             LoadResult::Broken(problems) => loaded.broken.push((path.clone(), problems)),
-            LoadResult::Fine(file) => add(&mut loaded.pipelines, *file),
+            LoadResult::Fine(mut file) => {
+                let own = FileId(loaded.pipelines.files.len() as u32);
+                match environments::find_for_stages(&mut file.stages, &file.file, &loaded.pipelines.files, own) {
+                    Ok(()) => add(&mut loaded.pipelines, *file),
+                    Err(problems) => loaded.broken.push((path.clone(), problems)),
+                }
+            }
         }
     }
     loaded.inputs = reader.inputs.into_iter().collect();
@@ -225,6 +232,7 @@ fn empty(path: &RepoPath) -> PipelineFile {
         plots: Vec::new(),
         artifacts: Vec::new(),
         deploy: Vec::new(),
+        environments: Vec::new(),
         checks: Vec::new(),
         warnings: Vec::new(),
     }
@@ -281,6 +289,7 @@ fn top_level(
             Err((key, why)) => expander.checker.report(entry.start, format!("{at}, `{key}`: {why}")),
         }
     }
+    file.environments = environments::read(expander, path, raw.environments, context);
     for (artifact, item) in &raw.checks {
         if let Some(text) = expander.string(item, context, "`checks`") {
             file.checks.extend(check(&text, *artifact, item, raw, expander.checker));

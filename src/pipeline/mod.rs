@@ -12,6 +12,7 @@ mod context;
 pub mod deploy;
 pub mod draw;
 pub mod edit;
+pub mod environments;
 mod expand;
 mod files;
 mod format;

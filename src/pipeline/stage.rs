@@ -56,10 +56,68 @@ pub struct PipelineFile {
     pub artifacts: Vec<(String, Value)>,
     /// Deployment targets, in the order of the file.
     pub deploy: Vec<DeployTarget>,
+    /// In the order of the file.
+    pub environments: Vec<EnvironmentSpec>,
     /// Conditions that versions of the artifacts must meet.
     pub checks: Vec<Check>,
     /// Warnings of this file (e.g. `datasets` is accepted and unused), each a full sentence with its place.
     pub warnings: Vec<String>,
+}
+
+/// A declared environment. Paths are from the root of the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentSpec {
+    /// The name by which stages use it.
+    pub name: String,
+    /// What it is made from.
+    pub source: EnvironmentSource,
+    /// The place of its name in the pipeline file.
+    pub mark: Mark,
+}
+
+/// What an environment is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnvironmentSource {
+    /// A project with a `uv.lock`.
+    Uv {
+        /// Its `pyproject.toml`.
+        project: RepoPath,
+        /// Groups besides the default ones.
+        groups: Vec<String>,
+        /// Optional dependencies.
+        extras: Vec<String>,
+        /// `3.11` or `3.11.7`.
+        python: Option<String>,
+    },
+    /// A requirements file with exact versions.
+    Pip {
+        /// The file.
+        requirements: RepoPath,
+        /// `3.11` or `3.11.7`.
+        python: Option<String>,
+    },
+    /// Another kind, by the user's own commands.
+    Files {
+        /// Files and folders that it is made from, sorted.
+        files: Vec<RepoPath>,
+        /// The command that makes it.
+        setup: Option<String>,
+        /// The command that is put before the commands of a stage.
+        run: Option<String>,
+    },
+}
+
+/// The environment that a stage names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageEnvironment {
+    /// The name.
+    pub name: String,
+    /// The file that declares it.
+    pub file: FileId,
+    /// Its index among the environments of that file.
+    pub index: u32,
+    /// The place of the name in the stage.
+    pub mark: Mark,
 }
 
 /// See [`PipelineFile::back_steps`].
@@ -139,6 +197,8 @@ pub struct Stage {
     pub env_asked: Vec<String>,
     /// Outs, metrics and plots, in the order of the file.
     pub outs: Vec<Out>,
+    /// The environment in which the commands run.
+    pub environment: Option<StageEnvironment>,
     /// In the order of the file.
     pub scratch: Vec<Scratch>,
     /// Whether it is never run.
@@ -253,6 +313,11 @@ impl Pipelines {
     /// The file of an id, which must be one of these pipelines.
     pub fn file(&self, id: FileId) -> &PipelineFile {
         &self.files[id.0 as usize]
+    }
+
+    /// The environment that a stage names.
+    pub fn environment(&self, of: &StageEnvironment) -> Option<&EnvironmentSpec> {
+        self.files.get(of.file.0 as usize)?.environments.get(of.index as usize)
     }
 
     /// The ids of all stages, in their order.

@@ -1,16 +1,19 @@
 //! Reads the current facts of stages from the workspace, through the stat index.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::environment::interpreter::Pythons;
+use crate::environment::resolve::{ResolvedEnvironment, Sources, resolve};
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git;
 use crate::path::RepoPath;
 use crate::path::links::FolderLinks;
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{InputLocation, Stage, StageId};
+use crate::pipeline::stage::{EnvironmentSource, EnvironmentSpec, FileId, InputLocation, Stage, StageId};
 use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
 use crate::store::{Pin, Rules, TrackedPath, is_sibling_name};
@@ -30,6 +33,22 @@ impl Rules for IgnoreRules<'_> {
     }
 }
 
+/// The rules for the source of a package: what tools leave in it when they build it is not its content.
+struct SourceRules<'a>(IgnoreRules<'a>);
+
+impl Rules for SourceRules<'_> {
+    fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        let is_built = [&b"build"[..], b"dist", b"__pycache__", b".venv"].contains(&name) && is_dir;
+        is_built || name.ends_with(b".egg-info") || name.ends_with(b".pyc") || self.0.ignored(path, is_dir)
+    }
+
+    fn id(&self) -> u64 {
+        // The index must not take a result with these rules for one with the others.
+        self.0.id() ^ 0x5af3_107a_4000_0001
+    }
+}
+
 /// The last result for a path of the repository.
 struct CachedPin {
     pin: Result<Option<Pin>>,
@@ -46,13 +65,16 @@ pub struct FactsReader<'a> {
     cached: FxHashMap<&'a RepoPath, CachedPin>,
     cached_outside: FxHashMap<&'a InputLocation, Result<Option<Pin>>>,
     params: ParamsCache,
+    /// By file and index.
+    environments: FxHashMap<(FileId, u32), Result<Arc<ResolvedEnvironment>>>,
 }
 
 impl<'a> FactsReader<'a> {
     /// Reads nothing yet.
     pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> FactsReader<'a> {
-        let (cached, cached_outside) = Default::default();
-        FactsReader { project, definitions, sink, cached, cached_outside, params: ParamsCache::default() }
+        let (cached, cached_outside, environments) = Default::default();
+        let params = ParamsCache::default();
+        FactsReader { project, definitions, sink, cached, cached_outside, params, environments }
     }
 
     /// Reads everything that these stages read and write, in one sweep.
@@ -114,6 +136,7 @@ impl<'a> FactsReader<'a> {
     pub fn forget(&mut self) {
         self.cached.clear();
         self.cached_outside.clear();
+        self.environments.clear();
         self.params = ParamsCache::default();
     }
 
@@ -143,8 +166,51 @@ impl<'a> FactsReader<'a> {
         let params = read_params(&self.project.files(), stage, &mut self.params)?;
         let env = env_values(self.project, stage);
         refuse_password(stage, &env)?;
-        Ok(Facts { deps, params, env, outs })
+        let environment = match self.environment(stage) {
+            Some(Ok(environment)) => Some(environment),
+            Some(Err(error)) if !stage.frozen => return Err(error),
+            _ => None,
+        };
+        Ok(Facts { deps, params, env, outs, environment })
     }
+
+    /// What the environment of a stage resolves to; `None` if it names none.
+    pub fn environment(&mut self, stage: &Stage) -> Option<Result<Arc<ResolvedEnvironment>>> {
+        let wanted = stage.environment.as_ref()?;
+        let key = (wanted.file, wanted.index);
+        if let Some(found) = self.environments.get(&key) {
+            return Some(found.clone());
+        }
+        let spec = self.definitions.pipelines.environment(wanted)?;
+        let found = resolve_environment(self.project, self.definitions, spec, self.sink).map(Arc::new);
+        self.environments.insert(key, found.clone());
+        Some(found)
+    }
+}
+
+/// What a declared environment resolves to, with the files of the worktree.
+pub fn resolve_environment(
+    project: &Project,
+    definitions: &Definitions,
+    spec: &EnvironmentSpec,
+    sink: &dyn Sink,
+) -> Result<ResolvedEnvironment> {
+    let is_source = !matches!(spec.source, EnvironmentSource::Files { .. });
+    let mut pin = |path: &RepoPath| {
+        let spots = [TrackedPath::from(path)];
+        let rules = IgnoreRules(&definitions.rules);
+        let mut found = match is_source {
+            true => project.index().scan(&spots, &SourceRules(rules), sink),
+            false => project.index().scan(&spots, &rules, sink),
+        };
+        require_inside(project, &spots, &mut found);
+        found.pop().unwrap_or(Ok(None))
+    };
+    let pythons = Pythons::new(&project.around.env, project.around.home.as_deref());
+    let environments = project.repo.environments_dir();
+    let mut sources =
+        Sources { files: &project.files(), pin: &mut pin, pythons: &pythons, environments, undeclared: None };
+    resolve(spec, &mut sources)
 }
 
 /// The location of a dep on this disk. A URL has none.

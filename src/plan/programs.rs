@@ -109,7 +109,9 @@ impl<'a> Programs<'a> {
     /// Records the programs that a stage ran with. Returns their versions by name.
     pub fn record_run(&mut self, stage: &Stage, key: ObjectId) -> BTreeMap<String, String> {
         let wdir = stage.wdir.on_disk(self.project.top());
-        let names: BTreeSet<&str> = stage.cmd.iter().flat_map(|item| programs_of(item)).collect();
+        // Those of an environment come before those of the PATH, and count by themselves.
+        let items = if stage.environment.is_some() { &[][..] } else { &stage.cmd };
+        let names: BTreeSet<&str> = items.iter().flat_map(|item| programs_of(item)).collect();
         let mut places = Vec::new();
         let mut versions = BTreeMap::new();
         for name in names {

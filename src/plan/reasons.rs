@@ -1,13 +1,15 @@
 //! Judges whether a stage is up to date. Pure: facts and a lock entry in, reasons out.
 //!
-//! A stage is stale if it never ran, if its command, working folder, shell, deps, params, env or set of outs differ
+//! A stage is stale if it never ran, if its command, working folder, shell, environment, deps, params, env or set of outs differ
 //! from the lock, if an out is missing or changed in the workspace, or if it always runs. Times, `desc`, `meta`, order,
 //! comments and the spelling of YAML are ignored. Every reason names what the user would look for first: old → new of a
 //! value, the path of a dep.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::lock::{ByName, Command, OutLock, StageLock, key};
+use crate::environment::resolve::ResolvedEnvironment;
+use crate::lock::{ByName, Command, EnvironmentLock, OutLock, StageLock, key};
 use crate::pipeline::stage::{Out, Stage};
 use crate::secret::may_be_secret;
 use crate::store::{ObjectId, Pin};
@@ -19,6 +21,8 @@ use crate::value::Value;
 pub struct Facts {
     /// The pin of each dep; `None` if it does not exist.
     pub deps: Vec<Option<Pin>>,
+    /// The environment that the stage names; `None` also if the stage is frozen and it is not known.
+    pub environment: Option<Arc<ResolvedEnvironment>>,
     /// By file, then key; `None` for a missing file.
     pub params: BTreeMap<String, Option<BTreeMap<String, Value>>>,
     /// The value of each declared variable; `None` if it is not set.
@@ -82,6 +86,17 @@ pub enum Reason {
         old: Option<Option<String>>,
         /// The outer `None`: no longer declared; the inner one: it is not set.
         new: Option<Option<String>>,
+    },
+    /// The environment differs.
+    Environment {
+        /// The name, as the stage says it; that of the kind if the stage names none any more.
+        name: String,
+        /// The change: `python 3.11 → 3.12`, `numpy 1.26.4 → 2.0.0`.
+        how: String,
+        /// The environment in the lock; `None` if the last run had none.
+        old: Option<EnvironmentLock>,
+        /// The current one; `None` if the stage names none any more.
+        new: Option<EnvironmentLock>,
     },
     /// Part of the definition changed: `wdir`, `shell`, `outs`, `deps` or `params`; the text says how.
     Definition {
@@ -157,6 +172,7 @@ pub fn judge(stage: &Stage, shell: &Option<String>, now: &Facts, entry: Option<&
     };
     if !stage.frozen {
         definition(stage, shell, entry, &mut reasons);
+        environment(stage, now, entry, &mut reasons);
         deps(stage, now, entry, &mut reasons);
         params(stage, now, entry, &mut reasons);
         env(stage, now, entry, &mut reasons);
@@ -178,6 +194,23 @@ fn definition(stage: &Stage, shell: &Option<String>, entry: &StageLock, reasons:
         let how = format!("{} → {}", name(&entry.shell), name(shell));
         reasons.push(Reason::Definition { what: "shell", how });
     }
+}
+
+fn environment(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>) {
+    let (old, new) = (entry.environment.as_ref(), now.environment.as_ref());
+    let how = match (old, new) {
+        (None, None) => return,
+        (Some(old), Some(new)) if new.is_same(old) => return,
+        (Some(old), Some(new)) => new.difference(old),
+        (None, Some(_)) => "the last run had none".into(),
+        // Unknown, as of a commit on another machine.
+        (Some(_), None) if stage.environment.is_some() => return,
+        (Some(_), None) => "the stage names none any more".into(),
+    };
+    let declared = stage.environment.as_ref().map(|environment| environment.name.clone());
+    let name = declared.or(old.map(|old| old.kind.clone())).unwrap_or_default();
+    let (old, new) = (old.cloned(), new.map(|new| new.lock.clone()));
+    reasons.push(Reason::Environment { name, how, old, new });
 }
 
 fn deps(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>) {
@@ -306,6 +339,7 @@ pub fn entry(stage: &Stage, shell: &Option<String>, facts: &Facts, outs: &[Optio
         cmd: command(stage),
         wdir: (stage.wdir_spelled != ".").then(|| stage.wdir_spelled.clone()),
         shell: shell.clone(),
+        environment: facts.environment.as_ref().map(|environment| environment.lock.clone()),
         env: stage.env.iter().cloned().zip(facts.env.iter().cloned()).collect(),
         deps: stage.deps.iter().zip(&facts.deps).filter_map(|(d, pin)| Some((d.spelled.clone(), (*pin)?))).collect(),
         params: facts
@@ -350,6 +384,7 @@ mod tests {
             deps: vec![Some(pin(1)), Some(pin(2))],
             params: [("p.yaml".to_string(), Some(params))].into(),
             env: vec![Some("x".into())],
+            environment: None,
             outs: vec![Some(pin(3)), Some(pin(4))],
         }
     }

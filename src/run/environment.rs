@@ -52,6 +52,13 @@ impl Environment {
         Ok(Environment { seen, withheld })
     }
 
+    /// That of commands that belong to no stage.
+    pub fn without_stage(variables: &BTreeMap<String, String>) -> Environment {
+        let is_passed = |name: &String| name != SIGN_KEY && !is_withheld(name);
+        let (seen, withheld) = variables.keys().cloned().partition(is_passed);
+        Environment { seen, withheld }
+    }
+
     /// Also removes these variables.
     pub fn without(mut self, names: &[&str]) -> Environment {
         let is_named = |name: &String| names.contains(&name.as_str());
@@ -64,10 +71,10 @@ impl Environment {
 }
 
 /// The mask for the values of all secrets, whether a stage sees them or not, for the variables with doubtful names that
-/// the stage asks for, and for passwords in URLs.
-pub fn mask(variables: &BTreeMap<String, String>, stage: &Stage) -> Mask {
+/// a stage asks for, and for passwords in URLs.
+pub fn mask(variables: &BTreeMap<String, String>, asked: &[String]) -> Mask {
     let of_git = withheld_git_settings(variables);
-    let is_asked = |name: &String| may_be_secret(name) && stage.env_asked.contains(name);
+    let is_asked = |name: &String| may_be_secret(name) && asked.contains(name);
     let holds_secret = |name: &String| is_secret(name) || is_asked(name) || of_git.contains(&name.as_str());
     let whole = variables.iter().filter(|(name, _)| holds_secret(name)).map(|(_, value)| value.as_str());
     Mask::new(whole.chain(variables.values().flat_map(|value| secrets_of_text(value))))

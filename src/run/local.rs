@@ -26,8 +26,8 @@ pub struct CommandJob<'a> {
     pub env: Vec<(String, String)>,
     /// Variables that are removed from the inherited environment.
     pub withheld: Vec<String>,
-    /// The file that output is written to.
-    pub log: PathBuf,
+    /// The file that output is appended to.
+    pub log: &'a CommandLog,
     /// Hides secrets in the log.
     pub mask: Mask,
     /// The process group to join.
@@ -38,6 +38,28 @@ pub struct CommandJob<'a> {
     pub terminal: Option<TerminalOwner<'a>>,
     /// Pass output on as raw bytes instead of by lines.
     pub raw: bool,
+}
+
+/// The file with the output of a stage's commands, locked while it is open.
+pub struct CommandLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl CommandLog {
+    /// Opens it for appending. The lock tells `logs -f` that more output may follow; the system releases it if this
+    /// process dies.
+    pub fn open(path: PathBuf) -> Result<CommandLog> {
+        let opened = File::options().create(true).append(true).open(&path);
+        let file = opened.map_err(|e| Error::io("write", &path, e))?;
+        let _ = file.lock();
+        Ok(CommandLog { path, file })
+    }
+
+    /// Appends a line of lockstep itself.
+    pub fn write_line(&self, line: &str) -> Result<()> {
+        (&self.file).write_all(format!("{line}\n").as_bytes()).map_err(|e| Error::io("write", &self.path, e))
+    }
 }
 
 /// How a job ended.
@@ -70,9 +92,7 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
 /// Runs the items in order until one fails. `on_output` receives the output: line by line without line ends, or as raw bytes
 /// if the job says so. `tick` is called from time to time.
 pub fn run(job: &CommandJob, on_output: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Tick)) -> Result<Exit> {
-    let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
-    // Tells `logs -f` that more output may follow; the system releases the lock if this process dies.
-    let _ = log.lock();
+    let mut log = &job.log.file;
     let terminal = job.terminal.as_ref().and_then(|owner| Some((owner, Terminal::take()?)));
     for words in &job.commands {
         // A command may have handled the signal and exited with success.
@@ -114,11 +134,11 @@ fn start<T>(job: &CommandJob, words: &[String], spawn: impl Fn(Command) -> std::
 fn on_pipe(
     job: &CommandJob,
     words: &[String],
-    log: &mut File,
+    log: &mut &File,
     on_output: &mut dyn FnMut(&[u8]),
     tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
-    let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
+    let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log.path, e))?;
     let mut child = start(job, words, |mut command| {
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer.try_clone()?);
         command.process_group(job.group).spawn()
@@ -140,7 +160,7 @@ fn on_pipe(
     };
     let followed = follow(&mut child, reader, &mut heard, tick);
     unlogged = unlogged.or(log.write_all(&mask.finish()).err());
-    followed.map_err(|e| Error::io("read the output into", &job.log, e))?;
+    followed.map_err(|e| Error::io("read the output into", &job.log.path, e))?;
     lines.rest(on_output);
     report_log_failure(unlogged, on_output);
     child.wait().map_err(|e| Error::io("wait for", "the command", e))
@@ -151,7 +171,7 @@ fn on_terminal(
     words: &[String],
     owner: &TerminalOwner,
     terminal: &Terminal,
-    log: &mut File,
+    log: &mut &File,
     on_output: &mut dyn FnMut(&[u8]),
     tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
@@ -168,7 +188,7 @@ fn on_terminal(
         Ok(())
     };
     let followed = pty::follow(&mut running, terminal, owner, &mut heard, tick)
-        .map_err(|e| Error::io("read the output into", &job.log, e));
+        .map_err(|e| Error::io("read the output into", &job.log.path, e));
     unlogged = unlogged.or(log.write_all(&mask.finish()).err());
     let status = followed.and_then(|()| running.child.wait().map_err(|e| Error::io("wait for", "the command", e)));
     owner.watchdog.unregister_session(session);
@@ -335,6 +355,7 @@ mod tests {
     #[test]
     fn output_comes_by_line_and_a_daemon_does_not_hold_us() {
         let dir = tempfile::tempdir().unwrap();
+        let log = CommandLog::open(dir.path().join("log")).unwrap();
         let job = CommandJob {
             commands: vec![
                 command_line("sh", "printf 'a\\nb'; echo c >&2"),
@@ -345,7 +366,7 @@ mod tests {
             wdir: dir.path().into(),
             env: vec![],
             withheld: vec![],
-            log: dir.path().join("log"),
+            log: &log,
             mask: Mask::default(),
             group: 0,
             signal: &AtomicI32::new(0),

@@ -9,6 +9,7 @@ pub mod data;
 mod decide;
 pub mod dry;
 pub mod environment;
+pub mod environments;
 pub mod execute;
 mod finish;
 pub mod local;

@@ -24,6 +24,8 @@ pub struct RunOptions {
     pub terminal: bool,
     /// Credentials that the user grants to stages that ask for them.
     pub pass_env: Vec<String>,
+    /// Tools that make environments must not use the network.
+    pub offline: bool,
     /// Whether to count stale stages outside of the selection.
     pub count_unselected: bool,
 }

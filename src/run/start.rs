@@ -45,6 +45,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             alone: self.options.jobs == 1,
             stores: !self.options.no_commit,
             pass_env: &self.options.pass_env,
+            offline: self.options.offline,
         };
         self.schedule.set(id, StageState::Running(reasons));
         let (sender, remotes) = (self.sender.clone(), self.remotes);

@@ -1,6 +1,6 @@
 //! What is stale, and why: read-only, without a lock, also while a run is active.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Result;
 use crate::lock::{Command, StageLock, manifest};
@@ -42,6 +42,8 @@ pub struct Status {
     /// How many of the stale stages are so only because outputs are missing in the workspace.
     pub not_here: usize,
     pub looked_at: usize,
+    /// Platforms on which stages that are up to date ran, other than this one.
+    pub elsewhere: BTreeMap<String, Vec<StageId>>,
     /// Further warnings, each a full sentence.
     pub warnings: Vec<String>,
 }
@@ -106,7 +108,13 @@ pub fn status<'a>(
                 usize::from(reasons.iter().all(|reason| is_of_absence(reason, stage, &definitions.graph)));
             status.stages.push((*id, reasons));
             touched.insert(*id);
-        } else if !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| touched.contains(up)) {
+        } else if let Some(platform) = ran_elsewhere(&facts, entry) {
+            status.elsewhere.entry(platform).or_default().push(*id);
+        }
+        if !touched.contains(id)
+            && !stage.frozen
+            && definitions.graph.upstream(*id).iter().any(|up| touched.contains(up))
+        {
             status.follow.push(*id);
             touched.insert(*id);
         }
@@ -151,6 +159,12 @@ pub fn status<'a>(
     status.orphans.extend(released_orphans(project, definitions, &locks));
     status.unlisted = unlisted_data(definitions, &locks, &status.orphans);
     Ok((status, locks))
+}
+
+/// The platform of the last run, if the environment is the same and the platform is another.
+fn ran_elsewhere(facts: &reasons::Facts, entry: Option<&StageLock>) -> Option<String> {
+    let (now, then) = (facts.environment.as_ref()?, entry?.environment.as_ref()?);
+    (now.lock.platform != then.platform).then(|| then.platform.clone())
 }
 
 /// Counts missing outputs that the store lacks, too, as opposed to those that can be restored.
@@ -251,6 +265,7 @@ pub fn sentence(reason: &Reason) -> String {
             };
             format!("env {name} {} → {}", text(old), text(new))
         }
+        Reason::Environment { name, how, .. } => format!("environment {name}: {how}"),
         Reason::Definition { what, how } => format!("{what} changed: {how}"),
     }
 }

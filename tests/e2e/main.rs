@@ -11,6 +11,7 @@ mod data_versions;
 mod deploy;
 mod du;
 mod edits;
+mod environments;
 mod gc;
 mod golden;
 mod hermetic;

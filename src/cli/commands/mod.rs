@@ -34,6 +34,7 @@ pub enum Command {
     Stage(pipeline::stage::Args),
     Dag(pipeline::dag::Args),
     Logs(pipeline::logs::Args),
+    Env(pipeline::env::Args),
 
     Diff(compare::diff::Args),
     Metrics(compare::metrics::Args),
@@ -111,6 +112,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Stage(args) => pipeline::stage::run(&args, &open()?, out),
         Command::Dag(args) => pipeline::dag::run(&args, &open()?, out),
         Command::Logs(args) => pipeline::logs::run(&args, &open()?, out),
+        Command::Env(args) => pipeline::env::run(&args, &open()?, out),
 
         Command::Diff(args) => compare::diff::run(&args, &open()?, out),
         Command::Metrics(args) => compare::metrics::run(&args, &open()?, out),

@@ -201,6 +201,11 @@ impl Repo {
         self.shared().join("store")
     }
 
+    /// The folder of the environments that stages run in.
+    pub fn environments_dir(&self) -> PathBuf {
+        self.shared().join("environments")
+    }
+
     /// The file with the id by which a shared store knows this repository.
     pub fn id_file(&self) -> PathBuf {
         self.shared().join("id")

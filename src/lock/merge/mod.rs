@@ -291,6 +291,9 @@ fn expected(
             cmd: merge_three(base.map(|b| &b.cmd), Some(&ours.cmd), Some(&theirs.cmd)).ok()??.clone(),
             wdir: merge_three(base.map(|b| &b.wdir), Some(&ours.wdir), Some(&theirs.wdir)).ok()??.clone(),
             shell: merge_three(base.map(|b| &b.shell), Some(&ours.shell), Some(&theirs.shell)).ok()??.clone(),
+            environment: merge_three(base.map(|b| &b.environment), Some(&ours.environment), Some(&theirs.environment))
+                .ok()??
+                .clone(),
             env: by_entry(base.map(|b| &b.env), &ours.env, &theirs.env)?,
             params: params(base, ours, theirs)?,
             outs: by_entry(base.map(|b| &b.outs), &ours.outs, &theirs.outs).or_else(|| {

@@ -16,6 +16,7 @@ fn record(dep: (&str, u8), lr: i128, out: (&str, u8)) -> StageLock {
         cmd: Command::One("run".into()),
         wdir: None,
         shell: None,
+        environment: None,
         env: ByName::new(),
         deps: [(dep.0.to_string(), pin(dep.1))].into(),
         params: [("params.yaml".to_string(), [("lr".to_string(), Value::Int(lr))].into())].into(),

@@ -74,6 +74,8 @@ pub enum KeyType {
     Time,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A map from a name to a map with these keys, exactly one of which says what kind of environment it is.
+    Environments(KeyTables),
     /// A list of conditions, or a map from an artifact to such a list.
     Checks,
     /// A list of maps with these keys.
@@ -100,6 +102,11 @@ pub const TOP: KeyTables = &[&[
     key("artifacts", Artifacts(ARTIFACT), "Names for files that get versions: `lockstep model register NAME`"),
     key("checks", Checks, "Conditions on metrics that a version must meet, as `metrics.json:accuracy >= 0.9`"),
     key("deploy", Targets(DEPLOY), "Places for versions: `lockstep deploy NAME`"),
+    key(
+        "environments",
+        Environments(ENVIRONMENT),
+        "Environments that stages run in, by name; made when a stage needs them",
+    ),
     key("datasets", Ignored, "Of DVC; does nothing. Name the files under `deps` or `data`"),
     key("data", Entries(DATA), "Inputs that no stage makes; pinned and stored like outputs"),
 ]];
@@ -120,6 +127,7 @@ pub const STAGE: KeyTables = &[&[
     key("meta", Any, "For people and other tools; lockstep does not use it"),
     key("matrix", Matrix, "Makes one stage for each combination of items: ${item.NAME}"),
     key("env", Env(ENV), "Environment variables that are inputs, or `NAME: {input: false}` for a secret"),
+    key("environment", Text, "The name of one of `environments`, of this file or of one in a folder above"),
     key("scratch", Texts, "Folders for checkpoints: kept when the stage fails or is killed, emptied on success"),
 ]];
 
@@ -208,6 +216,22 @@ pub const DEPLOY: KeyTables = &[&[
     key("timeout", Time, "The limit of each of the three: 60s, 2m [60s]"),
     key("require", Words(Requirement::WORDS), "signed: the tags have good signatures; stored: a remote has the bytes"),
     key("link", Word(ReleaseLink::WORDS), "How files get into a release [reflink, else copy]"),
+]];
+
+/// The keys of an environment.
+pub const ENVIRONMENT: KeyTables = &[&[
+    key("uv", Text, "The pyproject.toml of a project with a uv.lock: what the lock resolves to is the input"),
+    key("groups", Texts, "With `uv`: dependency groups besides the default ones"),
+    key("extras", Texts, "With `uv`: optional dependencies"),
+    key("pip", Text, "A requirements file with exact versions of all packages"),
+    key("python", Text, "With `uv` and `pip`: the version of Python, as \"3.11\" or \"3.11.7\""),
+    key("files", Texts, "Files and folders that another kind of environment is made from; their content is the input"),
+    key("setup", Text, "With `files`: the command that makes the environment in the folder $LOCKSTEP_ENVIRONMENT"),
+    key(
+        "run",
+        Text,
+        "With `files`: a command that is put before `sh -c COMMAND`, as `conda run -p \"$LOCKSTEP_ENVIRONMENT\"`",
+    ),
 ]];
 
 const ENV: KeyTables = &[&[key("input", Flag, "false: passed on and written nowhere; true: an input, not a secret")]];

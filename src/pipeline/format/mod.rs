@@ -34,6 +34,8 @@ pub struct RawPipeline<'n> {
     pub artifacts: &'n [Entry],
     /// Deployment targets by name.
     pub deploy: &'n [Entry],
+    /// Environments by name.
+    pub environments: &'n [Entry],
     /// Conditions, each with its artifact if it has one.
     pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
     /// Maps with a `path`.
@@ -160,6 +162,7 @@ impl Checker<'_> {
             KeyType::Count => self.count(node, at),
             KeyType::Time => self.time(node, at),
             KeyType::Word(known) => self.word(node, at, known),
+            KeyType::Environments(tables) => self.environments(node, at, tables),
             KeyType::Checks => self.checks(node, at),
             KeyType::Entries(tables) => self.list_of_maps(node, at, tables),
             KeyType::Stages | KeyType::GroupBody | KeyType::Ignored => {}
@@ -382,6 +385,7 @@ impl Checker<'_> {
                 "params" => raw.params = items,
                 "metrics" => raw.metrics = items,
                 "plots" => raw.plots = items,
+                "environments" => raw.environments = node.as_map().unwrap_or_default(),
                 "artifacts" => raw.artifacts = node.as_map().unwrap_or_default(),
                 "deploy" => raw.deploy = node.as_map().unwrap_or_default(),
                 "checks" => raw.checks = top::conditions(node),

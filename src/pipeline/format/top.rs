@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::keys::KeyTables;
+use super::name_problem;
 use crate::pipeline::deploy;
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
@@ -75,6 +76,18 @@ impl Checker<'_> {
             Some(text) if text.contains("${") => self.string(node, at),
             Some(text) if known.contains(&text) => {}
             _ => self.wrong(node, at, &format!("`{}`", known.join("` or `"))),
+        }
+    }
+
+    pub(super) fn environments(&mut self, node: &Node, at: &str, tables: KeyTables) {
+        for entry in self.map(node, at) {
+            let at = format!("environment `{}`", entry.key);
+            if !entry.is_string {
+                self.report(entry.start, format!("environments: the name `{}` is not a string; quote it", entry.key));
+            } else if let Some(why) = name_problem(&entry.key) {
+                self.report(entry.start, format!("the environment name `{}` {why}", entry.key));
+            }
+            self.map_of(&entry.value, &at, entry.start, tables);
         }
     }
 

@@ -56,6 +56,7 @@ fn sample() -> (tempfile::TempDir, Project) {
         cmd: lock::Command::One("x 0.1".into()),
         wdir: None,
         shell: None,
+        environment: None,
         env: Default::default(),
         deps: Default::default(),
         params: Default::default(),

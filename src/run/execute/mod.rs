@@ -4,6 +4,7 @@
 //! it returns either everything that recording needs, or a failure, after which the workspace holds the last good
 //! outputs again.
 
+mod environment;
 mod pin;
 mod resolve;
 mod scratch;
@@ -22,8 +23,10 @@ use crate::pipeline::stage::{Out, Stage};
 use crate::plan::programs::find_file;
 use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
-use crate::run::environment::{self, Environment};
-use crate::run::local::{self, Exit};
+use crate::run::environment::Environment;
+use crate::run::environments::EnteredEnvironment;
+use crate::run::local::{self, CommandLog, Exit};
+use crate::run::mask::Mask;
 use crate::run::outcome::ResultSource;
 use crate::run::pty::TerminalOwner;
 use crate::run::pty::Tick;
@@ -56,6 +59,8 @@ pub struct Context<'a> {
     pub stores: bool,
     /// Credentials that the user grants to stages that ask for them.
     pub pass_env: &'a [String],
+    /// Tools that make environments must not use the network.
+    pub offline: bool,
 }
 
 /// One stage to run or restore, with all that the worker needs.
@@ -126,7 +131,7 @@ impl Context<'_> {
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let log = self.logs.start(file, &task.stage.name).map_err(early)?;
         let mut replaced = Vec::new();
-        let result = self.set_aside(task, &mut replaced).and_then(|()| self.commands(task, environment, &log));
+        let result = self.in_environment(task, environment, &log, &mut replaced);
         let seconds = started.elapsed().as_secs_f64();
         let result = result.and_then(|exit| match exit {
             Exit::Fine => self.pin(task, &log).map(Ok),
@@ -152,7 +157,15 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn commands(&self, task: &Task, environment: Environment, log: &RunLog) -> Result<Exit> {
+    fn commands(
+        &self,
+        task: &Task,
+        environment: Environment,
+        entered: Option<&EnteredEnvironment>,
+        mask: Mask,
+        log: &RunLog,
+        output: &CommandLog,
+    ) -> Result<Exit> {
         let stage = task.stage;
         let wdir = self.project.folder(&stage.wdir)?;
         if !wdir.is_dir() {
@@ -169,29 +182,36 @@ impl Context<'_> {
         self.prepare_scratch(task, log)?;
         let shell = self.project.config.shell_to_run()?;
         let root = self.project.repo.project_root.on_disk(self.project.top()).to_string_lossy().into_owned();
-        let env: Vec<(String, String)> = [("LOCKSTEP_ROOT", &root), ("DVC_ROOT", &root)]
+        let mut env: Vec<(String, String)> = [("LOCKSTEP_ROOT", &root), ("DVC_ROOT", &root)]
             .into_iter()
             .chain([("LOCKSTEP_STAGE", &task.address), ("DVC_STAGE", &task.address)])
             .map(|(name, value)| (name.to_string(), value.clone()))
             .collect();
-        let commands = stage.cmd.iter().map(|item| local::command_line(shell, item)).collect();
         let folders = self.project.around.env.get("PATH").map(String::as_str);
+        let Environment { seen, mut withheld } = environment;
+        if let Some(entered) = entered {
+            env.extend(entered.variables(folders));
+            withheld.extend(entered.unset());
+        }
+        let line = |item: &String| match entered {
+            Some(entered) => entered.command_line(shell, item),
+            None => local::command_line(shell, item),
+        };
+        let commands = stage.cmd.iter().map(line).collect();
         let program = find_file(folders, &wdir, shell).map_or_else(|| shell.into(), |(path, _)| path);
         let owner =
             self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| TerminalOwner { watchdog, signal });
         let watched = self.watchdog.as_ref().map(|w| Group::acquire(w, self.alone));
         let group = watched.as_ref().map_or(0, Group::id);
         let (terminal, signal) = (owner, self.signal);
-        let mask = environment::mask(&self.project.around.env, stage);
-        let Environment { seen, withheld } = environment;
-        let (log_file, raw) = (log.output(), self.alone);
+        let raw = self.alone;
         let job = local::CommandJob {
             commands,
             program,
             wdir,
             env,
             withheld,
-            log: log_file,
+            log: output,
             mask,
             group,
             signal,

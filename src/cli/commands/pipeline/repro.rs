@@ -93,6 +93,9 @@ pub struct Args {
     /// Pass this credential (GITHUB_TOKEN, ACTIONS_…) to stages that list it under `env`; may be repeated
     #[arg(long, value_name = "NAME")]
     pass_env: Vec<String>,
+    /// Use no remote, and do not let uv and pip use the network when they make environments
+    #[arg(long, conflicts_with = "pull")]
+    offline: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -198,7 +201,7 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<RunOptions> {
         allow_missing: args.allow_missing,
         locked: args.locked,
         jobs,
-
+        offline: args.offline,
         command: "lockstep repro".into(),
         terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
         count_unselected: args.targets.is_empty() && !args.all_pipelines && !args.targets.recursive && !args.locked,
@@ -211,6 +214,9 @@ fn modes(args: &Args, project: &Project) -> Result<Modes> {
     let mut modes = text.map(Modes::parse).transpose()?.unwrap_or_default();
     modes.remote.read |= args.pull;
     modes.local.read &= !args.no_run_cache;
+    if args.offline {
+        (modes.remote.read, modes.remote.write) = (false, false);
+    }
     Ok(modes)
 }
 

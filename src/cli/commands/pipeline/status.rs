@@ -105,6 +105,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let (follow, unknown) = (addresses(&found.follow), addresses(&found.unknown));
         let mut shape = Value::from(json!({"stages": {}, "data": data, "follow": follow, "unknown": unknown}));
         shape.set(&["stages"], Value::Map(stages));
+        if !found.elsewhere.is_empty() {
+            let platforms: Map<String, _> =
+                found.elsewhere.iter().map(|(platform, ids)| (platform.clone(), json!(addresses(ids)))).collect();
+            shape.set(&["elsewhere"], Value::from(json!(platforms)));
+        }
         if !found.orphans.is_empty() {
             let paths: Vec<String> = found.orphans.iter().map(|orphan| orphan.path.relative_to(&project.cwd)).collect();
             shape.set(&["orphans"], Value::from(json!(paths)));
@@ -142,6 +147,14 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         // Without the stages of a broken file, "no stages" would be false.
         if found.looked_at > 0 || definitions.broken.is_empty() {
             out.status(summary(&found));
+        }
+        for (platform, ids) in &found.elsewhere {
+            let first = ids.first().map(|id| definitions.pipelines.address(*id, &project.cwd)).unwrap_or_default();
+            let (who, was) = match ids.len() {
+                1 => (first, "was"),
+                n => (text::count(n, "stage"), "were"),
+            };
+            out.status(format!("{who} {was} made on {platform}, in the same environment"));
         }
         if args.targets.is_empty() {
             advice::warn_orphans(&found.orphans, project, out);

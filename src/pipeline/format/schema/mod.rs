@@ -161,6 +161,11 @@ fn schema_of(takes: KeyType) -> Json {
             any_of([json!({ "type": "integer", "minimum": 1, "maximum": 7 * 24 * 60 * 60 }), text, template()])
         }
         KeyType::Word(known) => any_of([json!({ "enum": known }), template()]),
+        KeyType::Environments(tables) => {
+            let mut environments = named(map(tables));
+            environments["propertyNames"] = stage_name();
+            environments
+        }
         KeyType::Checks => any_of([list(text()), named(list(text()))]),
         KeyType::Entries(tables) => list(map(tables)),
     }

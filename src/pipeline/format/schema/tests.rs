@@ -112,6 +112,7 @@ stages:
     matrix: {d: [1, {a: 1}], e: '${list}'}
     env: [A, {B: {input: false}}]
     scratch: [s]
+    environment: u
   b: {foreach: [1, {a: b}], do: {cmd: x}}
   c: {foreach: {k: 1}, do: {cmd: x, outs: ['${key}']}}
   d: {foreach: '${list}', do: {cmd: x, desc: d}}
@@ -119,6 +120,10 @@ vars: [f.yaml:a, {b: 1}]
 params: [p.yaml]
 metrics: [m.json]
 plots: [c, {loss: {template: t, x: {a: b}, y: {a: [b]}, x_label: l, y_label: l, title: t}, n: null}, {p: {x: a, y: [b]}}]
+environments:
+  u: {uv: pyproject.toml, groups: [g], extras: [x], python: '3.11'}
+  p: {pip: requirements.txt}
+  f: {files: [f], setup: make, run: env}
 artifacts: {m: {path: p, desc: d, type: t, labels: [l], meta: 1, require: [signed]}}
 checks: ['a > 1']
 deploy:
@@ -266,6 +271,9 @@ fn both_refuse_a_mistake_at_each_level() {
         "plots: {loss: {x: a}}",
         "plots: [{loss: {x: [a]}}]",
         "plots: [{loss: {header: true}}]",
+        "environments: [e]",
+        "environments: {e: {uv: [p]}}",
+        "environments: {e: {pip: p, groups: g}}",
         "artifacts: [m]",
         "artifacts: {m: {}}",
         "artifacts: {m: {path: p, cache: true}}",
