@@ -88,6 +88,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "reqwest",
         &[
             "deploy/",
+            "import/lfs/",
             "report/comment.rs",
             "remote/backend/tls.rs",
             "remote/backend/upload.rs",
@@ -98,7 +99,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bytes", &["remote/backend/upload.rs"]),
     ("futures_core", &["remote/backend/transport.rs", "remote/backend/service.rs"]),
     ("safetensors", &["model/"]),
-    ("sha2", &["deploy/", "model/availability.rs", "report/plots/"]),
+    ("sha2", &["deploy/", "import/lfs/", "model/availability.rs", "report/plots/"]),
     ("semver", &["tag/mod.rs"]),
     ("tch", &["model/"]),
     ("csv", &["report/plots/"]),
