@@ -19,7 +19,7 @@
 //! | 6 | [`plan`] | selection, facts, reasons, schedule |
 //! | 7 | [`cache`] [`compare`] [`workspace`] | the run cache; differences of two snapshots; writing to the worktree: backups, journal, checkout |
 //! | 8 | [`remote`] | push, fetch and garbage collection of a remote |
-//! | 9 | [`import`] | reading files of any commit of any repository |
+//! | 9 | [`import`] | reading files of any commit of any repository, also those in Git LFS |
 //! | 10 | [`run`] [`retention`] | running stages; `gc`, `du`, `verify` |
 //! | 11 | [`edit`] [`model`] | changing pipeline files; model files, versions on Git tags, quality gates |
 //! | 12 | [`report`] [`deploy`] | CI summaries, plots; versions in the places where they are used |
@@ -80,8 +80,9 @@
 //! 8. *Every rerun has a reason that is shown.* `plan/reasons.rs` returns reasons, not a boolean. One writer produces
 //!    the hash of the stage key and its explanation: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps everywhere; `lock/write.rs`.
-//! 10. *Nothing phones home.* Only [`remote`], for a remote of the settings, and `report/comment.rs`, for `ci report
-//!     --comment`, use the network. A secret is sent only to the scheme, host and port that it was given for:
+//! 10. *Nothing phones home.* Only [`remote`], for a remote of the settings, `import/lfs/`, for files of a
+//!     repository that the user or a pipeline file names, and `report/comment.rs`, for `ci report --comment`, use the
+//!     network. A secret is sent only to the scheme, host and port that it was given for:
 //!     `remote/settings/secrets.rs`.
 //! 11. *A committed file cannot act as the user.* `config/grade.rs` defines what `lockstep.toml` may set. A remote that
 //!     would use the user's credentials needs a confirmation: `remote/settings/grant.rs`.
@@ -91,8 +92,8 @@
 //!     if signatures are required: `model/registry/signed.rs`.
 //! 14. *A remote that this clone used before and that is now missing is an error, and is never created again.*
 //!     `remote/catalog/lost.rs`. All readers see everything that is at a remote: `remote/catalog/summary.rs`.
-//! 15. *An address means the same to all commands.* Folder, service or host: `url/form.rs`; the rest of a remote's
-//!     address: `remote/settings/address.rs`.
+//! 15. *An address means the same to all commands.* Folder, service or host: `url/form.rs`; the hub: `url/hub.rs`; the
+//!     rest of a remote's address: `remote/settings/address.rs`.
 //!
 //! # Deployments
 

@@ -3,7 +3,7 @@
 //! The bytes are written as `get` writes them and then tracked as `add` tracks them, with their origin in the entry of
 //! the pipeline file. The written bytes must match the other repository's lock: the two pins are compared.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::add::{AddOptions, AddOutcome, add_within, nearest_pipeline, tracked_at};
 use crate::edit::draft::draft;
@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::git::EntryKind;
 use crate::git::program::clone;
-use crate::import::get::{WriteMode, folder_in_the_way, get_over, is_real_folder, place_for};
+use crate::import::get::{Destination, WriteMode, folder_in_the_way, get_over, is_real_folder, place_for};
 use crate::import::origin::address;
 use crate::path::RepoPath;
 use crate::path::home::below_home;
@@ -19,6 +19,7 @@ use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
 use crate::plan::data_version::{DataVersions, UnrecordableData};
 use crate::plan::facts::IgnoreRules;
+use crate::project::hub;
 use crate::project::listing::{Browser, ItemKind};
 use crate::project::origin::Origin;
 use crate::project::{Definitions, OpenedRepository, Project, Rev, Snapshot, open_repository};
@@ -63,6 +64,8 @@ pub fn import(
     options: &ImportOptions,
     sink: &dyn Sink,
 ) -> Result<ImportOutcome> {
+    let (url, rev) = &hub::split_revision(url, rev)?;
+    let rev = rev.as_deref();
     if url.has_secret() {
         let without = url.without_secret();
         return Err(Error::usage(format!(
@@ -77,6 +80,9 @@ pub fn import(
     let opened = open_repository(&project.around, url, rev, from, sink)?;
     let source = RepoPath::root().join(from).unwrap_or_default();
     let is_folder = is_folder(&opened, &source)?;
+    // A whole repository gets its name, as by `git clone`.
+    let whole = url.name().filter(|_| source.is_root()).map(PathBuf::from);
+    let out = out.or(whole.as_deref());
     let to = place_for(&project.cwd.on_disk(project.top()), out, &source, is_folder)?;
     let path = project.typed(&to.to_string_lossy());
     let path = path.filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
@@ -232,7 +238,8 @@ fn write_verified(
         place.open_folder()
     };
     let mode = if is_written_into { WriteMode::Into(&discard_old) } else { WriteMode::Replace(&discard_old) };
-    let written = get_over(&snapshot, &from, &place, &open, mode, sink)?;
+    let destination = Destination { to: &place, earlier: &place, open: &open, mode };
+    let written = get_over(&snapshot, &from, &destination, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = crate::plan::facts::read_pins(project, &definitions, &[TrackedPath::from(to)], sink)
         .pop()

@@ -37,5 +37,6 @@ pub use program::install::{ActionLog, HOOKS, Hook};
 pub use program::worktree_state::WorktreeState;
 pub use program::{clear_repository_variables, merge_as_text};
 pub use repo::Repo;
+pub use repo::server_header::ServerHeader;
 pub use repo::variables::Variables;
 pub use tagging::{Committer, NewTag};

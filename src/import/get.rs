@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event, Sink};
-use crate::lfs;
+use crate::import::lfs::{LfsFiles, WantedFile};
+use crate::lfs::{self, Pointer};
 use crate::path::RepoPath;
 use crate::project::listing::{Browser, BrowserItem, ItemKind};
 use crate::project::{Snapshot, check_target};
@@ -77,7 +78,9 @@ pub fn get(
             .hint("or write elsewhere: -o PATH"));
     }
     let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-    write_found(snapshot, &browser, &found, &to, &|| open_target(&to), WriteMode::Into(&remove), sink)
+    let open = &|| open_target(&to);
+    let destination = Destination { to: &to, earlier: &to, open, mode: WriteMode::Into(&remove) };
+    write_found(snapshot, &browser, &found, &destination, sink)
 }
 
 /// The error for a file that would replace a folder, whatever its content.
@@ -91,18 +94,28 @@ pub(crate) fn is_real_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
 }
 
-/// Like [`get`], to this exact place. `open` makes the folder of the place, and opens it.
+/// Where and how content is written.
+pub(crate) struct Destination<'a> {
+    /// The exact place.
+    pub to: &'a Path,
+    /// The place of an earlier state of the content: files of Git LFS that are there already are not downloaded.
+    pub earlier: &'a Path,
+    /// Makes the folder of the place, and opens it.
+    pub open: &'a dyn Fn() -> Result<OpenFolder>,
+    /// What to do with existing content.
+    pub mode: WriteMode<'a>,
+}
+
+/// Like [`get`], to an exact place.
 pub(crate) fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
-    to: &Path,
-    open: &dyn Fn() -> Result<OpenFolder>,
-    mode: WriteMode<'_>,
+    destination: &Destination<'_>,
     sink: &dyn Sink,
 ) -> Result<GetOutcome> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
-    write_found(snapshot, &browser, &found, to, open, mode, sink)
+    write_found(snapshot, &browser, &found, destination, sink)
 }
 
 /// Makes and opens the folder of a place that the user named, which may be behind links.
@@ -151,22 +164,22 @@ fn write_found(
     snapshot: &Snapshot<'_>,
     browser: &Browser<'_, '_>,
     found: &BrowserItem,
-    to: &Path,
-    open: &dyn Fn() -> Result<OpenFolder>,
-    mode: WriteMode<'_>,
+    destination: &Destination<'_>,
     sink: &dyn Sink,
 ) -> Result<GetOutcome> {
+    let Destination { to, open, mode, .. } = *destination;
     if matches!(mode, WriteMode::Into(_)) && !found.what.is_folder() && is_real_folder(to) {
         return Err(folder_in_the_way(to));
     }
     let pieces = pieces(browser, found)?;
     check_pieces(snapshot, found, &pieces)?;
     fetch_missing(snapshot, &pinned(&pieces), sink)?;
+    let mut lfs = LfsPieces::fetch(snapshot, &pieces, destination.earlier, sink)?;
     let folder = open()?;
     let name = to.file_name().unwrap_or_default();
     let new = temp_sibling(Path::new(name));
     let new = folder.join(&new);
-    let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.with_user_paths(e)).and_then(|sum| {
+    let made = write(snapshot, &pieces, &mut lfs, &new, sink).map_err(|e| folder.with_user_paths(e)).and_then(|sum| {
         if !open()?.is(&folder) {
             let message =
                 format!("the folder of {} was replaced at the same time; nothing was written there", to.display());
@@ -292,8 +305,54 @@ fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
     outs.chain(data).find(|(owner, _)| path.is_in(owner)).and_then(|(_, remote)| remote.clone())
 }
 
+/// The items that are pointers of Git LFS in another repository, with the files that they stand for.
+struct LfsPieces {
+    pointers: BTreeMap<RepoPath, Pointer>,
+    files: LfsFiles,
+}
+
+impl LfsPieces {
+    /// Brings the files here. In the current repository none is a pointer for this purpose: its files are fetched by
+    /// `git lfs pull`.
+    fn fetch(snapshot: &Snapshot<'_>, pieces: &[WriteItem], earlier: &Path, sink: &dyn Sink) -> Result<LfsPieces> {
+        let mut found = LfsPieces { pointers: BTreeMap::new(), files: LfsFiles::default() };
+        let (Some(commit), Some(_)) = (snapshot.git(), &snapshot.project.address) else { return Ok(found) };
+        let git_files = pieces.iter().filter_map(|piece| match piece.item.what {
+            ItemKind::File { id: Some(id), .. } => Some((piece, id)),
+            _ => None,
+        });
+        let git_files: Vec<_> = git_files.collect();
+        let history = commit.history();
+        // One request fetches the blobs that a clone lacks.
+        history.prefetch_blobs(git_files.iter().map(|(_, id)| *id), &|_, _| ());
+        let mut wanted = Vec::new();
+        for (piece, id) in git_files {
+            if history.blob_size(id)? >= lfs::LARGEST {
+                continue;
+            }
+            let bytes = history.blob(id)?;
+            if !lfs::is_pointer(&bytes) {
+                continue;
+            }
+            let name = format!("{} of {}", piece.item.path, snapshot.name);
+            let pointer = lfs::parse(&bytes).map_err(|why| lfs::refuse(&name).because(why))?;
+            found.pointers.insert(piece.item.path.clone(), pointer.clone());
+            let candidate = if piece.to.is_empty() { earlier.to_path_buf() } else { earlier.join(&piece.to) };
+            wanted.push(WantedFile { name, pointer, candidate });
+        }
+        found.files = LfsFiles::fetch(snapshot.project, &wanted, sink)?;
+        Ok(found)
+    }
+}
+
 /// Writes all items to `new`. Returns the number of files and bytes.
-fn write(snapshot: &Snapshot<'_>, pieces: &[WriteItem], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
+fn write(
+    snapshot: &Snapshot<'_>,
+    pieces: &[WriteItem],
+    lfs: &mut LfsPieces,
+    new: &Path,
+    sink: &dyn Sink,
+) -> Result<(u64, u64)> {
     let mut sum = (0, 0);
     // A folder is filled through its descriptor: see [`OpenFolder`].
     let is_folder = pieces.first().is_some_and(|top| top.to.is_empty() && matches!(top.item.what, ItemKind::Folder));
@@ -312,13 +371,13 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[WriteItem], new: &Path, sink: &dyn S
                     .map_err(|e| Error::io("create", &to, e))?;
                 (0, 0)
             }
+            ItemKind::File { executable, .. } if lfs.pointers.contains_key(&piece.item.path) => {
+                (1, lfs.files.place(&lfs.pointers[&piece.item.path], &to, *executable)?)
+            }
             ItemKind::File { executable, id } => {
                 let bytes = blob(*id)?;
                 if lfs::is_pointer(&bytes) {
-                    let what = format!("{} of {}", piece.item.path, snapshot.name);
-                    let hint =
-                        "clone the repository, fetch its files there (git lfs pull), and take them from the clone";
-                    return Err(lfs::refuse(what).hint(hint));
+                    return Err(lfs::refuse(format!("{} of {}", piece.item.path, snapshot.name)).hint(lfs::HINT));
                 }
                 let mode = if *executable { 0o777 } else { 0o666 };
                 let file = fs::File::options().write(true).create_new(true).mode(mode).open(&to);

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::get::{WriteMode, fetch_missing, get_over};
+use super::get::{Destination, WriteMode, fetch_missing, get_over};
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git;
@@ -58,7 +58,13 @@ impl Origin {
         let staged = StagingFolder::new(project)?;
         let place = staged.0.join(self.path.name());
         let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-        get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), WriteMode::Replace(&remove), sink)?;
+        let destination = Destination {
+            to: &place,
+            earlier: &self.path.on_disk(project.top()),
+            open: &|| OpenFolder::open(&staged.0),
+            mode: WriteMode::Replace(&remove),
+        };
+        get_over(&snapshot, &from, &destination, sink)?;
         let spot = TrackedPath::Outside(place.clone());
         let rules =
             RelocatedRules { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::git::{EntryKind as GitKind, GitId};
+use crate::lfs;
 use crate::path::RepoPath;
 use crate::project::{PinnedPath, Snapshot};
 use crate::store::Pin;
@@ -199,13 +200,31 @@ impl<'s, 'p> Browser<'s, 'p> {
         Ok(())
     }
 
-    /// The size of an item in bytes; `None` for a folder of Git.
+    /// Fetches the blobs that a partial clone lacks with one request, before their sizes are needed.
+    pub fn prefetch(&self, items: &[BrowserItem]) {
+        let blob = |item: &BrowserItem| match item.what {
+            ItemKind::File { id, .. } | ItemKind::Link { id } => id,
+            _ => None,
+        };
+        if let Some(commit) = self.snapshot.git() {
+            commit.history().prefetch_blobs(items.iter().filter_map(blob), &|_, _| ());
+        }
+    }
+
+    /// The size of an item in bytes; `None` for a folder of Git. For a pointer of Git LFS in another repository it is
+    /// the size of the file that `get` would write.
     pub fn size(&self, item: &BrowserItem) -> Result<Option<u64>> {
         match &item.what {
             ItemKind::Pinned(pin) | ItemKind::PinnedLink(pin) => Ok(Some(pin.size)),
             ItemKind::Folder => Ok(None),
             ItemKind::File { id, .. } | ItemKind::Link { id } => match (id, self.snapshot.git()) {
-                (Some(id), Some(commit)) => commit.history().blob_size(*id).map(Some),
+                (Some(id), Some(commit)) => {
+                    let size = commit.history().blob_size(*id)?;
+                    let may_be_pointer = size < lfs::LARGEST && self.snapshot.project.address.is_some();
+                    let pointer = may_be_pointer.then(|| commit.history().blob(*id)).transpose()?;
+                    let pointer = pointer.filter(|bytes| lfs::is_pointer(bytes)).and_then(|b| lfs::parse(&b).ok());
+                    Ok(Some(pointer.map_or(size, |pointer| pointer.size)))
+                }
                 _ => Ok(item.path.on_disk(self.snapshot.project.top()).symlink_metadata().ok().map(|m| m.len())),
             },
         }

@@ -1,6 +1,7 @@
 //! An open repository: its folders, definitions and locks.
 
 mod compiled;
+pub mod hub;
 mod linked;
 pub mod listing;
 mod locks;

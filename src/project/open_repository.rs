@@ -5,12 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::hub::{self, HubRepository};
 use super::{Project, Surroundings};
 use crate::config::{Config, GivenSetting, Grade, Sources};
 use crate::document;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
-use crate::git::{self, Commit, GitId, Repo};
+use crate::git::program::clone::{self, GitAddress};
+use crate::git::{Commit, GitId, Repo};
 use crate::path::RepoPath;
 use crate::store::{LinkTypes, Store, real_path};
 use crate::url::Url;
@@ -25,7 +27,7 @@ pub struct OpenedRepository {
     pub rev: String,
 }
 
-/// Opens the repository at `address` (a path, or a URL that `git clone` takes) at a revision, by default its `HEAD`.
+/// Opens the repository at `address` (a path, a URL that `git clone` takes, `hf://ORG/NAME`) at a revision, by default its `HEAD`.
 /// `path` selects the project if the repository has several.
 pub fn open_repository(
     around: &Surroundings,
@@ -34,17 +36,26 @@ pub fn open_repository(
     path: &str,
     sink: &dyn Sink,
 ) -> Result<OpenedRepository> {
+    let (address, rev) = &hub::split_revision(address, rev)?;
+    let rev = rev.as_deref();
+    let hub = HubRepository::of(address, around)?;
     let here = Repo::find_current(&around.cwd, &around.git).ok();
     let repos = match &here {
         Some(repo) => repo.repos_dir(),
         None => cache_dir(around)?.join("repos"),
     };
-    let mut other = git::program::clone::open(
-        address,
-        (&around.cwd, around.home.as_deref()),
-        &repos,
-        rev.and_then(GitId::from_hex),
-    )?;
+    let from = match &hub {
+        Some(hub) => GitAddress { shown: address.clone(), url: hub.git_url.clone(), header: hub.header() },
+        None => GitAddress::plain(address),
+    };
+    let opened = clone::open(&from, (&around.cwd, around.home.as_deref()), &repos, rev);
+    let mut other = opened.map_err(|e| match &hub {
+        Some(hub) if says(&e, &["error: 301", "error: 302", "error: 307", "error: 308"]) => {
+            e.hint(format!("it may have another name now: see {}", hub.git_url))
+        }
+        Some(hub) if is_refusal(&e) => hub.access_hints().into_iter().fold(e, Error::hint),
+        _ => e,
+    })?;
     other.repo.require_signed = around.requires_signed();
     other.repo.is_other = !other.is_clone && here.as_ref().is_none_or(|here| !here.is_same(&other.repo));
     let is_other = other.repo.is_other;
@@ -80,6 +91,15 @@ pub fn open_repository(
     };
     let project = Project { address: Some(address.clone()), ..project };
     Ok(OpenedRepository { project, commit: id, rev: rev.to_string() })
+}
+
+/// Whether Git reports that a server refuses access, or does not admit that the repository exists.
+fn is_refusal(error: &Error) -> bool {
+    says(error, &["error: 401", "error: 403", "not found", "Authentication failed", "could not read Username"])
+}
+
+fn says(error: &Error, words: &[&str]) -> bool {
+    error.kind == Kind::Remote && error.causes.iter().any(|cause| words.iter().any(|word| cause.contains(word)))
 }
 
 /// The folder for clones when there is no current repository.

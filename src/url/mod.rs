@@ -55,6 +55,13 @@ impl Url {
         Url(format!("{scheme}{}{place}", user.unwrap_or_default()))
     }
 
+    /// The name of a repository: the last part of its address, without `.git`.
+    pub fn name(&self) -> Option<&str> {
+        let path = self.0.trim_end_matches('/');
+        let name = path.strip_suffix(".git").unwrap_or(path).rsplit(['/', ':']).next().unwrap_or_default();
+        Some(name).filter(|name| !name.is_empty() && !name.starts_with('.') && !name.contains(['?', '#', '@', '~']))
+    }
+
     /// A text of another program about this URL, without its secrets.
     pub fn scrub(&self, text: &str) -> String {
         let mut text = text.replace(&self.0, &redact(&self.0));
@@ -330,5 +337,6 @@ pub fn not_utf8(text: &str, part: &str, place: usize) -> String {
 }
 
 pub mod form;
+pub mod hub;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod gc;
 mod golden;
 mod hermetic;
 mod history;
+mod hub;
 mod layouts;
 mod merges;
 mod model;

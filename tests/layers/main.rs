@@ -91,6 +91,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "reqwest",
         &[
             "deploy/",
+            "import/lfs/",
             "report/comment.rs",
             "remote/backend/tls.rs",
             "remote/backend/upload.rs",
@@ -101,7 +102,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bytes", &["remote/backend/upload.rs"]),
     ("futures_core", &["remote/backend/transport.rs", "remote/backend/service.rs"]),
     ("safetensors", &["model/"]),
-    ("sha2", &["deploy/", "model/availability.rs", "report/plots/"]),
+    ("sha2", &["deploy/", "import/", "model/availability.rs", "report/plots/"]),
     ("pep508_rs", &["environment/"]),
     ("semver", &["tag/mod.rs"]),
     ("tch", &["model/"]),

@@ -183,8 +183,11 @@ impl History {
         Ok(std::mem::take(&mut object.data))
     }
 
-    /// The size of a blob in bytes, without reading it.
+    /// The size of a blob in bytes, without reading it. A partial clone fetches it.
     pub fn blob_size(&self, id: GitId) -> Result<u64> {
+        if self.0.is_partial {
+            self.require("blob", id.0)?;
+        }
         Ok(self.0.repo.find_header(id.0).map_err(absent)?.size())
     }
 

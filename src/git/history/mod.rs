@@ -23,6 +23,7 @@ use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 
 use super::id::GitId;
 use super::repo::Repo;
+use super::repo::server_header::ServerHeader;
 use crate::error::{Error, Kind, Result};
 use crate::git::repo::format::RefStorage;
 use crate::path::RepoPath;
@@ -56,6 +57,8 @@ pub(super) struct Inner {
     pub is_other: bool,
     /// See [`Repo::fetches_missing`].
     pub fetches_missing: bool,
+    /// See [`Repo::server_header`].
+    pub server_header: Option<ServerHeader>,
     /// See [`Repo`].
     pub objects_elsewhere: Option<&'static str>,
     pub ref_storage: RefStorage,
@@ -125,6 +128,7 @@ impl Repo {
             require_signed,
             is_other: self.is_other,
             fetches_missing: self.fetches_missing,
+            server_header: self.server_header.clone(),
             objects_elsewhere: self.objects_elsewhere,
             ref_storage: self.format.refs,
             ref_table,

@@ -41,6 +41,9 @@ impl History {
         command.args(["-c", "fetch.negotiationAlgorithm=noop", "-c", "maintenance.auto=false", "fetch", &remote]);
         command.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]);
         command.args(["--filter=blob:none", "--stdin"]).env_remove("GIT_NO_LAZY_FETCH");
+        if let Some(header) = &self.0.server_header {
+            header.give_to(&mut command);
+        }
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let Ok(mut child) = piped else { return };
         if let Some(mut pipe) = child.stdin.take() {

@@ -4,12 +4,14 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::error::{Error, Kind, Result};
 use crate::git::id::GitId;
 use crate::git::program::{check_protocol, exact_git, foreign_git, run};
 use crate::git::repo::Repo;
 use crate::git::repo::owner;
+use crate::git::repo::server_header::ServerHeader;
 use crate::path::RepoPath;
 use crate::path::home::expand;
 use crate::shell::word;
@@ -56,14 +58,25 @@ fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
 }
 
-/// Opens the repository at a path, relative to the current folder, or at a URL. Clones are kept in `repos`. If the
-/// clone has `commit` already, nothing is fetched.
+/// How Git reaches a repository.
+pub struct GitAddress {
+    /// As the user named it, for messages.
+    pub shown: Url,
+    /// As Git takes it.
+    pub url: Url,
+    /// Sent to its server.
+    pub header: Option<ServerHeader>,
+}
+
+/// Opens the repository at a path, relative to the current folder, or at a URL. Clones are kept in `repos`. If `rev` is
+/// a commit that the clone has already, nothing is fetched.
 pub fn open(
-    address: &Url,
+    from: &GitAddress,
     (cwd, home): (&Path, Option<&Path>),
     repos: &Path,
-    commit: Option<GitId>,
+    rev: Option<&str>,
 ) -> Result<OpenedRepo> {
+    let address = &from.url;
     if let Some(folder) = folder(address, cwd, home)? {
         if !folder.exists() {
             return Err(Error::missing(format!("there is no repository {address}"))
@@ -92,22 +105,59 @@ pub fn open(
         .because("ssh, or a command that its settings name, may read it as more than a name"));
     }
     check_protocol(address)?;
-    let name = address.raw().trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
-    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect();
+    let name: String = address
+        .name()
+        .unwrap_or("repo")
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
+        .take(40)
+        .collect();
     let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::object::Kind::Blob, address.raw().as_bytes());
     let id = id.map_err(|e| Error::new(Kind::Bug, "a URL has no hash").because(e))?;
     let clone = repos.join(format!("{name}-{id}"));
+    let commit = rev.and_then(GitId::from_hex);
     let mut stale = None;
     if !clone.join("HEAD").exists() {
-        clone_to(address, &clone)?;
+        clone_to(from, &clone)?;
     } else if !is_of(&clone, address) {
         return Err(Error::usage(format!("the clone {} is not one of {address}", clone.display()))
             .hint(format!("remove it, and it is made again: rm -r -- {}", word(&clone.display().to_string()))));
     } else if !commit.is_some_and(|id| has(&clone, id)) {
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
-        stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
+        stale = run(from.git(&clone).args(fetch)).err().map(|e| said(from, e));
     }
-    Ok(OpenedRepo { repo: Repo { fetches_missing: true, ..Repo::bare(&clone)? }, bare: true, is_clone: true, stale })
+    if stale.is_none() {
+        fetch_unnamed(from, &clone, rev);
+    }
+    let repo = Repo { fetches_missing: true, server_header: from.header.clone(), ..Repo::bare(&clone)? };
+    Ok(OpenedRepo { repo, bare: true, is_clone: true, stale })
+}
+
+/// Fetches a commit that is on no branch any more, or a ref that is neither branch nor tag. Servers may refuse it; the
+/// revision is unknown then.
+fn fetch_unnamed(from: &GitAddress, clone: &Path, rev: Option<&str>) {
+    let is_kept = |rev: &str| rev.starts_with("refs/heads/") || rev.starts_with("refs/tags/");
+    let wanted = match rev {
+        Some(rev) if GitId::from_hex(rev).is_some_and(|id| !has(clone, id)) => rev.to_string(),
+        Some(rev) if rev.starts_with("refs/") && !is_kept(rev) => format!("+{rev}:{rev}"),
+        _ => return,
+    };
+    let _ = run(from.git(clone).args(["fetch", "--quiet", "--no-tags", "--", "origin", &wanted]));
+}
+
+impl GitAddress {
+    /// An address that Git takes as it is.
+    pub fn plain(url: &Url) -> GitAddress {
+        GitAddress { shown: url.clone(), url: url.clone(), header: None }
+    }
+
+    fn git(&self, folder: &Path) -> Command {
+        let mut command = foreign_git(folder);
+        if let Some(header) = &self.header {
+            header.give_to(&mut command);
+        }
+        command
+    }
 }
 
 /// Was it cloned from this exact address?
@@ -122,7 +172,8 @@ fn has(clone: &Path, id: GitId) -> bool {
 }
 
 /// Clones to a temporary sibling and renames it, so that an interrupted clone is never used.
-fn clone_to(address: &Url, clone: &Path) -> Result<()> {
+fn clone_to(from: &GitAddress, clone: &Path) -> Result<()> {
+    let address = &from.url;
     let repos = clone.parent().unwrap_or(clone);
     fs::create_dir_all(repos).map_err(|e| Error::io("create", repos, e))?;
     let fresh = clone.with_extension(format!("new-{}", std::process::id()));
@@ -133,10 +184,10 @@ fn clone_to(address: &Url, clone: &Path) -> Result<()> {
     let to = fresh.display().to_string();
     // Without the user's template: its hooks are for repositories with worktrees.
     let clone_args = ["clone", "--quiet", "--bare", "--template=", "--filter=blob:none", "--", address.raw(), &to];
-    let made = run(foreign_git(repos).args(clone_args));
+    let made = run(from.git(repos).args(clone_args));
     if let Err(e) = made {
         let _ = fs::remove_dir_all(&fresh);
-        return Err(said(address, e));
+        return Err(said(from, e));
     }
     match fs::rename(&fresh, clone) {
         // Another process was faster.
@@ -147,8 +198,9 @@ fn clone_to(address: &Url, clone: &Path) -> Result<()> {
     Ok(())
 }
 
-fn said(address: &Url, e: Error) -> Error {
-    let error = Error::new(Kind::Remote, format!("the repository {address} cannot be had"));
+fn said(from: &GitAddress, e: Error) -> Error {
+    let address = &from.url;
+    let error = Error::new(Kind::Remote, format!("the repository {} cannot be had", from.shown));
     e.causes
         .into_iter()
         .fold(error.because(address.scrub(&e.message)), |error, cause| error.because(address.scrub(&cause)))
@@ -212,7 +264,7 @@ mod tests {
         // As from a server; a `file://` address would be opened at its path.
         let repos = dir.path().join("repos");
         let clone = repos.join("clone");
-        clone_to(&format!("file://{}", top.display()).into(), &clone).unwrap();
+        clone_to(&GitAddress::plain(&format!("file://{}", top.display()).into()), &clone).unwrap();
         let at = |path: &Path, rev: &str| Repo::bare(path).unwrap().resolve(rev).map(|c| c.id.hex());
         assert_eq!(at(&clone, "HEAD").unwrap(), first);
         let path = RepoPath::root().join("f").unwrap();
@@ -222,8 +274,8 @@ mod tests {
         // The contents were left out, and are fetched on demand.
         assert_eq!(commit.read(&path).unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(std::fs::read_dir(&repos).unwrap().count(), 1);
-        let e =
-            clone_to(&format!("file://{}", dir.path().join("none").display()).into(), &repos.join("x")).unwrap_err();
+        let none = format!("file://{}", dir.path().join("none").display());
+        let e = clone_to(&GitAddress::plain(&none.into()), &repos.join("x")).unwrap_err();
         assert_eq!((e.kind, std::fs::read_dir(&repos).unwrap().count()), (Kind::Remote, 1));
     }
 }

@@ -3,6 +3,7 @@
 pub mod clone;
 pub(super) mod install;
 pub(super) mod isolated;
+pub mod remote_access;
 pub mod worktree_state;
 
 use std::path::Path;

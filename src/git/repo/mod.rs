@@ -14,6 +14,7 @@ pub(super) mod format;
 pub(super) mod owner;
 pub(super) mod places;
 pub(super) mod protected;
+pub(super) mod server_header;
 pub(super) mod settings;
 pub(super) mod variables;
 pub(super) mod worktrees;
@@ -28,6 +29,7 @@ use variables::project_in;
 
 use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
+use crate::git::repo::server_header::ServerHeader;
 use crate::path::RepoPath;
 
 /// The folder with lockstep's own files outside Git.
@@ -56,6 +58,8 @@ pub struct Repo {
     /// May Git fetch the missing objects of a partial clone? A fetch runs programs from the repository's settings, so
     /// it is allowed only for the current repository and for lockstep's own clones.
     pub fetches_missing: bool,
+    /// The header with which missing objects are fetched.
+    pub server_header: Option<ServerHeader>,
     pub(super) format: RepoFormat,
     /// The index, if a variable names another one than that of the worktree.
     pub(super) index_file: Option<PathBuf>,
@@ -187,6 +191,7 @@ impl Repo {
             require_signed: false,
             is_other: false,
             fetches_missing: false,
+            server_header: None,
             format,
             index_file: None,
             is_named: false,
@@ -267,6 +272,11 @@ impl Repo {
         // Any folder can name a foreign `commondir`; Git's own folder for a worktree is inside the repository.
         let folder = other.git_dir.as_ref().and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
         home == other_home && folder.starts_with(home)
+    }
+
+    /// The folder of files of Git LFS that are being downloaded.
+    pub fn lfs_downloads(&self) -> PathBuf {
+        self.shared().join("lfs")
     }
 
     pub(super) fn shared(&self) -> PathBuf {

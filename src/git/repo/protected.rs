@@ -24,3 +24,13 @@ pub(in crate::git) fn sudo_user() -> Option<u32> {
 pub(in crate::git) fn terminal_prompt() -> Option<bool> {
     Some(std::env::var("GIT_TERMINAL_PROMPT").ok()? != "0")
 }
+
+/// The settings that the user gives in `GIT_CONFIG_KEY_0`, `GIT_CONFIG_VALUE_0` and so on.
+pub(in crate::git) fn settings_in_environment() -> Vec<(String, String)> {
+    let count = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse::<usize>().ok()).unwrap_or(0);
+    let setting = |n| {
+        let key = std::env::var(format!("GIT_CONFIG_KEY_{n}")).ok()?;
+        Some((key, std::env::var(format!("GIT_CONFIG_VALUE_{n}")).unwrap_or_default()))
+    };
+    (0..count).map_while(setting).collect()
+}

@@ -188,7 +188,7 @@ const DATA: KeyTables = &[
 ];
 
 const IMPORT: KeyTables = &[&[
-    required("url", Literal, "The repository: a URL, or a folder from the folder of this file"),
+    required("url", Literal, "The repository: a URL, hf://ORG/NAME, or a folder from the folder of this file"),
     required("path", Literal, "The path in that repository"),
     key("rev", Literal, "The revision that `lockstep update` follows"),
     required("commit", Commit, "The commit that the data was taken from"),

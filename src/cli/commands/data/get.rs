@@ -23,6 +23,7 @@ Examples:
   lockstep get model.bin --rev v1.0 -o old.bin       of an earlier commit
   lockstep get model.bin --rev digits@v1.2.0         of a model version
   lockstep get https://github.com/org/models model.bin --rev main
+  lockstep get hf://org/name@main config.json        of the Hugging Face Hub
   lockstep get ../models data -o /tmp/data           a folder")]
 pub struct Args {
     /// Another repository: a URL, or a folder

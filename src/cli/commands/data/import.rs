@@ -10,19 +10,21 @@ use crate::project::Project;
 /// Track a file or folder of another repository
 ///
 /// Adds it to `data` in the nearest pipeline.yaml upwards, with its repository and commit. Stages depend on it as on any
-/// data, and every clone gets the same bytes. `lockstep update` updates it.
+/// data, and every clone gets the same bytes. `lockstep update` updates it. Files in Git LFS are downloaded.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep import https://github.com/org/models model.bin       from HEAD
   lockstep import ../models data/raw --rev v1.0 -o data/theirs  a folder, at a tag
+  lockstep import hf://org/name@v1.0 model.safetensors          a model of the Hugging Face Hub
+  lockstep import hf://datasets/org/name . -o data/squad        a whole dataset
   lockstep update                                               update all imports
   lockstep update model.bin --rev v2.0                          one, to another tag")]
 pub struct Args {
-    /// The repository: a URL, or a folder
+    /// The repository: a URL, hf://ORG/NAME, or a folder
     #[arg(value_name = "URL")]
     url: String,
-    /// The path in the repository
+    /// The path in the repository; `.` for the whole of it
     #[arg(value_name = "PATH")]
     path: String,
     /// The revision to import, and to follow in updates [default: HEAD]

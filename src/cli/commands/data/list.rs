@@ -80,6 +80,9 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     if args.dvc_only {
         items.retain(|item| item.what.is_pinned());
     }
+    if args.size {
+        browser.prefetch(&items);
+    }
     let is_file = !found.what.is_folder();
     let shown = |item: &BrowserItem| {
         if is_file { item.path.name().to_string() } else { item.path.relative_to(&found.path) }
