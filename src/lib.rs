@@ -22,7 +22,8 @@
 //! | 9 | [`run`] [`retention`] | running stages; `gc`, `du`, `verify` |
 //! | 10 | [`edit`] [`model`] | changing pipeline files; model files, versions on Git tags, quality gates |
 //! | 11 | [`report`] | CI summaries, plots |
-//! | 12 | [`cli`] | arguments, output, one file per command |
+//! | 12 | [`serve`] | answering requests with models over HTTP |
+//! | 13 | [`cli`] | arguments, output, one file per command |
 //!
 //! `store` and `git` do not use each other. Only `cli` prints, or reads the environment, the clock or the current
 //! folder; other rooms get them in [`project::Surroundings`]. Untrusted names, values and messages are escaped in one
@@ -168,6 +169,7 @@ mod report;
 mod retention;
 pub mod run;
 mod secret;
+mod serve;
 mod shell;
 pub mod store;
 mod tag;

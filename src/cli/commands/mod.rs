@@ -5,6 +5,7 @@ pub mod data;
 pub mod model;
 pub mod pipeline;
 pub mod project;
+pub mod serve;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -52,6 +53,7 @@ pub enum Command {
     Remote(data::remote::Args),
 
     Model(model::Args),
+    Serve(serve::Args),
 
     Ci(project::ci::Args),
     Hooks(project::hooks::Args),
@@ -128,6 +130,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Remote(args) => data::remote::run(&args, &open()?, out),
 
         Command::Model(args) => model::run(&args, global, out),
+        Command::Serve(args) => serve::run(&args, global, out),
         Command::Check(args) => model::check::run(&args, &open()?, out),
 
         Command::Ci(args) => project::ci::run(&args, global, out),

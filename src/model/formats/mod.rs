@@ -25,6 +25,7 @@ mod zipped;
 
 use std::collections::BTreeMap;
 
+pub use onnx::locations as external_locations;
 pub use other_content::{OtherContent, OtherContentHash};
 
 use crate::error::{Error, Result};
