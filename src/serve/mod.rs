@@ -1,7 +1,7 @@
 //! `lockstep serve`: answers requests for inference over HTTP, and switches to another version without losing one.
 //!
 //! [`protocol`] is pure: bytes to tensors and back. [`engine`] runs models, [`models`] finds, loads and switches them,
-//! [`http`] has the sockets, the limits and the routes; [`page`] and [`metrics`] show the state.
+//! [`http`] has the sockets, the limits, the routes and the page; [`metrics`] are its counters.
 //!
 //! ```text
 //! connection (tokio)   head → route → token → body, within its limits
@@ -16,7 +16,6 @@ mod http;
 mod metrics;
 mod models;
 pub mod once;
-mod page;
 mod protocol;
 
 use std::path::PathBuf;
@@ -30,6 +29,7 @@ use self::engine::pool::WorkerPool;
 pub use self::http::auth::Token;
 use self::http::body::BodyBudget;
 pub use self::http::listen::Listeners;
+use self::http::server;
 use self::http::state::{RequestLimits, ServerState};
 use self::metrics::Metrics;
 pub use self::models::load::EngineChoice;
@@ -149,7 +149,7 @@ pub fn serve(
             loaded
         });
         let is_done = || is_failed.load(Ordering::SeqCst);
-        let served = http::server::run(&state, listeners, drain, around.stop, &is_done);
+        let served = server::run(&state, listeners, drain, around.stop, &is_done);
         drop(ended);
         let loaded = follower.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "a thread panicked")));
         loaded.and(served)

@@ -32,7 +32,7 @@ Examples:
   lockstep serve . --once request.json               one answer without a server: a smoke test
   curl -s localhost:8080/v2/models/digits/infer -H 'Content-Type: application/json' -d @request.json
 
-GET / is a page for people, GET /metrics has counters for Prometheus. docs/serve.md has more.")]
+GET / is a page for people, GET /metrics has counters for Prometheus. docs/serving.md has more.")]
 pub struct Args {
     /// A release or deployment folder, a model of the registry (NAME, NAME@VERSION, NAME#LABEL), or a model file
     #[arg(value_name = "WHAT", required = true)]

@@ -1,13 +1,13 @@
 //! TorchScript modules, run by libtorch, with the cargo feature `torch`. A module declares neither names nor shapes: its
 //! inputs are taken in the order of the request, its outputs are called `OUTPUT__0` and so on, as Triton does.
 
-use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
 use super::{Engine, LoadedModel, ModelBytes, RunFailure, Session, SessionPlan};
+use crate::document;
 use crate::serve::protocol::binary;
 use crate::serve::protocol::datatype::Datatype;
 use crate::serve::protocol::tensor::{ModelSignature, NamedTensor};
@@ -24,7 +24,7 @@ impl Engine for TorchEngine {
         tch::set_num_threads(i32::try_from(plan.threads).unwrap_or(1));
         let module = match model {
             ModelBytes::Memory(bytes) => load_module(&mut &bytes[..])?,
-            ModelBytes::Path(path) => load_module(&mut File::open(path).map_err(|e| e.to_string())?)?,
+            ModelBytes::Path(path) => load_module(&mut document::open(path).map_err(|e| e.to_string())?)?,
         };
         // The sessions share the module: running it changes nothing in it.
         let module = Arc::new(module);

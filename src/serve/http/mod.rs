@@ -4,6 +4,7 @@ pub mod auth;
 pub mod body;
 pub mod infer;
 pub mod listen;
+pub mod page;
 pub mod respond;
 pub mod router;
 pub mod server;

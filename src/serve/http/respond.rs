@@ -14,10 +14,10 @@ use serde_json::{Value as Json, json};
 
 use super::body::{self, BodyLimits};
 use super::infer::{InferJob, infer};
+use super::page;
 use super::router::{ModelAddress, Route, route};
 use super::state::ServerState;
 use crate::serve::models::load::LoadedVersion;
-use crate::serve::page;
 use crate::serve::protocol::answer::EncodedAnswer;
 use crate::serve::protocol::refusal::Refusal;
 use crate::serve::protocol::tensor::Port;

@@ -33,9 +33,9 @@ impl PrivateFolder {
         Ok(PrivateFolder { path, _lock: lock })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The folder for files in it, which may have any name. It is made by what writes there.
+    pub fn files(&self) -> PathBuf {
+        self.path.join("files")
     }
 }
 
@@ -64,15 +64,16 @@ mod tests {
     fn folders_of_ended_processes_are_removed_and_others_stay() {
         let dir = tempfile::tempdir().unwrap();
         let first = PrivateFolder::create(dir.path()).unwrap();
-        fs::write(first.path().join("model.onnx"), "x").unwrap();
+        fs::create_dir(first.files()).unwrap();
+        fs::write(first.files().join("model.onnx"), "x").unwrap();
         let abandoned = dir.path().join("old");
         fs::create_dir(&abandoned).unwrap();
         fs::write(abandoned.join(LOCK), "").unwrap();
         fs::create_dir(dir.path().join("unknown")).unwrap();
         let second = PrivateFolder::create(dir.path()).unwrap();
-        assert!(first.path().join("model.onnx").exists() && second.path().exists());
+        assert!(first.files().join("model.onnx").exists() && second.path.exists());
         assert!(!abandoned.exists() && dir.path().join("unknown").exists());
-        let path = first.path().to_path_buf();
+        let path = first.path.clone();
         drop(first);
         assert!(!path.exists());
     }

@@ -8,10 +8,11 @@ use super::private_folder::PrivateFolder;
 use super::release::{Release, ReleaseFacts, choose_file};
 use crate::error::{Error, Result};
 use crate::event::Silent;
-use crate::import::get::get;
+use crate::import::get::{WriteMode, get_over};
 use crate::model::registry::{Registry, signed};
 use crate::model::trace::Trace;
 use crate::project::{Project, Rev, Surroundings};
+use crate::store::OpenFolder;
 use crate::tag::{self, ModelRequest, Which};
 
 /// The full name of the model that is asked for.
@@ -55,9 +56,13 @@ pub fn release(around: &Surroundings, typed: &str) -> Result<Release> {
     };
     let copy = PrivateFolder::create(&project.repo.serve_dir())?;
     let name = artifact.path.name().to_string();
-    get(snapshot, &artifact.path, copy.path(), Some(&copy.path().join(&name)), false, &Silent)?;
-    let file = match copy.path().join(&name).is_dir() {
-        true => choose_file(files_below(copy.path(), &name)?.iter().map(String::as_str))
+    let folder = copy.files();
+    fs::create_dir(&folder).map_err(|e| Error::io("create", &folder, e))?;
+    let discard = |_: &Path| Ok(());
+    let open = || OpenFolder::open(&folder);
+    get_over(snapshot, &artifact.path, &folder.join(&name), &open, WriteMode::Into(&discard), &Silent)?;
+    let file = match folder.join(&name).is_dir() {
+        true => choose_file(files_below(&folder, &name)?.iter().map(String::as_str))
             .map_err(|why| Error::usage(format!("{typed} cannot be served")).because(why))?,
         false => name,
     };
@@ -74,7 +79,7 @@ pub fn release(around: &Surroundings, typed: &str) -> Result<Release> {
         size: trace.pin().map_or(0, |pin| pin.size),
         metrics: trace.event.note.as_ref().map(|note| note.metrics.clone()).unwrap_or_default(),
     };
-    Ok(Release { facts, folder: copy.path().to_path_buf(), files: None, file, copy: Some(copy) })
+    Ok(Release { facts, folder, files: None, file, copy: Some(copy) })
 }
 
 /// The files below a folder of a copy, as `net/model.onnx`.

@@ -181,7 +181,7 @@ impl<'de, T: JsonElement> Visitor<'de> for Reader<'_, T> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
-        self.push(T::of_float(value), value)
+        self.push(T::of_float(value), format_args!("{value:?}"))
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
@@ -277,7 +277,7 @@ mod tests {
             (Datatype::Int8, &[1], "[128]", "the value 128 is not a INT8"),
             (Datatype::Uint8, &[1], "[-1]", "the value -1 is not a UINT8"),
             (Datatype::Int32, &[1], "[1.5]", "the value 1.5 is not a INT32"),
-            (Datatype::Uint64, &[1], "[18446744073709551616]", "the value 18446744073709552000 is not a UINT64"),
+            (Datatype::Uint64, &[1], "[18446744073709551616]", "the value 1.8446744073709552e19 is not a UINT64"),
             (Datatype::Bool, &[1], "[2]", "the value 2 is not a BOOL"),
             (Datatype::Bytes, &[1], "[1]", "the value 1 is not a BYTES"),
             (Datatype::Bf16, &[1], "[1]", "BF16 has no form in JSON: send binary data"),

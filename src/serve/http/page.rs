@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
-use super::http::state::ServerState;
-use super::models::load::LoadedVersion;
-use super::models::switch::{ServedModel, SwitchRecord};
-use super::protocol::refusal::without_paths;
-use super::protocol::tensor::{Port, shape_text};
+use super::state::ServerState;
 use crate::model::registry::tag_write::rfc3339;
 use crate::report::plots::page::hash;
 use crate::report::plots::svg::escape;
+use crate::serve::models::load::LoadedVersion;
+use crate::serve::models::switch::{ServedModel, SwitchRecord};
+use crate::serve::protocol::refusal::without_paths;
+use crate::serve::protocol::tensor::{Port, shape_text};
 
 const STYLE: &str = include_str!("page.css");
 /// More values are left out.
