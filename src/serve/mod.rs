@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::engine::library;
 use self::engine::pool::WorkerPool;
@@ -41,6 +41,10 @@ use crate::project::Surroundings;
 
 /// All bodies together may take this much memory, or four times the largest one.
 const BODIES: usize = 256 << 20;
+
+/// A look at the source that takes long, as at a registry with very many tags, is followed by a pause that is so many times
+/// as long: requests need the cores.
+const SPARED: u32 = 20;
 
 /// How models are run.
 #[derive(Clone, Debug)]
@@ -209,14 +213,21 @@ fn follow_all(
     is_ended: &Receiver<()>,
     events: &EventSink<'_>,
 ) {
-    let Some(pause) = follow else { return };
+    let Some(follow) = follow else { return };
     let can_change: Vec<_> = state.models.iter().filter(|model| model.source.can_change()).collect();
+    let mut pause = follow;
     while !can_change.is_empty() && matches!(is_ended.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
+        pause = follow;
         for model in &can_change {
             if state.is_stopping() {
                 return;
             }
-            report(state, model, &model.follow(settings, state.now), events);
+            let started = Instant::now();
+            let outcome = model.follow(settings, state.now);
+            if matches!(outcome, SwitchOutcome::Unchanged) {
+                pause = pause.max(started.elapsed() * SPARED);
+            }
+            report(state, model, &outcome, events);
         }
     }
 }

@@ -186,7 +186,7 @@ fn engine_failure(e: OrtError) -> RunFailure {
 /// The engine ran the model when it was loaded: what fails now depends on the values of the request, unless memory ran
 /// out or the engine says that it is broken.
 fn failure_of(e: &OrtError) -> RunFailure {
-    let message = e.message().to_string();
+    let message = e.message().split_whitespace().collect::<Vec<_>>().join(" ");
     let lacks_memory =
         ["bad_alloc", "Failed to allocate memory", "out of memory"].iter().any(|sign| message.contains(sign));
     match e.code() {

@@ -8,8 +8,11 @@ use super::refusal::Refusal;
 use super::tensor::{ModelSignature, NamedTensor, Port, shape_text};
 use super::{binary, json_data};
 
-/// The product of the other dimensions of a tensor without elements: what an engine makes of it has to stay small.
-const MOST_AROUND_ZERO: usize = 1 << 16;
+/// The product of the sizes that a client chooses for a tensor without elements. Such a tensor costs nothing to send,
+/// and a product of two of them is a matrix of all these sizes.
+const MOST_AROUND_ZERO: usize = 1 << 10;
+/// More inputs or outputs than any model has; their names are compared with each other.
+const MOST_TENSORS: usize = 4096;
 /// The largest number of dimensions.
 const MOST_DIMENSIONS: usize = 32;
 
@@ -87,6 +90,9 @@ pub fn read(body: &[u8], json_length: Option<usize>, model: &ModelSignature) -> 
         None => (body, &[][..]),
     };
     let raw: RawRequest = serde_json::from_slice(json).map_err(|e| Refusal::request(format!("the request: {e}")))?;
+    if raw.inputs.len().max(raw.outputs.as_ref().map_or(0, Vec::len)) > MOST_TENSORS {
+        return Err(Refusal::request(format!("the request names more than {MOST_TENSORS} inputs or outputs")));
+    }
     let is_binary = raw.parameters.and_then(|parameters| parameters.binary_data_output).unwrap_or(false);
     let ports = model.inputs.as_deref();
     let mut inputs: Vec<NamedTensor> = Vec::with_capacity(raw.inputs.len().min(ports.map_or(64, <[_]>::len)));
@@ -141,6 +147,9 @@ fn read_input(input: &RawInput, ports: Option<&[Port]>, rest: &mut &[u8]) -> Res
     {
         return Err(refused(format!("shape {}, wanted {}", shape_text(&shape), shape_text(wanted))));
     }
+    if count == 0 && chosen_size(&shape, port.and_then(|port| port.shape.as_ref())) > MOST_AROUND_ZERO {
+        return Err(refused(format!("the shape {} is too large for a tensor without elements", shape_text(&shape))));
+    }
     let data = match (input.parameters.as_ref().and_then(|p| p.binary_data_size), input.data) {
         (Some(_), Some(_)) => return Err(refused("it has both data and binary_data_size".into())),
         (None, None) => return Err(refused("it has no data".into())),
@@ -171,12 +180,18 @@ fn read_shape(json: &str) -> Result<(Vec<usize>, usize), String> {
         shape.push(usize::try_from(*size).map_err(|_| format!("the shape {} has a negative size", shown()))?);
     }
     let around = shape.iter().filter(|size| **size != 0).try_fold(1usize, |all, size| all.checked_mul(*size));
-    let is_empty = shape.contains(&0);
     match around {
-        Some(around) if !is_empty => Ok((shape, around)),
-        Some(around) if around <= MOST_AROUND_ZERO => Ok((shape, 0)),
-        _ => Err(format!("the shape {} is too large", shown())),
+        Some(_) if shape.contains(&0) => Ok((shape, 0)),
+        Some(around) => Ok((shape, around)),
+        None => Err(format!("the shape {} is too large", shown())),
     }
+}
+
+/// The product of the sizes that the model does not fix.
+fn chosen_size(shape: &[usize], wanted: Option<&Vec<i64>>) -> usize {
+    let is_chosen = |at: usize| wanted.and_then(|wanted| wanted.get(at)).is_none_or(|wanted| *wanted < 0);
+    let chosen = shape.iter().enumerate().filter(|(at, size)| **size != 0 && is_chosen(*at));
+    chosen.fold(1, |all: usize, (_, size)| all.saturating_mul(*size))
 }
 
 fn fits(shape: &[usize], wanted: &[i64]) -> bool {
@@ -272,7 +287,7 @@ mod tests {
                 "is too large",
             ),
             (x(r#""shape": [9223372036854775808,2], "datatype": "FP32", "data": []"#), "is not a list of sizes"),
-            (x(r#""shape": [0,70000], "datatype": "FP32", "data": []"#), "is too large"),
+            (x(r#""shape": [0,70000], "datatype": "FP32", "data": []"#), "shape [0,70000], wanted [-1,2]"),
             (x(r#""shape": "x", "datatype": "FP32", "data": []"#), "the shape \"x\" is not a list of sizes"),
             (x(r#""shape": [1,2], "datatype": "FP32""#), "input X: it has no data"),
             (
@@ -290,6 +305,8 @@ mod tests {
             assert_eq!(refused.status, 400);
             assert!(refused.message.contains(want), "{text}: {}", refused.message);
         }
+        let many = vec![x(r#""shape": [1,2], "datatype": "FP32", "data": [1,2]"#); 5000].join(",");
+        assert!(input(&many).unwrap_err().message.contains("more than 4096 inputs"));
         let twice = x(r#""shape": [1,2], "datatype": "FP32", "data": [1,2]"#);
         assert_eq!(input(&format!("{twice},{twice}")).unwrap_err().message, "input X is given twice");
         for (outputs, want) in [
@@ -299,6 +316,19 @@ mod tests {
             let json = format!("{{\"inputs\": [{twice}], \"outputs\": {outputs}}}");
             assert_eq!(read(json.as_bytes(), None, &model()).unwrap_err().message, want);
         }
+    }
+
+    #[test]
+    fn a_tensor_without_elements_is_small_where_the_client_chooses() {
+        for (shape, wanted, is_allowed) in [
+            (&[0, 150_528][..], &[-1, 150_528][..], true),
+            (&[0, 1024], &[-1, -1], true),
+            (&[0, 1025], &[-1, -1], false),
+            (&[0, usize::MAX, usize::MAX], &[-1, -1, -1], false),
+        ] {
+            assert_eq!(chosen_size(shape, Some(&wanted.to_vec())) <= MOST_AROUND_ZERO, is_allowed, "{shape:?}");
+        }
+        assert!(chosen_size(&[0, 2000], None) > MOST_AROUND_ZERO);
     }
 
     #[test]

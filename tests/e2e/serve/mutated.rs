@@ -41,6 +41,12 @@ const PIECES: [&str; 22] = [
 ];
 
 fn mutate(body: &mut Vec<u8>, dice: &mut Dice) {
+    // Half of the requests stay valid JSON: only a number is another one.
+    if dice.roll(2) == 0 {
+        let digits: Vec<usize> = (0..body.len()).filter(|at| body[*at].is_ascii_digit()).collect();
+        body[digits[dice.roll(digits.len())]] = b'0' + dice.roll(10) as u8;
+        return;
+    }
     for _ in 0..=dice.roll(4) {
         let at = dice.roll(body.len() + 1);
         match dice.roll(6) {
