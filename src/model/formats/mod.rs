@@ -134,7 +134,7 @@ pub struct Contents {
 
 impl Contents {
     /// Contents without tensors, metadata or notes.
-    fn new(format: Format) -> Contents {
+    pub(super) fn new(format: Format) -> Contents {
         Contents {
             format,
             metadata: Vec::new(),

@@ -1,5 +1,6 @@
 //! The body of a request, with limits: of one body, of all bodies together, and of the time that it takes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ pub struct BodyBudget {
 
 impl BodyBudget {
     /// A budget of so many bytes.
-    pub fn new(limit: usize) -> BodyBudget {
-        BodyBudget { used: AtomicUsize::new(0), limit }
+    pub fn new(limit: usize) -> Arc<BodyBudget> {
+        Arc::new(BodyBudget { used: AtomicUsize::new(0), limit })
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -28,12 +29,12 @@ impl BodyBudget {
 }
 
 /// A part of the budget, returned when it is dropped.
-pub struct BudgetShare<'b> {
-    budget: &'b BodyBudget,
+pub struct BudgetShare {
+    budget: Arc<BodyBudget>,
     bytes: usize,
 }
 
-impl Drop for BudgetShare<'_> {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::SeqCst);
     }
@@ -46,22 +47,22 @@ pub struct BodyLimits<'b> {
     /// Until the last byte.
     pub time: Duration,
     /// Of all bodies.
-    pub budget: &'b BodyBudget,
+    pub budget: &'b Arc<BodyBudget>,
 }
 
 /// Reads a body; the share is to be kept as long as the bytes are.
 ///
 /// Errors: 413 (too large), 408 (too slow), 503 (no room for it now), 400 (it ends early).
-pub async fn read<'b>(body: Incoming, limits: &BodyLimits<'b>) -> Result<(Bytes, BudgetShare<'b>), Refusal> {
+pub async fn read(body: Incoming, limits: &BodyLimits<'_>) -> Result<(Bytes, BudgetShare), Refusal> {
     match tokio::time::timeout(limits.time, read_all(body, limits)).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::new(408, format!("the body did not arrive within {} s", limits.time.as_secs_f64()))),
     }
 }
 
-async fn read_all<'b>(mut body: Incoming, limits: &BodyLimits<'b>) -> Result<(Bytes, BudgetShare<'b>), Refusal> {
+async fn read_all(mut body: Incoming, limits: &BodyLimits<'_>) -> Result<(Bytes, BudgetShare), Refusal> {
     let too_large = || Refusal::new(413, format!("the body is larger than {} bytes", limits.most));
-    let mut share = BudgetShare { budget: limits.budget, bytes: 0 };
+    let mut share = BudgetShare { budget: limits.budget.clone(), bytes: 0 };
     let declared = body.size_hint().exact().unwrap_or(0);
     if declared > limits.most as u64 {
         discard(body, limits.most).await;
@@ -116,7 +117,7 @@ mod tests {
     fn a_budget_is_returned() {
         let budget = BodyBudget::new(10);
         assert!(budget.take(7) && !budget.take(4) && !budget.take(usize::MAX));
-        drop(BudgetShare { budget: &budget, bytes: 7 });
+        drop(BudgetShare { budget: budget.clone(), bytes: 7 });
         assert!(budget.take(10));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::body::BudgetShare;
 use super::state::ServerState;
 use crate::serve::engine::RunFailure;
 use crate::serve::models::load::LoadedVersion;
@@ -24,6 +25,8 @@ pub struct InferJob {
     pub version: Arc<LoadedVersion>,
     /// The body.
     pub body: Bytes,
+    /// The memory of the body, also while it waits for nothing because its client got a 504.
+    pub share: BudgetShare,
     /// The length of the JSON, if tensors follow it.
     pub json_length: Option<usize>,
 }
@@ -59,7 +62,7 @@ pub async fn infer(state: &Arc<ServerState>, job: InferJob) -> Result<EncodedAns
 
 fn answer(state: &ServerState, worker: usize, job: InferJob) -> Result<EncodedAnswer, Refusal> {
     let mut request = request::read(&job.body, job.json_length, &job.version.model.signature)?;
-    drop(job.body);
+    drop((job.body, job.share));
     let started = Instant::now();
     let outputs = run(&job.version, worker, &mut request);
     state.metrics.inferred(&job.model, started.elapsed());

@@ -41,7 +41,17 @@ pub async fn respond(state: Arc<ServerState>, request: Request<Incoming>) -> Res
 }
 
 async fn answer(state: &Arc<ServerState>, request: Request<Incoming>) -> FullResponse {
-    let route = match route(request.method().as_str(), request.uri().path()) {
+    let found = route(request.method().as_str(), request.uri().path());
+    if !found.as_ref().is_ok_and(Route::is_health)
+        && let Some(token) = &state.token
+        && !token.accepts(request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes))
+    {
+        let mut response =
+            refused(state, Refusal::new(401, "this server needs the header Authorization: Bearer TOKEN"));
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return response;
+    }
+    let route = match found {
         Ok(route) => route,
         Err((refusal, allowed)) => {
             let mut response = refused(state, refusal);
@@ -51,15 +61,6 @@ async fn answer(state: &Arc<ServerState>, request: Request<Incoming>) -> FullRes
             return response;
         }
     };
-    if !route.is_health()
-        && let Some(token) = &state.token
-        && !token.accepts(request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes))
-    {
-        let mut response =
-            refused(state, Refusal::new(401, "this server needs the header Authorization: Bearer TOKEN"));
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return response;
-    }
     match route {
         Route::Live => as_json(200, &json!({"live": true})),
         Route::Ready => {
@@ -167,7 +168,7 @@ async fn run_inference(
     let json_length = check_headers(request.headers())?;
     let limits = BodyLimits { most: state.limits.body, time: state.limits.time, budget: &state.budget };
     let read = body::read(request.into_body(), &limits).await;
-    let (body, _share) = read.inspect_err(|refusal| match refusal.status {
+    let (body, share) = read.inspect_err(|refusal| match refusal.status {
         503 => state.metrics.rejected("memory"),
         408 => state.metrics.rejected("slow body"),
         _ => {}
@@ -175,7 +176,7 @@ async fn run_inference(
     // The model may have been switched while the body arrived.
     let (_, found) = state.find(address)?;
     *version = found.facts.version.clone();
-    infer(state, InferJob { model: name.clone(), version: found, body, json_length }).await
+    infer(state, InferJob { model: name.clone(), version: found, body, share, json_length }).await
 }
 
 /// The length of the JSON, if binary tensors follow it. Errors: 400, 415.

@@ -33,7 +33,7 @@ pub struct ServerState {
     /// Of all requests.
     pub limits: RequestLimits,
     /// Of all bodies.
-    pub budget: BodyBudget,
+    pub budget: Arc<BodyBudget>,
     /// Without a token everyone may ask.
     pub token: Option<Token>,
     /// Can other machines connect? They do not see paths.

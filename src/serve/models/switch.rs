@@ -36,14 +36,22 @@ pub enum SwitchOutcome {
     Failed { error: Error },
 }
 
+/// The identities of versions that need no look.
+#[derive(Default)]
+struct SeenVersions {
+    /// The one that answers.
+    loaded: Option<String>,
+    /// The one that last failed; another one in between clears it.
+    failed: Option<String>,
+}
+
 /// A model with the version that answers.
 pub struct ServedModel {
     /// Where it comes from.
     pub source: ModelSource,
     current: RwLock<Option<Arc<LoadedVersion>>>,
     history: Mutex<VecDeque<SwitchRecord>>,
-    /// What was last loaded, or last failed.
-    seen: Mutex<Option<String>>,
+    seen: Mutex<SeenVersions>,
 }
 
 impl ServedModel {
@@ -80,7 +88,11 @@ impl ServedModel {
         now: fn() -> SystemTime,
     ) -> SwitchOutcome {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.as_ref() == Some(&identity) {
+        if seen.loaded.as_ref() == Some(&identity) {
+            seen.failed = None;
+            return SwitchOutcome::Unchanged;
+        }
+        if seen.failed.as_ref() == Some(&identity) {
             return SwitchOutcome::Unchanged;
         }
         let old = self.current();
@@ -89,9 +101,9 @@ impl ServedModel {
             Some(error) => Err(error),
             None => Ok(new),
         });
-        *seen = Some(identity.clone());
         match loaded {
             Ok(new) => {
+                *seen = SeenVersions { loaded: Some(identity), failed: None };
                 let remarks = remarks_on(old.as_deref(), &new);
                 let to = new.facts.version.clone();
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(new));
@@ -100,6 +112,7 @@ impl ServedModel {
             }
             Err(error) => {
                 let to = identity.rsplit('/').next().unwrap_or_default().to_string();
+                seen.failed = Some(identity);
                 let failure = Some(error.to_string());
                 self.remember(SwitchRecord { time: now(), from, to, failure });
                 SwitchOutcome::Failed { error }

@@ -116,6 +116,11 @@ fn a_bad_version_changes_nothing() {
     {
         assert!(why.contains(want), "{why}");
     }
+    // The version that answers is there again: it is not loaded a second time.
+    let loaded = |events: &[serde_json::Value]| events.iter().filter(|event| event["event"] == "switched").count();
+    switch_to(&folder, "one");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(loaded(&server.events()), 1);
     switch_to(&folder, "two");
     await_version(&mut client, "v2.0.0");
     let counters = client.get("/metrics").text();
