@@ -23,7 +23,8 @@
 //! | 10 | [`run`] [`retention`] | running stages; `gc`, `du`, `verify` |
 //! | 11 | [`edit`] [`model`] | changing pipeline files; model files, versions on Git tags, quality gates |
 //! | 12 | [`report`] [`deploy`] | CI summaries, plots; versions in the places where they are used |
-//! | 13 | [`cli`] | arguments, output, one file per command |
+//! | 13 | [`serve`] | answering requests with models over HTTP |
+//! | 14 | [`cli`] | arguments, output, one file per command |
 //!
 //! `store` and `git` do not use each other. Only `cli` prints, or reads the environment, the clock or the current
 //! folder; other rooms get them in [`project::Surroundings`]. Untrusted names, values and messages are escaped in one
@@ -179,6 +180,7 @@ mod report;
 mod retention;
 pub mod run;
 mod secret;
+mod serve;
 mod shell;
 pub mod store;
 mod tag;

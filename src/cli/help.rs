@@ -11,7 +11,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Pipeline", &["init", "status", "repro", "stage", "dag", "logs", "env"]),
     ("Compare", &["diff", "metrics", "params", "plots"]),
     ("Data", &["add", "commit", "checkout", "push", "pull", "get", "import", "update", "list", "remote"]),
-    ("Models", &["model", "deploy"]),
+    ("Models", &["model", "deploy", "serve"]),
     ("Project", &["ci", "hooks", "merge", "store", "config", "schema", "completion", "version", "help"]),
 ];
 

@@ -12,6 +12,7 @@ mod example;
 mod format;
 mod global;
 mod help;
+mod inherited;
 mod next_step;
 mod output;
 mod progress;

@@ -23,6 +23,7 @@ const PAGES: &[(&str, &str)] = &[
     ("results", include_str!("../../docs/results.md")),
     ("run", include_str!("../../docs/run.md")),
     ("security", include_str!("../../docs/security.md")),
+    ("serving", include_str!("../../docs/serving.md")),
     ("settings", include_str!("../../docs/settings.md")),
     ("speed", include_str!("../../docs/speed.md")),
     ("storage", include_str!("../../docs/storage.md")),

@@ -10,7 +10,7 @@ use super::release::Release;
 use super::{MANIFEST, Manifest, ReleasedFile};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event, Sink};
-use crate::import::get::{WriteMode, fetch_missing, get_over};
+use crate::import::get::{Destination, WriteMode, fetch_missing, get_over};
 use crate::model::{formats, source::Source};
 use crate::pipeline::deploy::ReleaseLink;
 use crate::project::Project;
@@ -193,7 +193,9 @@ fn from_git(project: &Project, release: &Release<'_>, top: &Path, sink: &dyn Sin
         Some(_) => {
             let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
             let mode = WriteMode::Replace(&remove);
-            get_over(&release.snapshot, &release.path, &to, &|| OpenFolder::open(top), mode, sink)?;
+            let open = || OpenFolder::open(top);
+            let destination = Destination { to: &to, earlier: &to, open: &open, mode };
+            get_over(&release.snapshot, &release.path, &destination, sink)?;
         }
         None => copy_worktree_file(project, release, &to)?,
     }

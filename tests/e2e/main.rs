@@ -28,6 +28,7 @@ mod restore;
 mod runcache;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
+mod serve;
 mod sharing;
 mod story;
 mod talk;

@@ -6,6 +6,7 @@ pub mod deploy;
 pub mod model;
 pub mod pipeline;
 pub mod project;
+pub mod serve;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -55,6 +56,7 @@ pub enum Command {
 
     Model(model::Args),
     Deploy(deploy::Args),
+    Serve(serve::Args),
 
     Ci(project::ci::Args),
     Hooks(project::hooks::Args),
@@ -133,6 +135,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
 
         Command::Model(args) => model::run(&args, global, out),
         Command::Deploy(args) => report_damage(&open()?, out, |project| deploy::run(&args, project, out)),
+        Command::Serve(args) => serve::run(&args, global, out),
         Command::Check(args) => model::check::run(&args, &open()?, out),
 
         Command::Ci(args) => project::ci::run(&args, global, out),

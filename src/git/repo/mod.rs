@@ -236,6 +236,11 @@ impl Repo {
         self.shared().join("remotes")
     }
 
+    /// The folder of copies that a server of models has open.
+    pub fn serve_dir(&self) -> PathBuf {
+        self.shared().join("serve")
+    }
+
     /// The folder with the files of this worktree: stat index, state, logs.
     pub fn worktree_dir(&self) -> PathBuf {
         match &self.git_dir {

@@ -25,6 +25,7 @@ mod zipped;
 
 use std::collections::BTreeMap;
 
+pub use onnx::locations as external_locations;
 pub use other_content::{OtherContent, OtherContentHash};
 
 use crate::error::{Error, Result};
@@ -133,7 +134,7 @@ pub struct Contents {
 
 impl Contents {
     /// Contents without tensors, metadata or notes.
-    fn new(format: Format) -> Contents {
+    pub(super) fn new(format: Format) -> Contents {
         Contents {
             format,
             metadata: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! [`graph`] finds the weights, [`tensor`] reads one, [`numbers`] reads lists of numbers.
 
+mod external;
 mod graph;
 mod numbers;
 mod tensor;
@@ -13,6 +14,7 @@ use super::{Contents, Format};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
+pub use external::locations;
 use graph::Graphs;
 use tensor::dtype_of;
 

@@ -62,7 +62,8 @@ pub fn page(report: &PlotReport, overview: &Overview) -> String {
     page
 }
 
-fn hash(text: &str) -> String {
+/// A style or script as a Content-Security-Policy names it.
+pub(crate) fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }
 
