@@ -7,6 +7,7 @@ mod arrays;
 mod compressed;
 mod dtype;
 mod gguf;
+mod h5;
 mod hdf5;
 mod huggingface;
 mod keras;
@@ -210,7 +211,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         h if h.starts_with(gguf::MAGIC) => (Format::Gguf, gguf::read),
         h if torch::is_old(h) => (Format::TorchOld, torch::read_old),
         h if torch::is_tar(h) => (Format::TorchTar, torch::read_tar),
-        h if hdf5::is_it(h) => (Format::Hdf5, hdf5::read),
+        h if hdf5::is_it(h) => (Format::Hdf5, h5::read),
         h if safetensors::is_it(h) => (Format::Safetensors, safetensors::read),
         h if pickled::is_it(h) => (Format::Pickle, pickled::read),
         h if onnx::is_it(h) => (Format::Onnx, onnx::read),

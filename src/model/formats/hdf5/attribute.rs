@@ -1,7 +1,7 @@
 //! Attributes of groups and datasets: small named values. Texts may be in the global heap.
 
 use super::datatype::{self, Datatype, Form};
-use super::file::File;
+use super::file::Hdf5File;
 use super::object::{ATTRIBUTE, ATTRIBUTE_INFO, Message};
 use crate::error::Result;
 use crate::model::source::{Reader, Source};
@@ -74,7 +74,7 @@ impl Attributes {
 }
 
 /// Reads the attributes of an object, in the order of its header.
-pub fn attributes(file: &File, messages: &[Message]) -> Result<Attributes> {
+pub fn attributes(file: &Hdf5File, messages: &[Message]) -> Result<Attributes> {
     let mut found = Attributes { list: Vec::new(), is_dense: false };
     for message in messages {
         match message.kind {
@@ -93,7 +93,7 @@ pub fn attributes(file: &File, messages: &[Message]) -> Result<Attributes> {
     Ok(found)
 }
 
-fn attribute(file: &File, content: &Source) -> Result<Attribute> {
+fn attribute(file: &Hdf5File, content: &Source) -> Result<Attribute> {
     let mut reader = content.reader();
     let (version, flags) = (reader.byte()?, reader.byte()?);
     let sizes = [reader.number(2)?, reader.number(2)?, reader.number(2)?];
@@ -124,7 +124,7 @@ fn attribute(file: &File, content: &Source) -> Result<Attribute> {
     Ok(Attribute { name, kind, value: value(file, &datatype, elements, &mut reader)? })
 }
 
-fn value(file: &File, datatype: &Datatype, elements: u64, reader: &mut Reader) -> Result<AttributeValue> {
+fn value(file: &Hdf5File, datatype: &Datatype, elements: u64, reader: &mut Reader) -> Result<AttributeValue> {
     let bytes = datatype.dtype.bytes(elements).unwrap_or(0);
     match datatype.form {
         Form::Heap => Ok(AttributeValue::Unread),
@@ -151,7 +151,7 @@ fn value(file: &File, datatype: &Datatype, elements: u64, reader: &mut Reader) -
 }
 
 /// A text in the global heap: its length, the collection, and the number in it.
-fn heap_text(file: &File, reader: &mut Reader) -> Result<String> {
+fn heap_text(file: &Hdf5File, reader: &mut Reader) -> Result<String> {
     let (length, address, number) = (reader.number(4)?, file.address(reader)?, reader.number(4)?);
     if length == 0 {
         return Ok(String::new());

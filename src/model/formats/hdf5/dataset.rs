@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::datatype::{self, Datatype, Form};
-use super::file::File;
+use super::file::Hdf5File;
 use super::object::{DATASPACE, DATATYPE, FILTERS, LAYOUT, Message};
 use crate::error::Result;
 use crate::model::chunks::{Chunk, Chunks, Filter};
@@ -41,7 +41,7 @@ pub fn is_dataset(messages: &[Message]) -> bool {
 /// Reads a dataset. `as_bf16` says that opaque values of two bytes are bfloat16, as Keras says by an attribute.
 /// The ranges of the file in which it has values are added to `ranges`.
 pub fn dataset(
-    file: &File,
+    file: &Hdf5File,
     name: &str,
     messages: &[Message],
     as_bf16: bool,
@@ -85,7 +85,7 @@ pub fn dataset(
     Ok(Tensor::new(name.into(), kind.dtype, shape, data))
 }
 
-fn layout_of(file: &File, content: &Source, is_filtered: bool) -> Result<Layout> {
+fn layout_of(file: &Hdf5File, content: &Source, is_filtered: bool) -> Result<Layout> {
     let mut reader = content.reader();
     let version = reader.byte()?;
     match version {
@@ -131,7 +131,7 @@ fn layout_of(file: &File, content: &Source, is_filtered: bool) -> Result<Layout>
 }
 
 /// The newest form, with several kinds of indexes.
-fn chunked_layout(file: &File, reader: &mut Reader, is_filtered: bool) -> Result<Layout> {
+fn chunked_layout(file: &Hdf5File, reader: &mut Reader, is_filtered: bool) -> Result<Layout> {
     let (flags, rank, width) = (reader.byte()?, reader.byte()?, reader.byte()?);
     let chunk = (0..rank).map(|_| reader.number(u64::from(width))).collect::<Result<_>>()?;
     let index = match reader.byte()? {
@@ -174,7 +174,7 @@ fn filters(content: &Source) -> Result<Option<Vec<Filter>>> {
 }
 
 fn chunked(
-    file: &File,
+    file: &Hdf5File,
     (shape, kind, mut chunk): (&[u64], &Datatype, Vec<u64>),
     index: ChunkIndex,
     filters: Option<Option<Vec<Filter>>>,
@@ -234,7 +234,7 @@ fn chunked(
 /// Chunks in a B-tree of version 1. A key is the size of a chunk, its skipped filters, and its offset in each
 /// dimension; a key follows the last child.
 fn tree(
-    file: &File,
+    file: &Hdf5File,
     root: u64,
     (shape, chunk): (&[u64], &[u64]),
     places: &mut HashMap<u64, (u64, u64, u32)>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::file::File;
+use super::file::Hdf5File;
 use super::object::{DATATYPE, Message, messages};
 use crate::error::Result;
 use crate::model::source::{Reader, Source};
@@ -39,7 +39,7 @@ pub enum Form {
 }
 
 /// The dimensions in a dataspace message; `None` if it has no values at all.
-pub fn dataspace(file: &File, content: &Source) -> Result<Option<Vec<u64>>> {
+pub fn dataspace(file: &Hdf5File, content: &Source) -> Result<Option<Vec<u64>>> {
     let mut reader = content.reader();
     let (version, rank, _) = (reader.byte()?, reader.byte()?, reader.byte()?);
     if rank >= DIMENSIONS || !(1..=2).contains(&version) {
@@ -54,7 +54,7 @@ pub fn dataspace(file: &File, content: &Source) -> Result<Option<Vec<u64>>> {
 }
 
 /// The type in a message, which may refer to a type that is stored once for many datasets.
-pub fn of_message(file: &File, message: &Message) -> Result<Datatype> {
+pub fn of_message(file: &Hdf5File, message: &Message) -> Result<Datatype> {
     if !message.is_shared {
         return datatype(file, &mut message.content.reader(), DEPTH);
     }
@@ -70,7 +70,7 @@ pub fn of_message(file: &File, message: &Message) -> Result<Datatype> {
 }
 
 /// The next type of a message.
-pub fn datatype(file: &File, reader: &mut Reader, depth: usize) -> Result<Datatype> {
+pub fn datatype(file: &Hdf5File, reader: &mut Reader, depth: usize) -> Result<Datatype> {
     if depth == 0 {
         return Err(file.source.refuse(format!("a type in it is nested more than {DEPTH} deep")));
     }
@@ -169,7 +169,7 @@ fn float(size: u64, bits: u64, properties: &[u8]) -> Option<Dtype> {
 }
 
 /// A name that ends with a zero; before version 3 it is padded to a multiple of eight.
-fn name(file: &File, reader: &mut Reader, version: u8) -> Result<String> {
+fn name(file: &Hdf5File, reader: &mut Reader, version: u8) -> Result<String> {
     let mut bytes = Vec::new();
     loop {
         match reader.byte()? {
@@ -185,7 +185,7 @@ fn name(file: &File, reader: &mut Reader, version: u8) -> Result<String> {
 
 /// Several fields; h5py stores complex numbers as the fields `r` and `i`.
 fn compound(
-    file: &File,
+    file: &Hdf5File,
     reader: &mut Reader,
     (version, count, size): (u8, u64, u64),
     depth: usize,
@@ -250,7 +250,7 @@ fn complex(part: &Dtype, size: u64) -> Option<Dtype> {
 }
 
 /// Numbers with names; h5py stores booleans as `FALSE` and `TRUE`.
-fn enumeration(file: &File, reader: &mut Reader, (version, count): (u8, u64), depth: usize) -> Result<Datatype> {
+fn enumeration(file: &Hdf5File, reader: &mut Reader, (version, count): (u8, u64), depth: usize) -> Result<Datatype> {
     let mut base = datatype(file, reader, depth - 1)?;
     if count > FIELDS {
         return Err(file.source.refuse("a type of named numbers in it has too many of them"));

@@ -14,7 +14,7 @@ pub const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 const STRUCTURES: u64 = 128 << 20;
 
 /// A file of HDF5. All addresses count from the base address.
-pub struct File {
+pub struct Hdf5File {
     /// From the base address to the end.
     pub source: Source,
     pub version: u8,
@@ -36,9 +36,9 @@ pub fn start(head: &[u8]) -> Option<usize> {
     [0, 512, 1024, 2048].into_iter().find(|at| head.get(*at..).is_some_and(|h| h.starts_with(MAGIC)))
 }
 
-impl File {
+impl Hdf5File {
     /// Reads the superblock. Errors: its version is unknown, or the file is shorter than it says.
-    pub fn open(source: &Source) -> Result<File> {
+    pub fn open(source: &Source) -> Result<Hdf5File> {
         let Some(at) = start(&source.head(4096)?) else { return Err(source.refuse("it is cut short")) };
         let mut reader = source.part(at as u64, source.len() - at as u64)?.reader();
         reader.skip(MAGIC.len() as u64)?;
@@ -75,7 +75,7 @@ impl File {
         let left = left.ok_or_else(|| source.refuse("its base address is beyond its end"))?;
         let (source, length) = (source.part(base, left)?, u64::from(length));
         let left = Cell::new(STRUCTURES);
-        Ok(File { source, version, root, offset, length, left, heaps: RefCell::default() })
+        Ok(Hdf5File { source, version, root, offset, length, left, heaps: RefCell::default() })
     }
 
     /// Returns true if this address says that there is nothing.

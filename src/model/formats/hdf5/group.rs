@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::file::File;
+use super::file::Hdf5File;
 use super::object::{LINK, LINK_INFO, Message, SYMBOL_TABLE};
 use crate::error::Result;
 use crate::model::source::Source;
@@ -26,7 +26,7 @@ pub fn is_group(messages: &[Message]) -> bool {
     messages.iter().any(|m| matches!(m.kind, SYMBOL_TABLE | LINK_INFO | LINK))
 }
 
-pub fn links(file: &File, messages: &[Message]) -> Result<Links> {
+pub fn links(file: &Hdf5File, messages: &[Message]) -> Result<Links> {
     let mut links = Links::default();
     for message in messages {
         let mut reader = message.content.reader();
@@ -48,7 +48,7 @@ pub fn links(file: &File, messages: &[Message]) -> Result<Links> {
     Ok(links)
 }
 
-fn link(file: &File, content: &Source, links: &mut Links) -> Result<()> {
+fn link(file: &Hdf5File, content: &Source, links: &mut Links) -> Result<()> {
     let mut reader = content.reader();
     reader.skip(1)?;
     let flags = reader.byte()?;
@@ -71,7 +71,7 @@ fn link(file: &File, content: &Source, links: &mut Links) -> Result<()> {
 
 /// The children of the leaves of a B-tree of version 1. Each node is read once, and a child is one level below its
 /// parent.
-fn leaves(file: &File, root: u64) -> Result<Vec<u64>> {
+fn leaves(file: &Hdf5File, root: u64) -> Result<Vec<u64>> {
     let (mut pending, mut seen, mut found) = (vec![(root, None)], HashSet::new(), Vec::new());
     while let Some((address, wanted)) = pending.pop() {
         let mut reader = file.structure(address, 8 + 2 * file.address_bytes())?;
@@ -96,7 +96,7 @@ fn leaves(file: &File, root: u64) -> Result<Vec<u64>> {
     Ok(found)
 }
 
-fn symbol_table(file: &File, tree: u64, heap: u64, links: &mut Links) -> Result<()> {
+fn symbol_table(file: &Hdf5File, tree: u64, heap: u64, links: &mut Links) -> Result<()> {
     let mut reader = file.structure(heap, 8 + 2 * file.length_bytes() + file.address_bytes())?;
     file.expect(&mut reader, "HEAP")?;
     reader.skip(4)?;
@@ -130,7 +130,7 @@ fn symbol_table(file: &File, tree: u64, heap: u64, links: &mut Links) -> Result<
 }
 
 /// A text of the heap, which ends with a zero.
-fn text(file: &File, heap: &Source, at: u64) -> Result<String> {
+fn text(file: &Hdf5File, heap: &Source, at: u64) -> Result<String> {
     let part = heap.part(at, heap.len().saturating_sub(at).min(NAME))?;
     file.pay(16)?;
     let bytes = part.head(256)?;

@@ -15,20 +15,16 @@ mod object;
 
 use std::collections::HashSet;
 
-pub use attribute::Attributes;
-use attribute::{Attribute, AttributeValue};
-use file::{File, start};
+pub use attribute::{Attribute, AttributeValue, Attributes};
+use file::{Hdf5File, start};
 
-use super::{Contents, Format, OtherContent, OtherContentHash};
+use super::{Contents, OtherContent, OtherContentHash};
 use crate::error::Result;
-use crate::model::decode::decode;
 use crate::model::source::Source;
 use crate::model::tensor::{Tensor, shown};
 
 /// The maximum depth of groups. Keras stays below 20.
 const DEPTH: usize = 100;
-/// The maximum number of attributes that are listed.
-const LISTED: usize = 100;
 
 /// Returns true for the start of an HDF5 file.
 pub fn is_it(head: &[u8]) -> bool {
@@ -56,27 +52,6 @@ impl Tree {
     }
 }
 
-/// Any file of HDF5.
-pub fn read(source: &Source) -> Result<Contents> {
-    let tree = tree(source)?;
-    let root = &tree.groups[0].1;
-    if ["keras_version", "model_config", "layer_names"].iter().any(|name| root.find(name).is_some())
-        || (root.find("layer_names0").is_some() && root.find("backend").is_some())
-    {
-        return super::keras::read_legacy(source, tree);
-    }
-    if super::keras::is_weights(&tree) {
-        return super::keras::read_weights(source, tree);
-    }
-    let mut contents = Contents::new(Format::Hdf5);
-    contents.add_metadata("HDF5 superblock", tree.version);
-    for attribute in root.list.iter().take(LISTED) {
-        contents.add_metadata(&attribute.name, shown_value(attribute));
-    }
-    take(tree, source, &mut contents)?;
-    Ok(contents)
-}
-
 /// Adds the datasets, the notes and the rest of a tree.
 pub fn take(tree: Tree, source: &Source, contents: &mut Contents) -> Result<()> {
     for tensor in tree.datasets {
@@ -87,29 +62,21 @@ pub fn take(tree: Tree, source: &Source, contents: &mut Contents) -> Result<()> 
     Ok(())
 }
 
-/// The value of an attribute for people.
-fn shown_value(attribute: &Attribute) -> String {
-    match &attribute.value {
-        AttributeValue::Texts(texts) if texts.len() == 1 => shown(&texts[0]),
-        AttributeValue::Elements(dtype, bytes)
-            if dtype.has_numbers() && bytes.len() as u64 == dtype.width().unwrap_or(0) =>
-        {
-            let mut number = [0.0; 2];
-            decode(dtype, bytes, &mut number);
-            number[0].to_string()
-        }
-        _ => format!("({})", shown(&attribute.kind)),
-    }
-}
-
-/// Reads the whole tree.
-pub fn tree(source: &Source) -> Result<Tree> {
-    let file = File::open(source)?;
+/// Reads the whole tree. The attributes of the root with the names in `apart` are not hashed.
+pub fn tree(source: &Source, apart: &'static [&'static str]) -> Result<Tree> {
+    let file = Hdf5File::open(source)?;
     let (version, root) = (file.version, file.root);
     let tree =
         Tree { version, datasets: Vec::new(), groups: Vec::new(), notes: Vec::new(), rest: OtherContent::Nothing };
-    let mut walk =
-        Walk { file, tree, seen: HashSet::new(), ranges: Vec::new(), hash: OtherContentHash::default(), unread: false };
+    let mut walk = Walk {
+        apart,
+        file,
+        tree,
+        seen: HashSet::new(),
+        ranges: Vec::new(),
+        hash: OtherContentHash::default(),
+        unread: false,
+    };
     let mut pending = vec![(String::new(), root, 0)];
     while let Some((path, address, depth)) = pending.pop() {
         walk.object(path, address, depth, &mut pending)?;
@@ -118,7 +85,9 @@ pub fn tree(source: &Source) -> Result<Tree> {
 }
 
 struct Walk {
-    file: File,
+    /// Attributes of the root that are not hashed.
+    apart: &'static [&'static str],
+    file: Hdf5File,
     tree: Tree,
     /// The addresses of objects that were read.
     seen: HashSet<u64>,
@@ -192,8 +161,7 @@ impl Walk {
             self.unread = true;
         }
         for attribute in &attributes.list {
-            // The configuration of Keras has numbers that are different each time; its reader hashes it without them.
-            if path.is_empty() && super::keras::CONFIGURATIONS.contains(&attribute.name.as_str()) {
+            if path.is_empty() && self.apart.contains(&attribute.name.as_str()) {
                 continue;
             }
             self.hash.field(4, path.as_bytes());

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::file::File;
+use super::file::Hdf5File;
 use crate::error::Result;
 use crate::model::source::{Reader, Source};
 
@@ -29,7 +29,7 @@ pub struct Message {
 }
 
 /// The messages of the object at an address.
-pub fn messages(file: &File, address: u64) -> Result<Vec<Message>> {
+pub fn messages(file: &Hdf5File, address: u64) -> Result<Vec<Message>> {
     let mut head = file.structure(address, 16)?;
     let mut list = MessageList { file, version: 1, has_order: false, pending: Vec::new(), found: Vec::new() };
     match head.byte()? {
@@ -59,7 +59,7 @@ pub fn messages(file: &File, address: u64) -> Result<Vec<Message>> {
 }
 
 struct MessageList<'a> {
-    file: &'a File,
+    file: &'a Hdf5File,
     version: u8,
     has_order: bool,
     /// Blocks of messages.

@@ -71,7 +71,7 @@ fn weights_of(
         return Ok(());
     }
     let content = archive.content(entry, INFLATED)?;
-    let tree = hdf5::tree(&content)?;
+    let tree = hdf5::tree(&content, &[])?;
     add_layers(config, &tree, GroupNames::ByClass, contents);
     hdf5::take(tree, source, contents)
 }
