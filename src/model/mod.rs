@@ -8,8 +8,10 @@
 pub mod artifact;
 pub mod availability;
 pub mod checks;
+mod chunks;
 mod decode;
 pub mod diff;
+pub mod folder;
 pub mod formats;
 pub mod origin;
 pub mod provenance;

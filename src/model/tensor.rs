@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::chunks::Chunks;
 use super::source::Source;
 
 /// The maximum number of dimensions; NumPy stops at 64.
@@ -194,6 +195,13 @@ pub enum Data {
         source: Source,
         /// Inflated bytes before the values.
         skip: u64,
+        /// The byte order of the elements.
+        big_endian: bool,
+    },
+    /// In chunks that are compressed one by one.
+    Chunked {
+        /// Their locations.
+        chunks: Arc<Chunks>,
         /// The byte order of the elements.
         big_endian: bool,
     },

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 use super::diff::{self, Values};
+use super::folder::{FolderFile, ModelFolder};
 use super::formats::{self, Contents, OtherContent};
 use super::source::Source;
 use super::tensor::Data;
@@ -28,6 +31,12 @@ fn real() -> Vec<(&'static str, Vec<u8>)> {
     files![
         "onnx" "branches-a.onnx",
         "onnx" "branches-b.onnx",
+        "scipy-sparse" "csr.npz",
+        "scipy-sparse" "dia.npz",
+        "hdf5" "new-tree.h5",
+        "hdf5" "old-tree.h5",
+        "keras" "small.h5",
+        "keras" "small.keras",
         "skops" "models.skops",
         "npz" "objects.npz",
         "npz" "types.npz",
@@ -56,8 +65,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("onnx", onnx(&[onnx_tensor("w", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])])),
         ("gguf", gguf()),
         ("joblib", joblib(&[0.5, -0.5])),
-        ("keras", hdf5("keras_version")),
-        ("hdf5", hdf5("nothing")),
+        ("keras", hdf5("keras_version", "3.1")),
+        ("hdf5", hdf5("purpose", "a test")),
         ("keras", zip(&[("metadata.json", b"{\"keras_version\": \"3.1\"}", true), ("config.json", b"{}", false)])),
     ]
 }
@@ -83,12 +92,8 @@ fn cut_short_anywhere_it_is_refused() {
                 Err(error) => assert_eq!(error.kind.exit_code(), 2, "{format} cut at {cut}: {error}"),
             }
         }
-        // A truncated protocol buffer may be valid, and only the beginning of HDF5 is read.
-        let most = match format {
-            "onnx" => 3,
-            "hdf5" | "keras" => bytes.len(),
-            _ => 0,
-        };
+        // A truncated protocol buffer may be valid.
+        let most = if format == "onnx" { 3 } else { 0 };
         assert!(accepted.len() <= most, "{format} was accepted when cut at {accepted:?}");
     }
 }
@@ -420,4 +425,120 @@ fn fuzz_models() {
             error.to_string()
         }
     });
+}
+
+#[test]
+fn trees_that_lie() {
+    let info = hdf5_message(2, &[&[0, 0][..], &[0xff; 16]].concat());
+    let linked = |name: &str, address: u64| hdf5_object(&[info.clone(), hdf5_link(name, address)]);
+    let dataset = |shape: &[u64], address: u64, bytes: u64| {
+        let root = linked("w", 48 + linked("w", 0).len() as u64);
+        hdf5_file(&[root, hdf5_dataset(shape, address, bytes), vec![0; 64]])
+    };
+    // Two datasets with the same values: a small file could claim any number of bytes.
+    let two = |a: u64, b: u64| {
+        let root = |a, b| hdf5_object(&[hdf5_link("a", a), hdf5_link("b", b)]);
+        let (first, length) = (48 + root(0, 0).len() as u64, hdf5_dataset(&[2], 0, 8).len() as u64);
+        let root = root(first, first + length);
+        hdf5_file(&[root, hdf5_dataset(&[2], a, 8), hdf5_dataset(&[2], b, 8), vec![0; 64]])
+    };
+    let end = two(0, 0).len() as u64 - 64;
+    assert!(read(&two(end, end + 8)).is_ok());
+    // A group that has itself as a child is listed once.
+    let circle = hdf5_file(&[linked("again", 48)]);
+    assert!(read(&circle).unwrap().notes[0].contains("another name"));
+    let forward = |name: &str| hdf5_file(&[linked(name, 1 << 40)]);
+    let mut attribute = hdf5("a", "b");
+    let at = attribute.windows(4).position(|w| w == [0x13, 0, 0, 0]).unwrap();
+    attribute[at + 4..at + 8].fill(0xff);
+    let mut size = hdf5("a", "b");
+    size[54..58].fill(0xff);
+    for (bytes, want) in [
+        (two(end, end + 4), "datasets in it share their bytes"),
+        (two(end, end), "datasets in it share their bytes"),
+        (dataset(&[2], 1 << 50, 8), "declares a wrong size"),
+        (dataset(&[3], 60, 8), "needs 12 bytes by its shape and has 8"),
+        (dataset(&[1 << 62, 4], 60, 8), "is absurd"),
+        (dataset(&[u64::MAX], 60, 8), "is absurd"),
+        (forward("x"), "declares a wrong size"),
+        (attribute, "an attribute in it is larger than its place"),
+        (size, "declares a wrong size"),
+        (hdf5_file(&[vec![9; 100]]), "unknown version 9"),
+        (hdf5_file(&[b"OHDR\x07\x02".to_vec()]), "cut short"),
+        (hdf5("model_config", "{"), "model_config is not valid JSON"),
+    ] {
+        let why = why(&bytes);
+        assert!(why.contains(want), "{want}: {why}");
+    }
+    // A chain of groups: beyond a depth, it is noted.
+    let length = linked("g", 0).len() as u64;
+    let chain: Vec<Vec<u8>> = (1..300).map(|n| linked("g", 48 + n * length)).chain([linked("g", 48)]).collect();
+    let contents = read(&hdf5_file(&chain)).unwrap();
+    assert!(contents.notes[0].contains("more than 100 deep"), "{:?}", contents.notes);
+    assert_eq!(contents.rest, OtherContent::Unread);
+}
+
+/// Folders in memory.
+fn folders() -> Vec<(&'static str, BTreeMap<String, Vec<u8>>)> {
+    macro_rules! module {
+        ($($name:literal),*) => {
+            vec![$(($name, include_bytes!(concat!("../../tests/e2e/model/real/module/", $name)).to_vec())),*]
+        };
+    }
+    let module = module![
+        "saved_model.pb",
+        "fingerprint.pb",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001"
+    ];
+    let shard = |name: &'static str| safetensors(&[(name, "F32", &[2, 2], f32s(&[1.0, 2.0, 3.0, 4.0]))], &[]);
+    let index =
+        br#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
+    let tokenizer = br#"{"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}"#;
+    let shards = vec![
+        ("config.json", br#"{"model_type": "bert", "architectures": ["A"], "auto_map": {"x": "m.C"}}"#.to_vec()),
+        ("tokenizer.json", tokenizer.to_vec()),
+        ("model.safetensors.index.json", index.to_vec()),
+        ("model-00001-of-00002.safetensors", shard("a")),
+        ("model-00002-of-00002.safetensors", shard("b")),
+    ];
+    let files =
+        |files: Vec<(&str, Vec<u8>)>| files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect();
+    vec![("savedmodel", files(module)), ("huggingface", files(shards))]
+}
+
+fn read_folder(files: &BTreeMap<String, Vec<u8>>) -> Result<Contents> {
+    let sizes = files.iter().map(|(name, bytes)| (name.clone(), FolderFile::Regular(bytes.len() as u64))).collect();
+    let open = |name: &str| Ok(Source::of_bytes(files[name].clone(), name));
+    formats::read_folder(&ModelFolder::new("model", sizes, open))
+}
+
+#[test]
+fn folders_changed_at_random_are_an_answer_or_an_error() {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for (format, files) in folders() {
+        let sound = read_folder(&files).unwrap();
+        assert_eq!(sound.format.word(), format);
+        let (mut refused, mut answered) = (0, 0);
+        for _ in 0..2000 {
+            let mut files = files.clone();
+            let at = random.below(files.len());
+            let name = files.keys().nth(at).unwrap().clone();
+            let file = files.get_mut(&name).unwrap();
+            if random.below(4) == 0 {
+                let length = random.below(file.len());
+                file.truncate(length);
+            } else {
+                random.mutate(file);
+            }
+            match read_folder(&files).and_then(|contents| diff::compare(&sound, &contents, &Silent)) {
+                Ok(_) => answered += 1,
+                Err(error) => {
+                    assert_eq!(error.kind.exit_code(), 2, "{format}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 30 && answered > 30, "{format}: refused {refused}, answered {answered}");
+    }
 }

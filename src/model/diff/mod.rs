@@ -7,6 +7,7 @@
 
 mod equality;
 mod measure;
+mod sparse;
 mod sums;
 mod values;
 
@@ -15,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 pub use sums::Movement;
 use sums::Sums;
 
-use super::formats::{Contents, Format, OtherContent};
+use super::formats::{Contents, Format, OtherContent, SparseMatrix};
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result};
 use crate::event::Sink;
@@ -122,6 +123,33 @@ pub enum OtherContentChange {
 
 /// Compares two models.
 pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Difference> {
+    let (rows, total) = match (&old.sparse, &new.sparse) {
+        (Some(a), Some(b)) => matrices((old, a), (new, b))?,
+        _ => tensors(old, new, events)?,
+    };
+    let formats = (old.format != new.format).then_some((old.format, new.format));
+    let metadata = if formats.is_none() { metadata(&old.metadata, &new.metadata) } else { Vec::new() };
+    let rest = formats.is_none().then(|| match (old.rest, new.rest) {
+        (OtherContent::Unread, _) | (_, OtherContent::Unread) => OtherContentChange::Unread,
+        (old, new) if old == new => OtherContentChange::Same,
+        _ => OtherContentChange::Changed,
+    });
+    Ok(Difference { rows, total, formats, metadata, rest, notes: (old.notes.clone(), new.notes.clone()) })
+}
+
+type Rows = (Vec<TensorRow>, Option<Movement>);
+
+/// Compares two sparse matrices: one row.
+fn matrices(old: (&Contents, &SparseMatrix), new: (&Contents, &SparseMatrix)) -> Result<Rows> {
+    let (values, sums) =
+        if old.1.shape == new.1.shape { sparse::compare(old, new)? } else { (Values::Incomparable, None) };
+    let (old, new) = (Some(sparse::type_of(old.0, old.1)), Some(sparse::type_of(new.0, new.1)));
+    let row = TensorRow { name: "matrix".into(), old, new, values };
+    Ok((vec![row], sums.map(|sums| sums.movement())))
+}
+
+/// Compares tensors by their names.
+fn tensors(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Rows> {
     let pairs = pairs(old, new);
     let comparable: Vec<(usize, &Tensor, &Tensor)> = pairs
         .iter()
@@ -147,14 +175,7 @@ pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Diff
             values,
         })
         .collect();
-    let formats = (old.format != new.format).then_some((old.format, new.format));
-    let metadata = if formats.is_none() { metadata(&old.metadata, &new.metadata) } else { Vec::new() };
-    let rest = formats.is_none().then(|| match (old.rest, new.rest) {
-        (OtherContent::Unread, _) | (_, OtherContent::Unread) => OtherContentChange::Unread,
-        (old, new) if old == new => OtherContentChange::Same,
-        _ => OtherContentChange::Changed,
-    });
-    Ok(Difference { rows, total, formats, metadata, rest, notes: (old.notes.clone(), new.notes.clone()) })
+    Ok((rows, total))
 }
 
 /// Tensors of one name, in the order of the old model; new ones follow. If a name occurs several times, the first ones

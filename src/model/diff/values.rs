@@ -5,6 +5,7 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::chunks::ChunkReader;
 use crate::model::decode::swap;
 use crate::model::source::{Reader, Source};
 use crate::model::tensor::{Data, Tensor};
@@ -53,7 +54,9 @@ pub fn way(old: &Tensor, new: &Tensor) -> PairAccess {
             Data::Strided { .. } if span(tensor) > GATHERED => {
                 "they are not in row-major order, and too many to be sorted in memory".into()
             }
-            Data::Deflated { .. } if tensor.bytes() > INFLATED => "they are compressed, and too many".into(),
+            Data::Deflated { .. } | Data::Chunked { .. } if tensor.bytes() > INFLATED => {
+                "they are compressed, and too many".into()
+            }
             Data::Encoded { .. } => "they are encoded in one of the two files".into(),
             _ if tensor.dtype.width().is_none() => "their type has no numbers".into(),
             _ => continue,
@@ -99,6 +102,7 @@ fn span(tensor: &Tensor) -> u64 {
 pub enum InOrder {
     Plain(Reader),
     Deflated(Box<DeflateDecoder<Reader>>, Source),
+    Chunked(ChunkReader),
 }
 
 impl InOrder {
@@ -114,6 +118,7 @@ impl InOrder {
             Data::Strided { storage, .. } => {
                 Ok(InOrder::Plain(Source::of_bytes(gather(tensor)?, storage.name()).reader()))
             }
+            Data::Chunked { chunks, .. } => Ok(InOrder::Chunked(ChunkReader::new(chunks.clone()))),
             Data::Encoded { source, .. } => Ok(InOrder::Plain(source.reader())),
             Data::Elsewhere(why) => {
                 Err(Error::new(Kind::Bug, format!("values are asked for that are not there: {why}")))
@@ -129,6 +134,7 @@ impl InOrder {
                 reader.skip(into.len() as u64)?;
                 reader.source().read_into(at, into)
             }
+            InOrder::Chunked(reader) => reader.fill(into),
             InOrder::Deflated(decoder, source) => {
                 decoder.read_exact(into).map_err(|_| source.refuse("its compressed values are damaged or cut short"))
             }
@@ -167,9 +173,8 @@ fn span_of_storage(tensor: &Tensor, width: u64) -> u64 {
 /// Returns true if the bytes of this tensor are in the wrong order.
 pub fn is_big_endian(tensor: &Tensor) -> bool {
     match &tensor.data {
-        Data::Plain { big_endian, .. } | Data::Strided { big_endian, .. } | Data::Deflated { big_endian, .. } => {
-            *big_endian
-        }
+        Data::Plain { big_endian, .. } | Data::Strided { big_endian, .. } => *big_endian,
+        Data::Deflated { big_endian, .. } | Data::Chunked { big_endian, .. } => *big_endian,
         Data::Encoded { .. } | Data::Elsewhere(_) => false,
     }
 }

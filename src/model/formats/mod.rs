@@ -7,8 +7,11 @@ mod arrays;
 mod compressed;
 mod dtype;
 mod gguf;
+mod h5;
 mod hdf5;
+mod huggingface;
 mod keras;
+mod layers;
 mod literal;
 mod npy;
 mod onnx;
@@ -18,6 +21,8 @@ mod pickled;
 mod protobuf;
 mod safetensors;
 mod skops;
+mod sparse;
+mod tensorflow;
 mod torch;
 mod walk;
 mod zip;
@@ -25,10 +30,13 @@ mod zipped;
 
 use std::collections::BTreeMap;
 
+pub use layers::Layer;
 pub use onnx::locations as external_locations;
 pub use other_content::{OtherContent, OtherContentHash};
+pub use sparse::{SparseLayout, SparseMatrix};
 
 use crate::error::{Error, Result};
+use crate::model::folder::ModelFolder;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Tensor, shown};
 
@@ -56,10 +64,16 @@ pub enum Format {
     Npy,
     /// `numpy.savez`: a zip archive of `.npy` files.
     Npz,
+    /// `scipy.sparse.save_npz`: a zip archive of `.npy` files that are one sparse matrix.
+    Sparse,
     /// `skops.io.dump`: a zip archive with `schema.json`.
     Skops,
     /// Keras 3's `.keras`, a zip archive, or Keras' `.h5`.
     Keras,
+    /// A folder with `saved_model.pb`: TensorFlow, TensorFlow Hub.
+    SavedModel,
+    /// A folder with `config.json` and weights, as Hugging Face's libraries write it.
+    HuggingFace,
     /// HDF5 other than Keras.
     Hdf5,
     /// GGUF of llama.cpp, versions 2 and 3.
@@ -84,8 +98,11 @@ impl Format {
             Format::Onnx => "ONNX",
             Format::Npy => "NumPy array",
             Format::Npz => "NumPy arrays",
+            Format::Sparse => "SciPy sparse matrix",
             Format::Skops => "skops",
             Format::Keras => "Keras",
+            Format::SavedModel => "SavedModel",
+            Format::HuggingFace => "Hugging Face model",
             Format::Hdf5 => "HDF5",
             Format::Gguf => "GGUF",
             Format::Pickle => "pickle",
@@ -105,8 +122,11 @@ impl Format {
             Format::Onnx => "onnx",
             Format::Npy => "npy",
             Format::Npz => "npz",
+            Format::Sparse => "scipy-sparse",
             Format::Skops => "skops",
             Format::Keras => "keras",
+            Format::SavedModel => "savedmodel",
+            Format::HuggingFace => "huggingface",
             Format::Hdf5 => "hdf5",
             Format::Gguf => "gguf",
             Format::Pickle => "pickle",
@@ -124,6 +144,10 @@ pub struct Contents {
     pub metadata: Vec<(String, String)>,
     /// In the order in which the reader finds them.
     pub tensors: Vec<Tensor>,
+    /// Set if the tensors are the arrays of a sparse matrix.
+    pub sparse: Option<SparseMatrix>,
+    /// The layers, if the file describes them.
+    pub layers: Vec<Layer>,
     /// What the reader cannot tell, in sentences.
     pub notes: Vec<String>,
     /// The content besides tensors and metadata.
@@ -139,6 +163,8 @@ impl Contents {
             format,
             metadata: Vec::new(),
             tensors: Vec::new(),
+            sparse: None,
+            layers: Vec::new(),
             notes: Vec::new(),
             rest: OtherContent::Nothing,
             calls: Vec::new(),
@@ -186,14 +212,15 @@ pub fn read(source: &Source) -> Result<Contents> {
         h if h.starts_with(gguf::MAGIC) => (Format::Gguf, gguf::read),
         h if torch::is_old(h) => (Format::TorchOld, torch::read_old),
         h if torch::is_tar(h) => (Format::TorchTar, torch::read_tar),
-        h if hdf5::is_it(h) => (Format::Hdf5, hdf5::read),
+        h if hdf5::is_it(h) => (Format::Hdf5, h5::read),
         h if safetensors::is_it(h) => (Format::Safetensors, safetensors::read),
         h if pickled::is_it(h) => (Format::Pickle, pickled::read),
         h if onnx::is_it(h) => (Format::Onnx, onnx::read),
         h if compressed::kind(h).is_some() => (Format::Joblib, compressed::read),
         _ => {
-            return Err(Error::usage(format!("{} is not a model in a known format", source.name()))
-                .hint("known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle, joblib and skops"));
+            return Err(Error::usage(format!("{} is not a model in a known format", source.name())).hint(
+                "known are safetensors, PyTorch, ONNX, NumPy, SciPy, Keras, HDF5, GGUF, pickle, joblib and skops",
+            ));
         }
     };
     let mut contents = read(source).map_err(|mut e| {
@@ -202,6 +229,22 @@ pub fn read(source: &Source) -> Result<Contents> {
         }
         e
     })?;
+    contents.note_unread_values();
+    Ok(contents)
+}
+
+/// Reads a model that is a folder: a SavedModel, or the files of a model of Hugging Face.
+pub fn read_folder(folder: &ModelFolder) -> Result<Contents> {
+    let mut contents = if folder.has(tensorflow::GRAPH) {
+        tensorflow::read(folder)?
+    } else if huggingface::is_it(folder) {
+        huggingface::read(folder)?
+    } else {
+        let error = Error::usage(format!("{} is a folder without a model in a known form", folder.name()));
+        return Err(error
+            .hint("known are SavedModel (saved_model.pb) and Hugging Face (config.json and weights)")
+            .hint("name a file in it"));
+    };
     contents.note_unread_values();
     Ok(contents)
 }

@@ -1,6 +1,8 @@
 //! The content of a file besides tensors and metadata: operators of a graph, settings, Python values. It is hashed to
 //! detect differences, and not listed.
 
+use crate::error::Result;
+use crate::model::source::Source;
 use crate::store::{Digest, ObjectId};
 
 const CONTEXT: &str = "lockstep 2026-11-30 what a model file holds beside its tensors";
@@ -50,6 +52,19 @@ impl OtherContentHash {
     /// Adds bytes with a mark of their kind, and their length.
     pub fn field(&mut self, mark: u8, bytes: &[u8]) {
         self.update(&[mark]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+
+    /// Adds all bytes of a source, and their number.
+    pub(super) fn source(&mut self, source: &Source) -> Result<()> {
+        const PIECE: u64 = 1 << 20;
+        self.update(&source.len().to_le_bytes());
+        let mut at = 0;
+        while at < source.len() {
+            let bytes = source.read(at, PIECE.min(source.len() - at))?;
+            at += bytes.len() as u64;
+            self.update(&bytes);
+        }
+        Ok(())
     }
 
     /// The hash of all bytes so far.

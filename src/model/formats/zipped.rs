@@ -2,7 +2,7 @@
 
 use super::zip::Archive;
 use super::zip::array::{INFLATED, array};
-use super::{Contents, Format, OtherContent, keras, skops, torch};
+use super::{Contents, Format, OtherContent, keras, skops, sparse, torch};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
@@ -42,8 +42,10 @@ fn named(read: Result<Contents>, source: &Source, kind: &str) -> Result<Contents
 fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
     let mut contents = Contents::new(Format::Npz);
     let (mut others, mut count, mut left) = (Vec::new(), 0u64, INFLATED);
+    let matrix = sparse::find(archive)?;
     for entry in &archive.entries {
         match entry.name.strip_suffix(".npy") {
+            Some(name) if matrix.is_some() && sparse::DESCRIPTIONS.contains(&name) => {}
             Some(name) => {
                 count += 1;
                 array(source, (archive, entry), &shown(name), &mut left, &mut contents)?;
@@ -52,7 +54,10 @@ fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
             None => others.push(shown(&entry.name)),
         }
     }
-    contents.add_metadata("arrays", count);
+    match matrix {
+        Some(matrix) => sparse::describe(source, matrix, &mut contents)?,
+        None => contents.add_metadata("arrays", count),
+    }
     if !others.is_empty() {
         contents.note(format!("it also contains {}, which are not arrays and not read", few(&others)));
         contents.rest = OtherContent::Unread;

@@ -28,6 +28,7 @@ fn bombs_stay_small() {
         ("views", views),
         ("header", with_header(&header, &[])),
         ("attributes", onnx_model(&onnx_graph(&[onnx_node("If", &vec![Vec::new(); 10_001])], &[]))),
+        ("links", hdf5_file(&[hdf5_object(&vec![hdf5_link("x", 48); 100_001])])),
         ("sparse", with_header("{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", &[0; 4])),
     ] {
         sandbox.write(name, bytes);

@@ -287,12 +287,12 @@ fn keras_layers_that_hold_code_are_named() {
       name    s
       layers  3
     --- stderr
-    note: the weights are in HDF5, whose tree is not read
+    note: it has no model.weights.h5: its weights are in several files, which are not read
     warning: loading m in Python would reach for subprocess.Popen, the Python code of the layer `twice`: load it only if you trust who made it
     ");
     let plain = config.replace("Lambda", "Dense").replace("__lambda__", "Zeros").replace("subprocess", "keras.layers");
     assert!(!inspect(&file(&plain)).contains("warning"));
-    assert!(inspect(&hdf5("keras_version {\"class_name\": \"Lambda\"}")).contains("code of a Lambda layer"));
+    assert!(inspect(&hdf5("model_config", "{\"class_name\": \"Lambda\"}")).contains("code of the layer"));
 }
 
 #[test]
@@ -318,4 +318,237 @@ fn skops_names_its_types() {
     warning: loading m in Python would reach for shop.models.Own: load it only if you trust who made it
     ");
     assert_eq!(changed(&diff(&real("models.skops"), &real("models.skops")), "same").len(), 5);
+}
+
+#[test]
+fn layers_of_keras() {
+    insta::assert_snapshot!(inspect(&real("small.keras")), @r"
+    exit 0
+    --- stdout
+    m  Keras, 25.0 kB
+      tensors           10
+      parameters        37
+      types             f32 144 B, i64 8 B
+      keras version     3.15.1
+      saved             2026-12-01@01:24:21
+      class             Sequential
+      name              small
+      layers            5
+      weights           model.weights.h5, 20400 bytes
+      model parameters  35
+      trainable         29
+      not trainable     6
+
+    layer                class               type     input   parameters  trainable
+    input_layer          InputLayer          float32  [?, 4]           0          0
+    hidden               Dense               float32  [?, 4]          15         15
+    batch_normalization  BatchNormalization  float32  [?, 3]          12          6
+    dropout              Dropout             float32  –                0          0
+    logits               Dense               float32  [?, 3]           8          8
+
+    tensor                             type  shape   parameters  bytes
+    layers/batch_normalization/vars/0  f32   [3]              3   12 B
+    layers/batch_normalization/vars/1  f32   [3]              3   12 B
+    layers/batch_normalization/vars/2  f32   [3]              3   12 B
+    layers/batch_normalization/vars/3  f32   [3]              3   12 B
+    layers/dense/vars/0                f32   [4, 3]          12   48 B
+    layers/dense/vars/1                f32   [3]              3   12 B
+    layers/dense_1/vars/0              f32   [3, 2]           6   24 B
+    layers/dense_1/vars/1              f32   [2]              2    8 B
+    optimizer/vars/0                   i64   []               1    8 B
+    optimizer/vars/1                   f32   []               1    4 B
+    ");
+    insta::assert_snapshot!(inspect(&real("small.h5")), @r"
+    exit 0
+    --- stdout
+    m  Keras, 29.3 kB
+      tensors           10
+      parameters        37
+      types             f32 144 B, i64 8 B
+      HDF5 superblock   0
+      keras version     3.15.1
+      class             Sequential
+      name              small
+      layers            5
+      model parameters  35
+      trainable         29
+      not trainable     6
+
+    layer                  class               type     input   parameters  trainable
+    input_layer_1          InputLayer          float32  [?, 4]           0          0
+    hidden                 Dense               float32  –               15         15
+    batch_normalization_1  BatchNormalization  float32  –               12          6
+    dropout_1              Dropout             float32  –                0          0
+    logits                 Dense               float32  –                8          8
+
+    tensor                                                                           type  shape   parameters  bytes
+    model_weights/batch_normalization_1/small/batch_normalization_1/beta             f32   [3]              3   12 B
+    model_weights/batch_normalization_1/small/batch_normalization_1/gamma            f32   [3]              3   12 B
+    model_weights/batch_normalization_1/small/batch_normalization_1/moving_mean      f32   [3]              3   12 B
+    model_weights/batch_normalization_1/small/batch_normalization_1/moving_variance  f32   [3]              3   12 B
+    model_weights/hidden/small/hidden/bias                                           f32   [3]              3   12 B
+    model_weights/hidden/small/hidden/kernel                                         f32   [4, 3]          12   48 B
+    model_weights/logits/small/logits/bias                                           f32   [2]              2    8 B
+    model_weights/logits/small/logits/kernel                                         f32   [3, 2]           6   24 B
+    optimizer_weights/sgd_1/iteration                                                i64   []               1    8 B
+    optimizer_weights/sgd_1/learning_rate                                            f32   []               1    4 B
+    ");
+    let sandbox = Sandbox::without_git();
+    sandbox.write("m", real("small.keras"));
+    let out = sandbox.run(&["model", "inspect", "m", "--json"]);
+    let told: Json = serde_json::from_str(&out.stdout).unwrap();
+    let want = serde_json::json!({
+        "name": "batch_normalization", "class": "BatchNormalization", "dtype": "float32", "input": "[?, 3]",
+        "parameters": 12, "trainable": 6,
+    });
+    assert_eq!(told["layers"][2], want);
+}
+
+/// A weight moves, and an argument of a layer changes.
+#[test]
+fn keras_models_are_compared() {
+    let old = real("small.keras");
+    let mut new = old.clone();
+    let ones = f32s(&[1.0; 3]);
+    let at = new.windows(ones.len()).position(|w| w == ones).unwrap();
+    new[at + 4..at + 8].copy_from_slice(&3f32.to_le_bytes());
+    let difference = diff(&old, &new);
+    assert_eq!(changed(&difference, "changed"), ["layers/batch_normalization/vars/0"]);
+    assert_eq!(difference["rest"], "same");
+    let text = b"\"rate\": 0.1";
+    let at = new.windows(text.len()).position(|w| w == text).unwrap();
+    new[at + text.len() - 1] = b'2';
+    assert_eq!(diff(&old, &new)["rest"], "changed");
+}
+
+#[test]
+fn trees_of_hdf5() {
+    insta::assert_snapshot!(inspect(&real("new-tree.h5")), @r"
+    exit 0
+    --- stdout
+    m  HDF5, 6.7 kB
+      tensors          4
+      parameters       212
+      types            f16 12 B, f64 48 B, i32 800 B
+      HDF5 superblock  3
+
+    tensor      type  shape   parameters  bytes
+    doubles     f64   [2, 3]           6   48 B
+    group/many  i32   [100]          100  400 B
+    group/one   i32   [100]          100  400 B
+    group/half  f16   [3, 2]           6   12 B
+    --- stderr
+    note: `again` is another name of an object that is listed already
+    note: the values of 1 tensor are not read: the index of their chunks is of a kind that is not read
+    ");
+    let sandbox = Sandbox::without_git();
+    sandbox.write("m", real("old-tree.h5"));
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "m", "--tensors"])), @r"
+    exit 0
+    --- stdout
+    m  HDF5, 21.2 kB
+      tensors          29
+      parameters       1,043
+      types            bool 2 B, bytes[3] 3 B, c128 16 B, f32 96 B, f64 88 B, i32 4.0 kB, struct{a: f32, b: >i64 [2]} 60 B, text 16 B
+      HDF5 superblock  0
+      purpose          a test
+      rate             0.5
+
+    tensor           type                         shape     parameters   bytes
+    doubles          f64                          [2, 3]             6    48 B
+    group/big        f64                          [5]                5    40 B
+    group/bool       bool                         [2]                2     2 B
+    group/bytes      bytes[3]                     [1]                1     3 B
+    group/chunked    i32                          [50, 20]       1,000  4.0 kB
+    group/complex    c128                         [1]                1    16 B
+    group/n0         f32                          []                 1     4 B
+    group/n1         f32                          []                 1     4 B
+    group/n10        f32                          []                 1     4 B
+    group/n11        f32                          []                 1     4 B
+    group/n12        f32                          []                 1     4 B
+    group/n13        f32                          []                 1     4 B
+    group/n14        f32                          []                 1     4 B
+    group/n15        f32                          []                 1     4 B
+    group/n16        f32                          []                 1     4 B
+    group/n17        f32                          []                 1     4 B
+    group/n18        f32                          []                 1     4 B
+    group/n19        f32                          []                 1     4 B
+    group/n2         f32                          []                 1     4 B
+    group/n3         f32                          []                 1     4 B
+    group/n4         f32                          []                 1     4 B
+    group/n5         f32                          []                 1     4 B
+    group/n6         f32                          []                 1     4 B
+    group/n7         f32                          []                 1     4 B
+    group/n8         f32                          []                 1     4 B
+    group/n9         f32                          []                 1     4 B
+    group/text       text                         []                 1    16 B
+    group/unwritten  f32                          [4]                4    16 B
+    records          struct{a: f32, b: >i64 [2]}  [3]                3    60 B
+    --- stderr
+    note: the values of 1 tensor are not read: they are texts of any length
+    note: the values of 1 tensor are not read: they were never written
+    ");
+    let same = diff(&real("old-tree.h5"), &real("old-tree.h5"));
+    assert_eq!(changed(&same, "unread"), ["group/text", "group/unwritten"]);
+    assert_eq!(same["counts"]["same"], 27);
+}
+
+/// Values in compressed chunks are compared as numbers.
+#[test]
+fn chunks_of_hdf5() {
+    let sandbox = Sandbox::without_git();
+    let rows: Vec<u8> = (0..1000i32).flat_map(|i| (if i == 777 { 1777 } else { i }).to_le_bytes()).collect();
+    sandbox.write("a", real("old-tree.h5"));
+    sandbox.write("b", zip(&[("group/chunked.npy", &npy("<i4", false, "(50, 20)", &rows), true)]));
+    let out = sandbox.run(&["model", "diff", "a", "b"]);
+    let row = out.stdout.lines().find(|line| line.starts_with("group/chunked")).unwrap_or_default();
+    assert!(row.contains("changed  1000.0000"), "{out}");
+}
+
+#[test]
+fn sparse_matrices() {
+    insta::assert_snapshot!(inspect(&real("csr.npz")), @r"
+    exit 0
+    --- stdout
+    m  SciPy sparse matrix, 1.6 kB
+      tensors        3
+      parameters     151
+      types          f64 480 B, i32 364 B
+      layout         csr
+      shape          [30, 20]
+      type           f64
+      stored values  60
+
+    tensor   type  shape  parameters  bytes
+    indices  i32   [60]           60  240 B
+    indptr   i32   [31]           31  124 B
+    data     f64   [60]           60  480 B
+    ");
+    let same = diff(&real("csr.npz"), &real("dia.npz"));
+    assert_eq!(changed(&same, "same"), ["matrix"]);
+    let file = |values: &[f64], columns: &[u8], format: &str, lines: &[u8]| {
+        let ints = |values: &[u8]| values.iter().flat_map(|v| i32::from(*v).to_le_bytes()).collect::<Vec<u8>>();
+        let array = |descr: &str, count: usize, bytes: Vec<u8>| npy(descr, false, &format!("({count},)"), &bytes);
+        let shape = [2i64, 3].iter().flat_map(|d| d.to_le_bytes()).collect();
+        zip(&[
+            ("data.npy", &array("<f8", values.len(), f64s(values)), true),
+            ("indices.npy", &array("<i4", columns.len(), ints(columns)), true),
+            ("indptr.npy", &array("<i4", lines.len(), ints(lines)), false),
+            ("format.npy", &npy("|S3", false, "()", format.as_bytes()), false),
+            ("shape.npy", &array("<i8", 2, shape), false),
+        ])
+    };
+    let base = file(&[1.0, 2.0], &[0, 2], "csr", &[0, 1, 2]);
+    // A value at another position has moved by itself; a stored zero is nothing.
+    let moved = diff(&base, &file(&[1.0, 2.0], &[1, 2], "csr", &[0, 1, 2]));
+    assert_eq!((changed(&moved, "changed"), &moved["moved"]["max"]), (vec!["matrix".into()], &serde_json::json!(1.0)));
+    let zero = file(&[1.0, 0.0, 2.0], &[0, 1, 2], "csr", &[0, 2, 3]);
+    assert_eq!(changed(&diff(&base, &zero), "same"), ["matrix"]);
+    let wrong = diff(&base, &file(&[1.0, 2.0], &[0, 3], "csr", &[0, 1, 2]));
+    assert_eq!(changed(&wrong, "unread"), ["matrix"]);
+    let short = inspect(&file(&[1.0, 2.0], &[0, 2], "csr", &[0, 2]));
+    assert!(short.starts_with("exit 2") && short.contains("`indptr` has the shape [2] and not [3]"), "{short}");
+    // Arrays that only have such names are arrays.
+    let plain = inspect(&file(&[1.0, 2.0], &[0, 2], "xyz", &[0, 2]));
+    assert!(plain.contains("NumPy arrays"), "{plain}");
 }

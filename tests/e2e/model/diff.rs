@@ -275,12 +275,11 @@ fn nothing_changed_and_nothing_to_compare() {
     --- stderr
     6 tensors: 6 same
     ");
-    sandbox.write("k.h5", hdf5("keras_version"));
+    sandbox.write("k.h5", hdf5_file(&[hdf5_object(&[hdf5_message(2, &[&[0, 0][..], &[0xff; 16]].concat())])]));
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "diff", "old", "k.h5"])), @r"
     exit 2
     --- stderr
-    error: k.h5 (Keras) has no tensors that can be compared
-      because: its tree of groups and datasets is not read
+    error: k.h5 (HDF5) has no tensors that can be compared
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "diff", "old", "gone"])), @r"
     exit 3

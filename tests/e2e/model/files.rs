@@ -260,13 +260,55 @@ pub fn gguf() -> Vec<u8> {
     file
 }
 
-/// The beginning of a file of h5py with an attribute that Keras writes.
-pub fn hdf5(attribute: &str) -> Vec<u8> {
-    let mut file = b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0".to_vec();
-    file.resize(512, 0);
-    file.extend(attribute.as_bytes());
-    file.resize(1024, 0);
-    file
+/// A message of an object's header in HDF5.
+pub fn hdf5_message(kind: u8, content: &[u8]) -> Vec<u8> {
+    [&[kind][..], &(content.len() as u16).to_le_bytes(), &[0], content].concat()
+}
+
+/// An object's header in HDF5, without a valid checksum.
+pub fn hdf5_object(messages: &[Vec<u8>]) -> Vec<u8> {
+    let all = messages.concat();
+    [b"OHDR\x02\x02", &(all.len() as u32).to_le_bytes()[..], &all, &[0; 4]].concat()
+}
+
+/// A text as an attribute in HDF5.
+pub fn hdf5_attribute(name: &str, value: &str) -> Vec<u8> {
+    let kind = [&[0x13, 0, 0, 0][..], &(value.len() as u32).to_le_bytes()].concat();
+    let sizes = [name.len() as u16 + 1, kind.len() as u16, 4].map(u16::to_le_bytes).concat();
+    let content = [&[3, 0][..], &sizes, &[0], name.as_bytes(), &[0], &kind, &[2, 0, 0, 0], value.as_bytes()].concat();
+    hdf5_message(0x0c, &content)
+}
+
+/// A link to an object in HDF5.
+pub fn hdf5_link(name: &str, address: u64) -> Vec<u8> {
+    hdf5_message(6, &[&[1, 0, name.len() as u8][..], name.as_bytes(), &address.to_le_bytes()].concat())
+}
+
+/// The header of a dataset of `f32` in HDF5, whose values are at an address.
+pub fn hdf5_dataset(shape: &[u64], address: u64, bytes: u64) -> Vec<u8> {
+    let dims: Vec<u8> = shape.iter().flat_map(|d| d.to_le_bytes()).collect();
+    let float = [&[0x11, 0x20, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23][..], &127u32.to_le_bytes()].concat();
+    hdf5_object(&[
+        hdf5_message(1, &[&[2, shape.len() as u8, 0, 1][..], &dims].concat()),
+        hdf5_message(3, &float),
+        hdf5_message(8, &[&[3, 1][..], &address.to_le_bytes(), &bytes.to_le_bytes()].concat()),
+    ])
+}
+
+/// A file of HDF5: the objects follow each other from byte 48, and the first is the root.
+pub fn hdf5_file(objects: &[Vec<u8>]) -> Vec<u8> {
+    let all = objects.concat();
+    let end = 48 + all.len() as u64;
+    let addresses = [0, u64::MAX, end, 48].map(u64::to_le_bytes).concat();
+    [b"\x89HDF\r\n\x1a\n\x02\x08\x08\0", &addresses[..], &[0; 4], &all].concat()
+}
+
+/// A file of HDF5 with a text as an attribute of the root, and a dataset `w` of two numbers.
+pub fn hdf5(attribute: &str, value: &str) -> Vec<u8> {
+    let root = |address| hdf5_object(&[hdf5_attribute(attribute, value), hdf5_link("w", address)]);
+    let dataset = 48 + root(0).len() as u64;
+    let values = dataset + hdf5_dataset(&[2], 0, 8).len() as u64;
+    hdf5_file(&[root(dataset), hdf5_dataset(&[2], values, 8), f32s(&[1.0, 2.0])])
 }
 
 /// `joblib.dump` of an object of scikit-learn with an array of two doubles.

@@ -59,6 +59,7 @@ fn a_file_needs_no_repository_and_no_extension() {
         "epoch": "3",
         "format": "pt"
       },
+      "layers": [],
       "tensors": [
         {
           "name": "fc.weight",
@@ -177,13 +178,19 @@ fn onnx_numpy_and_others() {
     t       f32   [2, 3]            6   24 B
     q       q4_0  [1, 32]          32   18 B
     ");
-    insta::assert_snapshot!(inspect(&sandbox, "model.h5", &hdf5("keras_version")), @r"
+    insta::assert_snapshot!(inspect(&sandbox, "model.h5", &hdf5("keras_version", "3.1")), @r"
     exit 0
     --- stdout
-    model.h5  Keras, 1.0 kB
-      HDF5 superblock  0
-    --- stderr
-    note: its tree of groups and datasets is not read
+    model.h5  Keras, 204 B
+      tensors           1
+      parameters        2
+      types             f32 8 B
+      HDF5 superblock   2
+      keras version     3.1
+      model parameters  2
+
+    tensor  type  shape  parameters  bytes
+    w       f32   [2]             2    8 B
     ");
     insta::assert_snapshot!(inspect(&sandbox, "model.joblib", &joblib(&[1.0, 2.0])), @r"
     exit 0
@@ -244,14 +251,15 @@ fn what_cannot_be_read_is_told() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "folder"])), @r"
     exit 2
     --- stderr
-    error: folder is a folder
+    error: folder is a folder without a model in a known form
+      hint: known are SavedModel (saved_model.pb) and Hugging Face (config.json and weights)
       hint: name a file in it
     ");
     insta::assert_snapshot!(inspect(&sandbox, "notes.txt", b"hello world\n"), @r"
     exit 2
     --- stderr
     error: notes.txt is not a model in a known format
-      hint: known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle, joblib and skops
+      hint: known are safetensors, PyTorch, ONNX, NumPy, SciPy, Keras, HDF5, GGUF, pickle, joblib and skops
     ");
     let lying = [&1000u64.to_le_bytes()[..], b"{\"w\":{}}"].concat();
     insta::assert_snapshot!(inspect(&sandbox, "model.safetensors", &lying), @r"

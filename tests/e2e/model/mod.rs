@@ -5,6 +5,7 @@ mod bombs;
 mod contents;
 mod diff;
 mod files;
+mod folders;
 mod gto;
 mod hostile;
 mod inspect;

@@ -70,7 +70,8 @@ fn a_file_as_it_was() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "models@HEAD"])), @r"
     exit 2
     --- stderr
-    error: models is a folder
+    error: models@HEAD is a folder without a model in a known form
+      hint: known are SavedModel (saved_model.pb) and Hugging Face (config.json and weights)
       hint: name a file in it
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "diff", "single@HEAD~1", "single"])), @r"

@@ -23,7 +23,7 @@ Examples:
   lockstep model diff model.npz@main model.npz --md                for a pull request
   lockstep model diff a.safetensors b.safetensors --json           for programs")]
 pub struct Args {
-    /// The old model: a file, or a file of a revision
+    /// The old model: a file or folder, or one of a revision
     #[arg(value_name = "A")]
     old: String,
     /// The new model

@@ -6,26 +6,27 @@ use crate::cli::global::Global;
 use crate::cli::output::{Output, Style};
 use crate::cli::text;
 use crate::error::Result;
-use crate::model::formats::Contents;
+use crate::model::formats::{Contents, Layer};
 use crate::model::tensor::{Shape, Tensor};
 
-/// Show the content of a model file: tensors, types, sizes, metadata
+/// Show the content of a model: layers, tensors, types, sizes, metadata
 ///
-/// Detects the format by the content: safetensors, PyTorch, TorchScript, ONNX, NumPy, Keras, HDF5, GGUF, pickles of
-/// scikit-learn and joblib. Reads headers only, and runs no code of the file: for a pickle it lists the functions that
+/// Detects the format by the content: safetensors, PyTorch, TorchScript, ONNX, NumPy, SciPy, Keras, HDF5, GGUF, pickles
+/// of scikit-learn and joblib; and folders: SavedModel of TensorFlow, models of Hugging Face with all their shards. Reads headers only, and runs no code of the file: for a pickle it lists the functions that
 /// loading it would call.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep model inspect model.safetensors            any file; needs no repository
+  lockstep model inspect bert/                        a folder with config.json and shards, or a SavedModel
   lockstep model inspect model.safetensors@HEAD~3     as it was then, from Git or the store
   lockstep model inspect models/fc.npz@v1.2 --tensors every tensor, however many
   lockstep model inspect model.pt --json              for programs")]
 pub struct Args {
-    /// A file, or a file of a revision
+    /// A file or folder, or one of a revision
     #[arg(value_name = "PATH[@REV]")]
     path: String,
-    /// List every tensor
+    /// List every layer and tensor
     #[arg(long)]
     tensors: bool,
     /// Load TorchScript modules with libtorch, which may run their code; needs a build with libtorch
@@ -42,11 +43,11 @@ const FEW: usize = 20;
 const TYPE: usize = 60;
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let (source, contents) = super::contents::read_contents(&args.path, args.torch, global)?;
+    let (size, contents) = super::contents::read_contents(&args.path, args.torch, global)?;
     if args.json {
-        out.json(&as_json(&args.path, source.len(), &contents));
+        out.json(&as_json(&args.path, size, &contents));
     } else {
-        print(args, source.len(), &contents, out);
+        print(args, size, &contents, out);
     }
     if !contents.calls.is_empty() {
         out.warn(format!(
@@ -99,6 +100,15 @@ fn print(args: &Args, size: u64, contents: &Contents, out: &Output) {
     for (key, value) in &facts {
         out.line(format!("  {}  {value}", out.paint_out(Style::Dim, &format!("{key:width$}"))));
     }
+    if !contents.layers.is_empty() {
+        out.line("");
+        let shown = if args.tensors { contents.layers.len() } else { contents.layers.len().min(FEW) };
+        layers(&contents.layers[..shown], out);
+        if shown < contents.layers.len() {
+            let more = grouped((contents.layers.len() - shown) as u64);
+            out.status(format!("and {more} more layers: --tensors lists them all"));
+        }
+    }
     if all.tensors > 0 {
         out.line("");
         let shown = if args.tensors { all.tensors } else { all.tensors.min(FEW) };
@@ -129,12 +139,35 @@ fn table(tensors: &[Tensor], out: &Output) {
     }
 }
 
+fn layers(layers: &[Layer], out: &Output) {
+    let head = ["layer", "class", "type", "input", "parameters", "trainable"].map(str::to_string);
+    let row = |layer: &Layer| {
+        let known = |n: Option<u64>| n.map_or_else(|| "?".to_string(), grouped);
+        let text = |text: &Option<String>| text::cut(text.as_deref().unwrap_or("–"), TYPE);
+        let (dtype, input) = (text(&layer.dtype), text(&layer.input));
+        [layer.name.clone(), layer.class.clone(), dtype, input, known(layer.parameters), known(layer.trainable)]
+    };
+    let rows: Vec<[String; 6]> = std::iter::once(head).chain(layers.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let [a, b, c, d, e, f] = [width(0), width(1), width(2), width(3), width(4), width(5)];
+    for (at, [name, class, dtype, input, parameters, trainable]) in rows.iter().enumerate() {
+        let line = format!("{name:a$}  {class:b$}  {dtype:c$}  {input:d$}  {parameters:>e$}  {trainable:>f$}");
+        out.line(if at == 0 { out.paint_out(Style::Dim, &line) } else { line });
+    }
+}
+
 fn as_json(path: &str, size: u64, contents: &Contents) -> Json {
     let (all, by_type) = sums(contents);
     let sum = |s: &Totals| json!({"tensors": s.tensors, "parameters": s.parameters, "bytes": s.bytes});
     let tensor = |t: &Tensor| {
         json!({
             "name": t.name, "dtype": t.dtype.name(), "shape": t.shape, "parameters": t.elements(), "bytes": t.bytes(),
+        })
+    };
+    let layer = |l: &Layer| {
+        json!({
+            "name": l.name, "class": l.class, "dtype": l.dtype, "input": l.input, "parameters": l.parameters,
+            "trainable": l.trainable,
         })
     };
     // A repeated key (inputs of a graph) gets a list of its values.
@@ -153,6 +186,7 @@ fn as_json(path: &str, size: u64, contents: &Contents) -> Json {
         "total": sum(&all),
         "dtypes": by_type.iter().map(|(name, s)| (name.to_string(), sum(s))).collect::<Map<_, _>>(),
         "metadata": metadata,
+        "layers": contents.layers.iter().map(layer).collect::<Vec<_>>(),
         "tensors": contents.tensors.iter().map(tensor).collect::<Vec<_>>(),
         "calls": contents.calls,
         "notes": contents.notes,
