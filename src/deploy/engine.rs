@@ -83,6 +83,7 @@ fn find_current(project: &Project, now: &Snapshot<'_>, request: &Request, target
         name: found.name,
         version: found.version,
         to: target.to.folder.clone(),
+        place: target.to.place(),
         release: Some(name),
         action: DeployAction::UpToDate,
         events: Vec::new(),
@@ -98,7 +99,7 @@ pub fn set_hold(project: &Project, name: &str, holds: bool, why: Option<String>,
     let is_inside = folder::check_place(project, &now, &target)?;
     let (_, state) = TargetFolder::look(&target.to.folder)?;
     if state != FolderState::Ours {
-        return Err(Error::missing(format!("nothing was deployed to {} yet", target.to.folder.display()))
+        return Err(Error::missing(format!("nothing was deployed to {} yet", target.to.place()))
             .hint(format!("lockstep deploy {name}")));
     }
     let (folder, _lock) = TargetFolder::open(project, &target, is_inside, sink)?;
@@ -107,7 +108,7 @@ pub fn set_hold(project: &Project, name: &str, holds: bool, why: Option<String>,
     let is_done =
         if holds { deployment.journal.hold() == Some(Hold::All) } else { deployment.journal.hold().is_none() };
     let Some(current) = deployment.journal.current().cloned() else {
-        return Err(Error::missing(format!("nothing was deployed to {} yet", target.to.folder.display())));
+        return Err(Error::missing(format!("nothing was deployed to {} yet", target.to.place())));
     };
     if !is_done {
         let kind = if holds { EventKind::Hold } else { EventKind::Resume };
@@ -121,6 +122,7 @@ pub fn set_hold(project: &Project, name: &str, holds: bool, why: Option<String>,
         name: current.name,
         version: current.version,
         to: target.to.folder.clone(),
+        place: target.to.place(),
         release: deployment.current_name()?,
         action,
         events: deployment.events,
@@ -153,6 +155,7 @@ fn plan(request: &Request, target: &Target, release: &Release<'_>) -> Result<Out
         name: release.facts.name.clone(),
         version: release.facts.version.clone(),
         to: target.to.folder.clone(),
+        place: target.to.place(),
         release: current,
         action: DeployAction::Planned(words),
         events: Vec::new(),

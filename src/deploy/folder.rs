@@ -307,7 +307,10 @@ fn is_name(name: &str) -> bool {
 /// Errors: only a file of the repository names a folder outside of it, or a folder inside holds data, outputs, or
 /// belongs to Git or lockstep.
 pub fn check_place(project: &Project, now: &Snapshot<'_>, target: &Target) -> Result<bool> {
-    let Destination { folder, shown, is_users } = &target.to;
+    let Destination { folder, shown, is_users, registry } = &target.to;
+    if registry.is_some() {
+        return if *is_users { Ok(false) } else { Err(unconfirmed(target)) };
+    }
     let real = store::real_path(folder);
     let what = format!("the folder of the target {}", target.name);
     let area = project.writable_area();
@@ -333,7 +336,7 @@ pub fn check_place(project: &Project, now: &Snapshot<'_>, target: &Target) -> Re
 
 /// The error for a folder that only a file of the repository names.
 fn unconfirmed(target: &Target) -> Error {
-    let folder = target.to.folder.to_string_lossy();
+    let folder = target.to.place();
     let key = setting_of(&target.name);
     let mut error = Error::usage(format!(
         "{} is outside of this repository, and only a file of the repository says that {} goes there",
@@ -349,7 +352,8 @@ fn unconfirmed(target: &Target) -> Error {
 /// Whether [`check_place`] fails only since the user has not confirmed the folder: a terminal may ask.
 pub fn needs_confirmation(project: &Project, target: &Target) -> bool {
     let real = store::real_path(&target.to.folder);
-    !target.to.is_users && RepoPath::from_absolute(project.top(), &real).is_none()
+    !target.to.is_users && target.to.registry.is_some()
+        || !target.to.is_users && RepoPath::from_absolute(project.top(), &real).is_none()
 }
 
 /// Makes all folders below and including `top` readable for others, whatever the umask is.

@@ -49,8 +49,10 @@ pub struct Outcome {
     pub name: String,
     /// The version that was asked for; `None` for a path without one.
     pub version: Option<String>,
-    /// The folder.
+    /// The folder with the journal.
     pub to: PathBuf,
+    /// The folder or the registry, as shown.
+    pub place: String,
     /// The path of the version's release below the folder; `None` if there is none.
     pub release: Option<String>,
     /// What was done.

@@ -40,9 +40,9 @@ pub fn roll_back(
         let prepared = PreparedRelease { name, staged: None };
         return deployment.perform(&facts, prepared, EventKind::Rollback, promotion);
     }
-    let version = goal.version.ok_or_else(|| {
-        Error::missing(format!("the release of {} is no longer in {}", goal.name, target.to.folder.display()))
-    })?;
+    let version = goal
+        .version
+        .ok_or_else(|| Error::missing(format!("the release of {} is no longer in {}", goal.name, target.to.place())))?;
     let asked = ModelRequest {
         name: goal.name.parse().map_err(Error::usage)?,
         which: Which::Version(version.parse().map_err(Error::usage)?),
@@ -175,6 +175,7 @@ fn plan(request: &Request, target: &Target) -> Result<Outcome> {
         name: goal.name.clone(),
         version: goal.version.clone(),
         to: target.to.folder.clone(),
+        place: target.to.place(),
         release: None,
         action: DeployAction::Planned(format!("would go back to {}, {there}", goal.shown())),
         events: Vec::new(),

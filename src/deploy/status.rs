@@ -10,6 +10,7 @@ use super::folder::{self, CurrentLink, FolderState, TargetFolder};
 use super::health::{self, ServerAnswer};
 use super::journal::{Hold, Journal, counter};
 use super::record::Record;
+use super::registry::TargetRegistry;
 use super::request::Request;
 use super::target::{self, Target, Wanted};
 use crate::error::{Error, Result};
@@ -170,7 +171,7 @@ fn one(
             return status;
         }
     };
-    status.to = Some(target.to.folder.display().to_string());
+    status.to = Some(target.to.place());
     match wanted(project, registry, &target) {
         Ok(wanted) => status.wanted = Some(wanted),
         Err(e) => status.problems.push(e.message),
@@ -264,6 +265,12 @@ fn look(
         status.problems.extend(differences);
         return Ok(TargetState::Modified);
     }
+    if options.asks_servers
+        && let Some(why) = registry_difference(project, target, &journal)?
+    {
+        status.problems.push(why);
+        return Ok(TargetState::Moved);
+    }
     if let Some(url) = target.healthy.as_deref().filter(|healthy| options.asks_servers && health::is_url(healthy)) {
         let answer = ask(url, &manifest)?;
         let failure = answer.failure.clone();
@@ -275,6 +282,18 @@ fn look(
         }
     }
     Ok(compare(status.wanted.as_ref(), &manifest, &journal))
+}
+
+/// Whether the tag of the label in the registry names something else than the journal.
+fn registry_difference(project: &Project, target: &Target, journal: &Journal) -> Result<Option<String>> {
+    let Wanted::Version(ModelRequest { which: tag::Which::Label(label), .. }) = &target.what else { return Ok(None) };
+    let Some(reference) = &target.to.registry else { return Ok(None) };
+    let there = TargetRegistry::open(project, reference, Some(&label.to_string()))?.current()?;
+    let wanted = journal.current().and_then(|event| event.digest.clone());
+    Ok((there != wanted).then(|| {
+        let shown = |digest: Option<String>| digest.unwrap_or_else(|| "nothing".into());
+        format!("the tag {label} in {reference} names {}, and {} was deployed", shown(there), shown(wanted))
+    }))
 }
 
 fn ask(url: &str, manifest: &Manifest) -> Result<ServerAnswer> {

@@ -12,15 +12,17 @@ use super::health::{self, ServedRelease};
 use super::hooks::HookRunner;
 use super::journal::{Hold, Journal, JournalLine, Step, StepKind, counter};
 use super::prune::prune;
+use super::registry::TargetRegistry;
 use super::release::{Release, ReleaseFacts};
 use super::request::{DeployAction, Outcome, Request};
-use super::target::Target;
+use super::target::{Target, Wanted};
 use super::{EVENT_VERSION, Event, EventKind, EventResult, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event as Progress, Sink};
 use crate::model::registry::tag_write::rfc3339;
 use crate::project::Project;
 use crate::store;
+use crate::tag::{ModelRequest, Which};
 
 /// A deployment that holds the lock of its folder.
 pub struct Deployment<'a> {
@@ -135,6 +137,11 @@ impl<'a> Deployment<'a> {
         if let Some(staged) = &staged {
             self.folder.name(staged, &name).inspect_err(|_| discard(Some(staged)))?;
         }
+        let digest = match self.registry()? {
+            Some(registry) => Some(registry.publish(&self.folder.release(&name), self.sink)?),
+            None => None,
+        };
+        let event = Event { digest, ..event };
         let step = Step {
             lockstep: EVENT_VERSION,
             step: StepKind::Switching,
@@ -143,6 +150,49 @@ impl<'a> Deployment<'a> {
             event,
         };
         self.switch(step, release)
+    }
+
+    /// The registry of the target, if it has one.
+    fn registry(&self) -> Result<Option<TargetRegistry>> {
+        let label = match &self.target.what {
+            Wanted::Version(ModelRequest { which: Which::Label(label), .. }) => Some(label.to_string()),
+            _ => None,
+        };
+        let open = |reference| TargetRegistry::open(self.project, reference, label.as_deref());
+        self.target.to.registry.as_ref().map(open).transpose()
+    }
+
+    fn switch_registry(&self, digest: Option<&str>) -> Result<()> {
+        match (self.registry()?, digest) {
+            (Some(registry), Some(digest)) => registry.switch(digest),
+            (Some(_), None) => {
+                let text = "the tag of the label stays on the version that failed: there is no version before it";
+                self.sink.event(Progress::Warning { text });
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// The digest under which a release was written, by the journal.
+    fn digest_of(&self, release: &str) -> Option<String> {
+        let found = Manifest::read(&self.folder.release(release)).ok().flatten()?;
+        let is_of = |event: &&Event| event.blake3 == found.blake3 && event.version == found.version;
+        let steps = self.journal.unfinished().map(|step| &step.event);
+        self.journal
+            .events()
+            .rfind(|event| is_of(event) && event.digest.is_some())
+            .or(steps.filter(is_of))?
+            .digest
+            .clone()
+    }
+
+    /// `HOST/REPOSITORY@DIGEST` of a release folder; empty before it is in a registry.
+    fn oci_name(&self, release: &Path) -> Result<String> {
+        let name = release.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let digest = self.digest_of(&name);
+        let registry = self.registry()?;
+        Ok(registry.zip(digest).map(|(registry, digest)| registry.name_of(&digest)).unwrap_or_default())
     }
 
     /// Finds the release among those that are there, verified, or builds it in `staging/`.
@@ -225,6 +275,8 @@ impl<'a> Deployment<'a> {
     /// `after` and `healthy`, then the event; the way back if one of them fails. Returns the error for the user.
     fn complete(&mut self, step: Step) -> Result<Option<Error>> {
         let event = step.event.clone();
+        // A killed call may have switched the folder and not the registry.
+        self.switch_registry(event.digest.as_deref())?;
         let path = self.folder.release(&step.release);
         let previous = event.previous.clone();
         let hooks = self.hooks(&event.name, event.version.as_deref(), &path, previous.as_deref())?;
@@ -254,6 +306,8 @@ impl<'a> Deployment<'a> {
         let failed = Step { event: Event { why: Some(why.clone()), ..step.event.clone() }, ..step };
         self.step(&failed, StepKind::Returning)?;
         self.folder.switch(failed.from.as_deref())?;
+        let before = failed.from.as_deref().and_then(|from| self.digest_of(from));
+        self.switch_registry(before.as_deref())?;
         let event = &failed.event;
         let shown = format!("{}{}", event.name, event.version.as_ref().map(|v| format!(" {v}")).unwrap_or_default());
         let mut error =
@@ -356,7 +410,7 @@ impl<'a> Deployment<'a> {
             blake3: release.blake3,
             promotion,
             previous: from.and_then(|from| from.version.clone()),
-            to: self.target.to.folder.display().to_string(),
+            to: self.target.to.place(),
             digest: None,
             result: EventResult::Ok,
             why: None,
@@ -388,7 +442,7 @@ impl<'a> Deployment<'a> {
                 fact("RELEASE", &release.to_string_lossy()),
                 fact("PREVIOUS", previous.unwrap_or_default()),
                 fact("BLAKE3", &hash),
-                fact("OCI", ""),
+                fact("OCI", &self.oci_name(release)?),
             ],
             stop: self.project.around.stop,
             sink: self.sink,
@@ -422,6 +476,7 @@ impl<'a> Deployment<'a> {
             name: release.name.clone(),
             version: release.version.clone(),
             to: self.target.to.folder.clone(),
+            place: self.target.to.place(),
             release: current,
             action,
             events: self.events,

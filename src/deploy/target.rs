@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::oci::{OciReference, SCHEME};
 use super::request::Request;
 use crate::config::{Grade, Setting};
 use crate::error::{Error, Result};
@@ -18,6 +19,7 @@ use crate::pipeline::deploy::{DeployTarget, ReleaseLink, Requirement};
 use crate::pipeline::problem::did_you_mean;
 use crate::project::{Project, Snapshot};
 use crate::shell::word;
+use crate::store::hash;
 use crate::tag::{ModelName, ModelRequest, Which};
 
 /// How many releases stay besides the current one and the one before.
@@ -70,6 +72,8 @@ pub struct Destination {
     pub folder: PathBuf,
     /// As shown.
     pub shown: String,
+    /// The registry; the folder is then one of this clone, with the journal and the last releases.
+    pub registry: Option<OciReference>,
     /// Whether the user named it, not only a file of the repository.
     pub is_users: bool,
 }
@@ -111,8 +115,8 @@ pub fn find(project: &Project, now: &Snapshot<'_>, request: &Request) -> Result<
             _ => Wanted::Version(parsed.map_err(Error::usage)?),
         },
     };
-    let to = typed_destination(project, typed);
-    let name = place_name(&to.folder);
+    let name = place_name(Path::new(typed.trim_start_matches(SCHEME)));
+    let to = typed_destination(project, &name, typed)?;
     Ok(with_options(request, name, what, to, project.around.cwd.clone(), &DeployTarget::default()))
 }
 
@@ -196,7 +200,7 @@ fn misplaced(file: &RepoPath, entry: &DeployTarget, key: &str, why: String) -> E
 /// The folder of a declared target: `--to`, else the setting, else the pipeline file.
 fn destination(project: &Project, request: &Request, file: &RepoPath, entry: &DeployTarget) -> Result<Destination> {
     if let Some(typed) = &request.to {
-        return Ok(typed_destination(project, typed));
+        return typed_destination(project, &entry.name, typed);
     }
     let key = setting_of(&entry.name);
     let root = project.repo.project_root.on_disk(project.top());
@@ -204,28 +208,52 @@ fn destination(project: &Project, request: &Request, file: &RepoPath, entry: &De
     if project.config.grade(&key) == Some(Grade::User)
         && let Some((Setting::Str(text), _)) = project.config.get(&key)?
     {
-        return Ok(Destination { folder: absolute(&expand(text, &root, home)?), shown: text.clone(), is_users: true });
+        if text.starts_with(SCHEME) {
+            return of_registry(project, &entry.name, text, true);
+        }
+        let folder = absolute(&expand(text, &root, home)?);
+        return Ok(Destination { folder, shown: text.clone(), registry: None, is_users: true });
     }
     let Some(written) = &entry.to else {
         return Err(misplaced(file, entry, "to", "is missing, so there is no folder to deploy to".into())
             .hint(format!("write it there, or: lockstep config --local {} FOLDER", word(&key)))
             .hint("or for this time: --to FOLDER"));
     };
+    if written.starts_with(SCHEME) {
+        return of_registry(project, &entry.name, written, false);
+    }
     if written.contains("://") || written.starts_with("remote:") {
-        return Err(misplaced(
-            file,
-            entry,
-            "to",
-            format!("`{written}` is not a folder, and other places are not there yet"),
-        ));
+        return Err(misplaced(file, entry, "to", format!("`{written}` is not a folder and not oci://HOST/REPOSITORY")));
     }
     let base = file.parent().unwrap_or_default().on_disk(project.top());
     let folder = absolute(&expand(written, &base, home)?);
-    Ok(Destination { folder, shown: written.clone(), is_users: false })
+    Ok(Destination { folder, shown: written.clone(), registry: None, is_users: false })
 }
 
-fn typed_destination(project: &Project, typed: &str) -> Destination {
-    Destination { folder: absolute(&project.around.cwd.join(typed)), shown: typed.to_string(), is_users: true }
+fn typed_destination(project: &Project, name: &str, typed: &str) -> Result<Destination> {
+    if typed.starts_with(SCHEME) {
+        return of_registry(project, name, typed, true);
+    }
+    let folder = absolute(&project.around.cwd.join(typed));
+    Ok(Destination { folder, shown: typed.to_string(), registry: None, is_users: true })
+}
+
+/// A registry, with the folder of this clone for the journal. Registries of one name have folders of their own.
+fn of_registry(project: &Project, name: &str, address: &str, is_users: bool) -> Result<Destination> {
+    let registry = OciReference::parse(address)?;
+    let hash = hash::hash_bytes(registry.to_string().as_bytes()).hex();
+    let folder = project.repo.targets_dir().join(format!("{name}-{}", &hash[..12]));
+    Ok(Destination { folder, shown: registry.to_string(), registry: Some(registry), is_users })
+}
+
+impl Destination {
+    /// The folder or the registry, for messages, journals and records.
+    pub fn place(&self) -> String {
+        match &self.registry {
+            Some(registry) => registry.to_string(),
+            None => self.folder.display().to_string(),
+        }
+    }
 }
 
 /// Without `.`, `..` and a slash at the end. By spelling: links are looked at when the folder is opened.

@@ -103,7 +103,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bytes", &["remote/backend/upload.rs", "serve/http/"]),
     ("futures_core", &["remote/backend/transport.rs", "remote/backend/service.rs"]),
     ("safetensors", &["model/"]),
-    ("sha2", &["deploy/", "import/", "model/availability.rs", "report/plots/"]),
+    ("sha2", &["deploy/", "import/lfs/", "model/availability.rs", "report/plots/", "store/checkout/hashed_copy.rs"]),
     ("pep508_rs", &["environment/"]),
     ("semver", &["tag/mod.rs"]),
     ("tch", &["model/", "serve/engine/torch.rs"]),

@@ -36,13 +36,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Sends nothing yet. HTTP without TLS is used for this machine, and for others with `plain_http`.
-    pub fn open(
-        reference: OciReference,
-        credentials: Option<Credentials>,
-        plain_http: bool,
-        stop: StopSignal,
-    ) -> Result<Registry> {
+    /// Sends nothing yet. HTTP without TLS is used for this machine alone.
+    pub fn open(reference: OciReference, credentials: Option<Credentials>, stop: StopSignal) -> Result<Registry> {
         install_provider();
         let client = Client::builder()
             .timeout(PATIENCE)
@@ -51,7 +46,7 @@ impl Registry {
             .user_agent(concat!("lockstep/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| Error::new(Kind::Remote, "cannot set up HTTP").because(e))?;
-        let scheme = if plain_http || reference.is_loopback() { "http" } else { "https" };
+        let scheme = if reference.is_loopback() { "http" } else { "https" };
         let base = format!("{scheme}://{}/v2/{}/", reference.host, reference.repository);
         let base = HttpUrl::parse(&base).map_err(|e| Error::usage(format!("{reference} has no address")).because(e))?;
         Ok(Registry { reference, client, base, credentials, authorization: Mutex::new(None), stop })

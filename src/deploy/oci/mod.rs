@@ -13,8 +13,9 @@ mod upload;
 
 pub use auth::Credentials;
 pub use client::Registry;
-pub use push::{PushedArtifact, push};
-pub use reference::OciReference;
+pub use push::push;
+pub use reference::{OciReference, SCHEME, tag as tag_name};
+pub use upload::Source;
 
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ fn release(contents: &[&[u8]]) -> Manifest {
 
 fn open(port: u16, credentials: Option<Credentials>) -> Registry {
     let reference = OciReference::parse(&format!("oci://127.0.0.1:{port}/team/digits")).unwrap();
-    Registry::open(reference, credentials, false, StopSignal::never()).unwrap()
+    Registry::open(reference, credentials, StopSignal::never()).unwrap()
 }
 
 #[test]

@@ -46,11 +46,10 @@ pub fn find_differences(
     let Some(journal) = journal else { return findings };
     let events: Vec<(&RecordedEvent, &Event)> =
         record.iter().filter_map(|recorded| Some((recorded, recorded.event.as_ref()?))).collect();
-    for (recorded, event) in &events {
-        let is_of_here = event.host == journal.host && event.to == journal.to;
-        if !is_of_here || journal.events.contains(event) {
-            continue;
-        }
+    let is_of_here = |event: &Event| event.host == journal.host && event.to == journal.to;
+    let unknown: Vec<&(&RecordedEvent, &Event)> =
+        events.iter().filter(|(_, event)| is_of_here(event) && !journal.events.contains(event)).collect();
+    for (recorded, event) in &unknown {
         let what = match journal.events.iter().find(|own| is_same_moment(own, event)) {
             Some(own) => format!("it says {}, and the journal of this host says {}", summary(event), summary(own)),
             None => format!("the journal of this host has no {}", summary(event)),
@@ -59,7 +58,9 @@ pub fn find_differences(
     }
     let oldest = events.last().map(|(_, event)| event.time.as_str());
     for own in journal.events {
-        let is_known = events.iter().any(|(_, event)| *event == own || is_same_moment(event, own));
+        // One that the record tells otherwise is a finding already.
+        let is_known = events.iter().any(|(_, event)| *event == own)
+            || unknown.iter().any(|(_, event)| is_same_moment(event, own));
         let is_before = !is_whole && oldest.is_some_and(|oldest| own.time.as_str() < oldest);
         if !is_known && !is_before {
             findings.push(Finding { commit: None, what: format!("the record lacks {}", summary(own)) });
@@ -151,12 +152,14 @@ mod tests {
         let (one, two) = (event("v1.0.0", "1"), event("v1.1.0", "2"));
         let record = [recorded(Some(two.clone())), recorded(Some(one.clone()))];
         assert!(find(&record, &[one.clone(), two.clone()], true).is_empty());
+        let same_second = event("v1.1.0", "1");
         let changed = [recorded(Some(event("v0.9.0", "2"))), recorded(Some(one.clone()))];
         let other_host = Event { host: "web2".into(), ..event("v9.0.0", "3") };
         for (record, journal, is_whole, want) in [
             (&record[1..], vec![one.clone(), two.clone()], true, "the record lacks deploy v1.1.0"),
             (&record[..1], vec![one.clone(), two.clone()], true, "the record lacks deploy v1.0.0"),
             (&record[..1], vec![one.clone(), two.clone()], false, ""),
+            (&record[1..], vec![one.clone(), same_second], true, "the record lacks deploy v1.1.0"),
             (&record[..], vec![one.clone()], true, "the journal of this host has no deploy v1.1.0"),
             (&changed[..], vec![one.clone(), two.clone()], true, "it says deploy v0.9.0"),
             (&[recorded(Some(other_host))][..], vec![], true, ""),

@@ -236,6 +236,11 @@ impl Repo {
         self.shared().join("remotes")
     }
 
+    /// The folder with the journals and last releases of deployment targets that are registries.
+    pub fn targets_dir(&self) -> PathBuf {
+        self.shared().join("targets")
+    }
+
     /// The folder of copies that a server of models has open.
     pub fn serve_dir(&self) -> PathBuf {
         self.shared().join("serve")

@@ -5,6 +5,7 @@ mod hosts;
 mod kills;
 mod places;
 mod record;
+mod registry;
 mod returns;
 mod steps;
 

@@ -84,7 +84,7 @@ fn targets_are_checked() {
         ("{prod: {timeout: soon}}", "is not a time"),
         ("{prod: {require: [sign]}}", "`signed` or `stored`"),
         ("{prod: {link: soft}}", "must be `reflink`"),
-        ("{prod: {to: 'oci://h/x'}}", "is not a folder"),
+        ("{prod: {to: 's3://h/x'}}", "is not a folder"),
         ("{prod: {label: prod}}", "there is no folder to deploy to"),
         ("{prod: {artifact: nope, to: x}}", "no version of nope"),
     ] {

@@ -109,7 +109,7 @@ fn telling_mistakes_have_telling_messages() {
       |   ^
 
     == unknown-key.lock
-    error: pipeline.lock is not a lock file: stages.eval: unknown field `shiny`, expected one of `key`, `cmd`, `wdir`, `shell`, `env`, `deps`, `params`, `outs` at line 11 column 5
+    error: pipeline.lock is not a lock file: stages.eval: unknown field `shiny`, expected one of `key`, `cmd`, `wdir`, `shell`, `environment`, `env`, `deps`, `params`, `outs` at line 11 column 5
       hint: bring back the last good one: git checkout pipeline.lock
       hint: or delete it: `lockstep repro` finds earlier results in the run cache
 

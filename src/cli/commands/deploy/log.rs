@@ -137,12 +137,13 @@ fn journal(project: &Project, name: &str) -> Result<Option<(Vec<Event>, String)>
     let request = Request { what: name.into(), ..Request::default() };
     // A clone without the setting that names the folder deploys nothing.
     let Ok(target) = target::find(project, &now, &request) else { return Ok(None) };
+    let place = target.to.place();
     let folder = target.to.folder;
     if !folder.is_dir() {
         return Ok(None);
     }
     let journal = Journal::read(&RootFolder::new(folder.clone()))?;
-    Ok(Some((journal.events().cloned().collect(), folder.to_string_lossy().into_owned())))
+    Ok(Some((journal.events().cloned().collect(), place)))
 }
 
 fn verify(project: &Project, name: &str, events: &[RecordedEvent]) -> Result<Vec<Finding>> {

@@ -197,7 +197,7 @@ fn confirm_folder(project: &Project, request: &Request, out: &Output) -> Result<
     if !folder::needs_confirmation(project, &target) {
         return Ok(None);
     }
-    let (folder, key) = (target.to.folder.to_string_lossy().into_owned(), setting_of(&target.name));
+    let (folder, key) = (target.to.place(), setting_of(&target.name));
     let command = format!("lockstep config --local {} {}", word(&key), word(&folder));
     out.notice(format!("pipeline.yaml deploys {} to {folder}, outside of this repository", target.name));
     ask::confirm("write there, from now on?", &command, "nothing was deployed", out)?;
@@ -210,12 +210,12 @@ fn report(outcome: &Outcome, as_json: bool, out: &Output) {
         out.json(&shape(outcome));
         return;
     }
-    let Outcome { target, to, .. } = outcome;
+    let Outcome { target, .. } = outcome;
     let version = outcome.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let name = format!("{}{version}", outcome.name);
     match &outcome.action {
-        DeployAction::Deployed => out.status(format!("{target}: {name} is current in {}", to.display())),
-        DeployAction::UpToDate => out.status(format!("{target}: {name} is current already in {}", to.display())),
+        DeployAction::Deployed => out.status(format!("{target}: {name} is current in {}", outcome.place)),
+        DeployAction::UpToDate => out.status(format!("{target}: {name} is current already in {}", outcome.place)),
         DeployAction::Held(why) => {
             out.status(format!("{target} {why}; {name} was not deployed"));
             out.hint(format!("follow the label again: lockstep deploy resume {}", word(target)));
@@ -244,7 +244,7 @@ pub fn shape(outcome: &Outcome) -> Json {
         "target": outcome.target,
         "name": outcome.name,
         "version": outcome.version,
-        "to": outcome.to.display().to_string(),
+        "to": outcome.place,
         "release": outcome.release,
         "events": outcome.events,
         "error": outcome.failure.as_ref().map(Error::to_string),
