@@ -352,8 +352,8 @@ fn unconfirmed(target: &Target) -> Error {
 /// Whether [`check_place`] fails only since the user has not confirmed the folder: a terminal may ask.
 pub fn needs_confirmation(project: &Project, target: &Target) -> bool {
     let real = store::real_path(&target.to.folder);
-    !target.to.is_users && target.to.registry.is_some()
-        || !target.to.is_users && RepoPath::from_absolute(project.top(), &real).is_none()
+    let is_outside = || target.to.registry.is_some() || RepoPath::from_absolute(project.top(), &real).is_none();
+    !target.to.is_users && is_outside()
 }
 
 /// Makes all folders below and including `top` readable for others, whatever the umask is.

@@ -7,10 +7,10 @@ use super::context::{self, ModelContext};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
-use crate::deploy::record::{Record, RecordedEvent};
+use crate::deploy::record::Record;
 use crate::deploy::{self, EventKind};
 use crate::error::Result;
-use crate::git::Repo;
+use crate::git::{GitId, Repo};
 use crate::model::registry::{Event, Model};
 use crate::project::Project;
 use crate::tag::{Action, Version};
@@ -61,7 +61,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 enum Entry {
     /// An index into [`Model::events`].
     Tag(usize),
-    Deployment(RecordedEvent, deploy::Event),
+    Deployment(Box<RecordedDeployment>),
+}
+
+/// A deployment of a version, with the commit that records it.
+struct RecordedDeployment {
+    record: GitId,
+    event: deploy::Event,
 }
 
 impl Entry {
@@ -78,20 +84,23 @@ impl Entry {
                     event.tag.clone(),
                 ]
             }
-            Entry::Deployment(recorded, event) => [
-                seconds(event).map_or_else(|| "-".into(), text::day),
-                deployment_sentence(event),
-                event.actor.clone(),
-                event.commit.as_deref().map_or_else(|| "-".into(), |id| id.chars().take(7).collect()),
-                format!("{} {}", event.target, recorded.id.short()),
-            ],
+            Entry::Deployment(deployment) => {
+                let RecordedDeployment { record, event } = &**deployment;
+                [
+                    seconds(event).map_or_else(|| "-".into(), text::day),
+                    deployment_sentence(event),
+                    event.actor.clone(),
+                    event.commit.as_deref().map_or_else(|| "-".into(), |id| id.chars().take(7).collect()),
+                    format!("{} {}", event.target, record.short()),
+                ]
+            }
         }
     }
 
     fn signature(&self, model: &Model, repo: &Repo) -> String {
         let signature = match self {
             Entry::Tag(at) => model.events[*at].signature(repo),
-            Entry::Deployment(recorded, _) => repo.verify_commit(recorded.id),
+            Entry::Deployment(deployment) => repo.verify_commit(deployment.record),
         };
         signature.state.word().to_string()
     }
@@ -99,11 +108,11 @@ impl Entry {
     fn shape(&self, model: &Model, verify: Option<&Repo>) -> Json {
         match self {
             Entry::Tag(at) => shape(model, *at, &model.events[*at], verify),
-            Entry::Deployment(recorded, event) => {
-                let mut shape = json!(event);
-                shape["record"] = recorded.id.hex().into();
+            Entry::Deployment(deployment) => {
+                let mut shape = json!(deployment.event);
+                shape["record"] = deployment.record.hex().into();
                 if let Some(repo) = verify {
-                    shape["signed"] = repo.verify_commit(recorded.id).state.word().into();
+                    shape["signed"] = repo.verify_commit(deployment.record).state.word().into();
                 }
                 shape
             }
@@ -114,7 +123,7 @@ impl Entry {
     fn time(&self, model: &Model) -> Option<i64> {
         match self {
             Entry::Tag(at) => model.events[*at].time,
-            Entry::Deployment(_, event) => seconds(event),
+            Entry::Deployment(deployment) => seconds(&deployment.event),
         }
     }
 }
@@ -124,14 +133,14 @@ fn deployments_of(repo: &Repo, name: &str) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
     for target in Record::targets(repo)? {
         for recorded in Record::of(repo, &target).read(usize::MAX)? {
-            if let Some(event) = recorded.event.clone().filter(|event| event.name == name) {
-                found.push(Entry::Deployment(recorded, event));
+            if let Some(event) = recorded.event.filter(|event| event.name == name) {
+                found.push(Entry::Deployment(Box::new(RecordedDeployment { record: recorded.id, event })));
             }
         }
     }
     // Stable: events of one second stay in the order of their record.
     found.sort_by_key(|entry| match entry {
-        Entry::Deployment(_, event) => Reverse(seconds(event)),
+        Entry::Deployment(deployment) => Reverse(seconds(&deployment.event)),
         Entry::Tag(_) => Reverse(None),
     });
     Ok(found)
