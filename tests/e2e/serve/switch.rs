@@ -45,7 +45,7 @@ fn twenty_switches_under_load_lose_and_mix_nothing() {
         }
         let mut client = server.connect();
         for n in 0..20 {
-            let (name, version) = if n % 2 == 0 { ("two", "v2.0.0") } else { ("one", "v1.0.0") };
+            let (name, version) = if n.is_multiple_of(2) { ("two", "v2.0.0") } else { ("one", "v1.0.0") };
             let before = count.load(Ordering::Relaxed);
             switch_to(&folder, name);
             await_version(&mut client, version);
@@ -71,7 +71,7 @@ fn two_hundred_switches_do_not_grow_the_memory() {
     let server = serve(&sandbox, &folder);
     let mut client = server.connect();
     let mut switch = |n: usize| {
-        let (name, version) = if n % 2 == 0 { ("two", "v2.0.0") } else { ("one", "v1.0.0") };
+        let (name, version) = if n.is_multiple_of(2) { ("two", "v2.0.0") } else { ("one", "v1.0.0") };
         switch_to(&folder, name);
         await_version(&mut client, version);
         assert_eq!(version_of(&client.post("/v2/models/digits/infer", TIMES)), version);
