@@ -44,7 +44,7 @@ fn twenty_switches_under_load_lose_and_mix_nothing() {
             });
         }
         let mut client = server.connect();
-        for n in 0..20 {
+        for n in 0..20usize {
             let (name, version) = if n.is_multiple_of(2) { ("two", "v2.0.0") } else { ("one", "v1.0.0") };
             let before = count.load(Ordering::Relaxed);
             switch_to(&folder, name);
