@@ -158,7 +158,7 @@ pub struct Contents {
 
 impl Contents {
     /// Contents without tensors, metadata or notes.
-    pub(super) fn new(format: Format) -> Contents {
+    pub(in crate::model) fn new(format: Format) -> Contents {
         Contents {
             format,
             metadata: Vec::new(),
