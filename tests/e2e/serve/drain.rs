@@ -34,7 +34,8 @@ fn a_server_is_not_ready_before_it_stops_answering() {
 /// Starts a server with a socket of this process as file 3, as systemd does.
 fn activated(sandbox: &Sandbox, socket: &TcpListener) -> Server {
     let lockstep = sandbox.lockstep("");
-    let mut shell = sandbox.command("/bin/sh".as_ref(), "");
+    // The socket may have a number of two digits, which other shells than bash do not redirect.
+    let mut shell = sandbox.command("/bin/bash".as_ref(), "");
     let script = format!("exec 3<&{}; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"", socket.as_raw_fd());
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).unwrap();
     shell.args(["-c", &script]).arg(lockstep.get_program());
