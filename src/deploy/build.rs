@@ -24,7 +24,7 @@ use crate::store::{
 /// The statement beside the model.
 pub const PROVENANCE: &str = "provenance.json";
 /// The mode of a file in a manifest that is a symlink.
-const LINK_MODE: &str = "120000";
+pub const LINK_MODE: &str = "120000";
 
 /// A file, and how it gets its bytes.
 struct Piece {
@@ -180,7 +180,7 @@ fn write_link(store: &Store, piece: &Piece, to: &Path) -> Result<FileHashes> {
 }
 
 /// The hashes of a symlink are those of its text.
-fn link_hashes(path: &Path) -> Result<FileHashes> {
+pub fn link_hashes(path: &Path) -> Result<FileHashes> {
     use std::os::unix::ffi::OsStrExt;
     let text = fs::read_link(path).map_err(|e| Error::io("read", path, e))?;
     Ok(FileHashes::of(text.as_os_str().as_bytes()))

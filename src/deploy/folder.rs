@@ -103,6 +103,11 @@ impl TargetFolder {
         self.root.path().join(RELEASES).join(name)
     }
 
+    /// The folder of what has no name yet; the next deployment empties it.
+    pub fn staging_area(&self) -> PathBuf {
+        self.root.path().join(STAGING)
+    }
+
     /// The path of a new folder for a release that has no name yet.
     pub fn staging(&self) -> PathBuf {
         self.root.path().join(STAGING).join(store::random_name())

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,8 @@ pub struct HookRunner<'a> {
     pub shell: String,
     /// The folder in which commands run.
     pub wdir: &'a Path,
-    /// A folder for the output while a command runs.
-    pub scratch: &'a Path,
+    /// A folder for the output while a command runs; what a kill leaves there is removed by the next deployment.
+    pub scratch: PathBuf,
     /// `LOCKSTEP_…`.
     pub facts: Vec<(String, String)>,
     /// The user's interruption.
@@ -183,7 +183,7 @@ mod tests {
     fn commands_succeed_fail_and_time_out() {
         let dir = tempfile::tempdir().unwrap();
         let facts = vec![("LOCKSTEP_NAME".to_string(), "a; echo spliced".to_string())];
-        let (wdir, scratch) = (dir.path(), dir.path());
+        let (wdir, scratch) = (dir.path(), dir.path().to_path_buf());
         let hooks = HookRunner { shell: "sh".into(), wdir, scratch, facts, stop: StopSignal::never(), sink: &Silent };
         for (command, failure, output) in [
             ("echo $LOCKSTEP_NAME", None, "a; echo spliced\n"),

@@ -24,6 +24,7 @@ mod steps;
 pub mod target;
 pub mod watch;
 
+pub use build::{LINK_MODE, link_hashes};
 pub use event::{EVENT_VERSION, Event, EventKind, EventResult};
 pub use manifest::{MANIFEST, Manifest, ReleasedFile};
 pub use request::{DeployAction, Outcome, Request};

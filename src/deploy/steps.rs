@@ -94,7 +94,12 @@ impl<'a> Deployment<'a> {
     /// What there is to do instead of a deployment; `None`: deploy.
     pub fn decide(&self, release: &Release<'_>) -> Result<Option<DeployAction>> {
         let current = self.current_name()?;
-        if !self.request.force && current.as_ref().is_some_and(|name| self.is_intact(name, release)) {
+        // A link that was put there by hand was never checked: it is deployed.
+        let is_journaled = self
+            .journal
+            .current()
+            .is_some_and(|event| event.blake3 == release.facts.blake3 && event.version == release.facts.version);
+        if !self.request.force && is_journaled && current.as_ref().is_some_and(|name| self.is_intact(name, release)) {
             // It was finished just now: a killed call had switched to it.
             let is_new =
                 self.events.iter().any(|event| event.makes_current() && event.version == release.facts.version);
@@ -434,7 +439,7 @@ impl<'a> Deployment<'a> {
         Ok(HookRunner {
             shell: self.project.config.shell_to_run()?.to_string(),
             wdir: &self.target.wdir,
-            scratch: self.folder.root().path(),
+            scratch: self.folder.staging_area(),
             facts: vec![
                 fact("TARGET", &self.target.name),
                 fact("NAME", name),

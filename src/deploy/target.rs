@@ -234,6 +234,9 @@ fn typed_destination(project: &Project, name: &str, typed: &str) -> Result<Desti
     if typed.starts_with(SCHEME) {
         return of_registry(project, name, typed, true);
     }
+    if typed.contains("://") {
+        return Err(Error::usage(format!("`{typed}` is not a folder and not oci://HOST/REPOSITORY")));
+    }
     let folder = absolute(&project.around.cwd.join(typed));
     Ok(Destination { folder, shown: typed.to_string(), registry: None, is_users: true })
 }

@@ -58,7 +58,11 @@ impl Credentials {
             let config: Json = serde_json::from_str(&text)
                 .map_err(|e| Error::usage(format!("{} is not JSON", path.display())).because(e))?;
             if let Some(helper) = helper(&config, host) {
-                return ask_helper(helper, host, env);
+                // A helper without credentials leaves the search to the other files.
+                if let Some(found) = ask_helper(helper, host, env)? {
+                    return Ok(Some(found));
+                }
+                continue;
             }
             if let Some(found) = of_file(&config, host) {
                 return Ok(Some(found));

@@ -31,12 +31,16 @@ impl Registry {
         }
         let mut at = self.location(answer.headers(), &start)?;
         let mut sent = 0;
-        let mut failures = 0;
+        let (mut failures, mut farthest) = (0, 0);
         while sent < size {
             match self.send_chunk(&at, sent, size, source) {
                 Ok((next, end)) => {
                     done(end - sent);
-                    (at, sent, failures) = (next, end, 0);
+                    (at, sent) = (next, end);
+                    // A registry that forgets what it had makes no progress.
+                    if sent > farthest {
+                        (farthest, failures) = (sent, 0);
+                    }
                 }
                 Err(ChunkError::Final(error)) => return Err(error),
                 Err(ChunkError::Again(error)) => {

@@ -1,7 +1,7 @@
 //! Sends a record to the remote and fetches it from there. Nothing is forced: events of this clone that the remote lacks
 //! are put behind those that it has.
 
-use super::{FILE, PREFIX, Record, TRIES, parse};
+use super::{FILE, MOST_READ, PREFIX, Record, TRIES, parse};
 use crate::error::{Error, Kind, Result};
 use crate::git::{GitId, RemoteChain, Repo};
 use crate::shell::word;
@@ -45,6 +45,9 @@ impl Record<'_> {
                 },
             }
             let new = self.repo.chain_since(here, there, FILE)?.len();
+            if new == 0 {
+                return Ok(PushResult::UpToDate);
+            }
             if self.repo.push_chain(remote, here, &self.reference)? {
                 // What was sent was seen there.
                 self.repo.move_chain(&self.seen, there, here)?;
@@ -119,8 +122,13 @@ impl Record<'_> {
     /// Makes the events of this clone again behind those of the remote. `None` if another process was faster.
     fn put_behind(&self, here: GitId, there: Option<GitId>) -> Result<Option<GitId>> {
         let mut tip = there;
+        // A fresh clone of the same host has made commits of events that the remote has.
+        let known = match there {
+            Some(there) => self.repo.read_chain(there, FILE, MOST_READ)?.iter().filter_map(parse).collect(),
+            None => Vec::new(),
+        };
         for link in self.repo.chain_since(here, there, FILE)? {
-            if let Some(event) = parse(&link) {
+            if let Some(event) = parse(&link).filter(|event| !known.contains(event)) {
                 tip = Some(self.make(tip, &event)?);
             }
         }

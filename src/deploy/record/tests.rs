@@ -69,6 +69,14 @@ fn hosts_share_a_chain_and_none_loses_an_event() {
     assert_eq!(Record::targets_at(&repo, &remote).unwrap(), ["prod"]);
     assert!(!Record::of(&repo, "dev").fetch(&remote).unwrap());
 
+    // A fresh clone of a host, with the same journal, sends nothing twice.
+    let (_fresh_dir, fresh_top) = repository();
+    let fresh_repo = Repo::discover(&fresh_top).unwrap();
+    let fresh = Record::of(&fresh_repo, "prod");
+    fresh.add(&[event("v1", "a"), event("v2", "a")]).unwrap();
+    fresh.push(&remote).unwrap();
+    assert_eq!(versions(&fresh), ["v2 a", "v2 b", "v1 b", "v1 a"]);
+
     // Rewritten at the remote: it is told, what was seen stays, and nothing is sent.
     git(
         &dir.path().join("there"),

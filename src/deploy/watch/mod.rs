@@ -71,10 +71,10 @@ pub fn watch(
     }
 }
 
-/// Does no later round succeed? A remote, a disk or a lock may come back; a version may be promoted after one that may
-/// not be deployed.
+/// Does no later round succeed? A remote, a disk or a lock may come back, and a version may be promoted after one that
+/// cannot be deployed.
 fn is_final(error: &Error) -> bool {
-    matches!(error.kind, Kind::Usage | Kind::Bug)
+    matches!(error.kind, Kind::Bug)
 }
 
 /// The state that a round found, to tell it once; `None` for a round that changed something.

@@ -36,8 +36,16 @@ impl Repo {
         if before == Some(now) {
             return Ok(RemoteChain::At(now));
         }
-        let args =
-            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options", remote.raw(), reference];
+        let args = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--end-of-options",
+            remote.raw(),
+            reference,
+        ];
         self.git(&args, None, None)
             .map_err(|e| self.exchange_error(remote, format!("{reference} cannot be fetched from {remote}"), e))?;
         if let Some(before) = before

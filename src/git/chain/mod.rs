@@ -17,7 +17,7 @@ use crate::git::id::GitId;
 use crate::git::repo::Repo;
 
 /// The largest file of a chain. What is fetched is untrusted.
-const MOST: u64 = 1 << 20;
+const MOST: u64 = 64 << 10;
 
 /// One commit of a chain.
 #[derive(Clone, Debug, PartialEq)]

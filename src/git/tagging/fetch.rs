@@ -15,8 +15,16 @@ impl Repo {
     pub fn fetch_tags(&self, remote: &Url, patterns: &[String]) -> Result<()> {
         let specs: Vec<String> = patterns.iter().map(|p| format!("refs/tags/{p}:refs/tags/{p}")).collect();
         // Without `--quiet`, which would hide the tags that are refused.
-        let mut args =
-            vec!["fetch", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--end-of-options", remote.raw()];
+        let mut args = vec![
+            "fetch",
+            "--no-tags",
+            "--no-prune",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-gc",
+            "--end-of-options",
+            remote.raw(),
+        ];
         args.extend(specs.iter().map(String::as_str));
         let Err(e) = self.git_lines(&args) else { return Ok(()) };
         let moved: Vec<&str> = e.iter().filter_map(|line| moved_tag(line)).collect();
@@ -56,9 +64,13 @@ mod tests {
         let remote = Url::from(dir.path().join("there").to_str().unwrap());
         let (_other, clone) = repository();
         let repo = Repo::discover(&clone).unwrap();
+        // A tag that is not pushed yet stays, whatever the user's settings say of branches.
+        git(&clone, &["config", "fetch.prune", "true"]);
+        commit_all(&clone, "own");
+        git(&clone, &["tag", "-a", "-m", "x", "a@v2.0.0"]);
         let patterns = ["a@*".to_string(), "a#*".to_string()];
         repo.fetch_tags(&remote, &patterns).unwrap();
-        assert_eq!(git(&clone, &["tag"]), "a#prod#1\na@v1.0.0\n");
+        assert_eq!(git(&clone, &["tag"]), "a#prod#1\na@v1.0.0\na@v2.0.0\n");
         repo.fetch_tags(&remote, &patterns).unwrap();
         repo.fetch_tags(&remote, &["nothing@*".to_string()]).unwrap();
 

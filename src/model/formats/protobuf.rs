@@ -33,6 +33,10 @@ impl Fields {
             return Ok(None);
         }
         let tag = varint(&mut self.reader)?;
+        // Other readers keep 32 bits of it: to them, a larger one would be another field.
+        if tag > u64::from(u32::MAX) {
+            return Err(self.reader.source().refuse("it has a field with a number that is too large"));
+        }
         let value = match tag & 7 {
             0 => Value::Number(varint(&mut self.reader)?),
             1 => Value::Fixed(self.reader.number(8)?, 8),

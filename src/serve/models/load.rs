@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use super::release::{Release, ReleaseFacts, version_of_hash};
-use crate::deploy::ReleasedFile;
+use crate::deploy::{self, ReleasedFile};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::model::formats::{self, Format};
@@ -104,7 +104,11 @@ fn modified(path: &Path, wanted: &ReleasedFile) -> Error {
 
 fn verify(folder: &Path, file: &ReleasedFile) -> Result<()> {
     let path = folder.join(&file.path);
-    match hash_file(&path)? == file.blake3 {
+    let hash = match file.mode == deploy::LINK_MODE {
+        true => deploy::link_hashes(&path)?.id,
+        false => hash_file(&path)?,
+    };
+    match hash == file.blake3 {
         true => Ok(()),
         false => Err(modified(&path, file)),
     }

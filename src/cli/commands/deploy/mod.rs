@@ -12,6 +12,7 @@ use watching::LoopOptions;
 use crate::cli::ask;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::cli::signals;
 use crate::config;
 use crate::deploy::target::{self, setting_of};
 use crate::deploy::{DeployAction, Outcome, Request, engine, folder};
@@ -149,6 +150,7 @@ fn deploy(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let options = LoopOptions { interval: args.interval, is_once: args.once, json: args.json };
         return watching::run(project, &request, &options, &recording, out);
     }
+    signals::watch();
     let progress = Progress::new(out, true);
     let deployed = engine::deploy(project, &request, &progress);
     progress.finish();

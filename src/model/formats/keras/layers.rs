@@ -173,8 +173,9 @@ fn of_model(json: &Json, group: &str, all: u64, names: GroupNames, weights: &Wei
     let below = if names == GroupNames::ByClass { join(group, "layers") } else { group.to_string() };
     let inner = children(json, &below, names, weights);
     if names == GroupNames::ByClass {
-        let sum = inner.iter().map(|(json, group)| trainable(json, group, names, weights)).sum::<Option<u64>>()?;
-        let held: u64 = inner.iter().map(|(_, group)| weights.sum(group)).sum();
+        let add = |sum: u64, (json, group): &(&Json, String)| sum.checked_add(trainable(json, group, names, weights)?);
+        let sum = inner.iter().try_fold(0, add)?;
+        let held = inner.iter().try_fold(0, |held: u64, (_, group)| held.checked_add(weights.sum(group)))?;
         return (held == all).then_some(sum);
     }
     let is_trained = |json: &Json| TRAINED.contains(&text(json, "/class_name").unwrap_or_default());

@@ -200,7 +200,7 @@ fn add_totals(contents: &mut Contents, parameters: u64) {
     let totals = totals(&contents.layers).filter(|totals| totals.parameters == parameters);
     if let Some(trainable) = totals.and_then(|totals| totals.trainable) {
         contents.add_metadata("trainable", trainable);
-        contents.add_metadata("not trainable", parameters - trainable);
+        contents.add_metadata("not trainable", parameters.saturating_sub(trainable));
     }
 }
 

@@ -124,9 +124,10 @@ fn pair(part: &Source) -> Result<(String, String)> {
     let (mut key, mut text) = (String::new(), String::new());
     let mut fields = fields(part);
     while let Some((number, value)) = fields.field()? {
-        match number {
-            1 => key = value.text()?,
-            2 => text = value.text()?,
+        // A field of another kind is unknown to other readers, and changes nothing.
+        match (number, &value) {
+            (1, Value::Bytes(_)) => key = value.text()?,
+            (2, Value::Bytes(_)) => text = value.text()?,
             _ => {}
         }
     }
