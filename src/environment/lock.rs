@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::file_lock::{self, FileLock, LockResult, Mode, Wait};
 use crate::store::ObjectId;
 
@@ -34,8 +35,7 @@ pub fn lock(environments: &Path, hash: &ObjectId, mode: Mode, wait: &Wait) -> Re
             }
             LockResult::NoLocks(..) => None,
         };
-        // The previous holder may have removed the environment with its lock file.
-        if key == fs::metadata(&path).ok().map(|meta| (meta.dev(), meta.ino())) {
+        if is_at(&path, key) {
             return Ok(EnvironmentLockFile(held));
         }
     }
@@ -44,13 +44,24 @@ pub fn lock(environments: &Path, hash: &ObjectId, mode: Mode, wait: &Wait) -> Re
 /// Locks it exclusively without waiting; `None` if a stage runs in it, or another process makes it.
 pub fn try_exclusive(environments: &Path, hash: &ObjectId, wait: &Wait) -> Result<Option<EnvironmentLockFile>> {
     let path = path_of(environments, hash);
-    let file = file_lock::open(&path).map_err(|e| Error::io("open", &path, e))?;
-    match file_lock::lock_within(file, Mode::Exclusive, wait, Some(std::time::Duration::ZERO)) {
-        Ok(LockResult::Locked(held)) => Ok(Some(EnvironmentLockFile(Some(held)))),
-        Ok(LockResult::NoLocks(..)) => Ok(Some(EnvironmentLockFile(None))),
-        Err(error) if error.kind == crate::error::Kind::Busy => Ok(None),
-        Err(error) => Err(error),
+    loop {
+        let file = file_lock::open(&path).map_err(|e| Error::io("open", &path, e))?;
+        let key = key_of(&file);
+        let held = match file_lock::lock_within(file, Mode::Exclusive, wait, Some(Duration::ZERO)) {
+            Ok(LockResult::Locked(held)) => Some(held),
+            Ok(LockResult::NoLocks(..)) => None,
+            Err(error) if error.kind == Kind::Busy => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if is_at(&path, key) {
+            return Ok(Some(EnvironmentLockFile(held)));
+        }
     }
+}
+
+/// Is the locked file still the one at its path? The holder before may have removed it with the environment.
+fn is_at(path: &Path, key: Option<(u64, u64)>) -> bool {
+    key == fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn key_of(file: &File) -> Option<(u64, u64)> {

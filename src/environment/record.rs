@@ -35,6 +35,9 @@ pub struct Record {
     pub python: Option<String>,
     /// The whole version of the interpreter.
     pub interpreter: Option<String>,
+    /// The real path of the interpreter behind `bin/python`, and its size and time of change.
+    #[serde(default)]
+    pub interpreter_file: Option<(String, (u64, i64))>,
     /// Name and version of each package.
     pub packages: Vec<(String, String)>,
     /// Size and time of change (nanoseconds) of each file and symlink, by path in the folder.
@@ -73,6 +76,7 @@ impl Record {
     /// Adds the files of a folder. Errors: one of them cannot be read.
     pub fn take_files(&mut self, folder: &Path) -> Result<()> {
         self.folder = real_path(folder);
+        self.interpreter_file = interpreter_file(folder);
         let mut waiting = vec![folder.to_path_buf()];
         while let Some(at) = waiting.pop() {
             if at.file_name().is_some_and(|name| name == "site-packages") {
@@ -102,6 +106,13 @@ impl Record {
 /// The path of a folder without symlinks.
 pub fn real_path(folder: &Path) -> String {
     fs::canonicalize(folder).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The file behind `bin/python` of an environment.
+pub fn interpreter_file(folder: &Path) -> Option<(String, (u64, i64))> {
+    let path = folder.join("bin/python");
+    let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    Some((real_path(&path), stat_of(&meta)))
 }
 
 /// Size and time of change.

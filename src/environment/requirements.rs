@@ -36,9 +36,22 @@ const COUNTED: &[(&str, &str, bool)] = &[
 /// The content of a requirements file and of those that it includes.
 #[derive(Debug, Default)]
 pub struct Requirements {
+    /// The requirements file that was asked for.
+    path: String,
     lines: Vec<RequirementLine>,
+    /// Exact versions of constraints files.
+    constraints: Vec<Constraint>,
     /// Options that count, without passwords, in their order.
     pub options: Vec<String>,
+}
+
+/// A version that a constraints file gives a package, where its marker holds.
+#[derive(Debug)]
+struct Constraint {
+    name: String,
+    version: String,
+    marker: MarkerTree,
+    by_patch: bool,
 }
 
 /// One package.
@@ -46,7 +59,11 @@ pub struct Requirements {
 struct RequirementLine {
     /// `requirements.txt:3`.
     at: String,
+    /// As it is written.
+    text: String,
+    /// Without a version, that of a constraint counts.
     package: Package,
+    has_version: bool,
     marker: MarkerTree,
     by_patch: bool,
     /// Whether it needs the network.
@@ -93,8 +110,7 @@ pub fn read(files: &dyn Files, path: &RepoPath) -> Result<Requirements> {
 #[derive(Default)]
 struct RequirementsReader {
     drafts: Vec<Draft>,
-    /// Exact versions of constraints files, by name.
-    pinned: BTreeMap<String, String>,
+    constraints: Vec<Constraint>,
     options: Vec<String>,
     lines: usize,
 }
@@ -120,8 +136,9 @@ impl RequirementsReader {
             let draft = draft(path, &at, &line)?;
             if !is_constraint {
                 self.drafts.push(draft);
-            } else if let Some(version) = draft.version {
-                self.pinned.insert(draft.name, version);
+            } else if let Some(version) = draft.version.clone() {
+                let (by_patch, marker) = (draft.is_by_patch(), draft.marker);
+                self.constraints.push(Constraint { name: draft.name, version, marker, by_patch });
             }
         }
         Ok(())
@@ -167,43 +184,62 @@ impl RequirementsReader {
     fn finish(self, path: &RepoPath) -> Result<Requirements> {
         let mut lines = Vec::new();
         for draft in self.drafts {
-            let pinned = draft.version.or_else(|| self.pinned.get(&draft.name).cloned());
-            let Some(version) = pinned else { return Err(unpinned(path, &draft.at, &draft.text)) };
-            let marker = &draft.marker;
-            let by_patch = draft.text.contains("full_version") || draft.text.contains("implementation_version");
+            let is_constrained = self.constraints.iter().any(|constraint| constraint.name == draft.name);
+            if draft.version.is_none() && !is_constrained {
+                return Err(unpinned(path.as_str(), &draft.at, &draft.text));
+            }
             lines.push(RequirementLine {
+                by_patch: draft.is_by_patch(),
                 at: draft.at,
-                marker: marker.clone(),
-                by_patch,
+                text: draft.text,
+                marker: draft.marker,
+                has_version: draft.version.is_some(),
                 is_url: draft.is_url,
                 package: Package {
                     name: draft.name,
-                    version,
+                    version: draft.version.unwrap_or_default(),
                     source: draft.source,
                     hashes: draft.hashes,
                     local: draft.local,
                 },
             });
         }
-        Ok(Requirements { lines, options: self.options })
+        Ok(Requirements { path: path.to_string(), lines, constraints: self.constraints, options: self.options })
     }
 }
 
 impl Requirements {
     /// The packages that are installed where these markers hold, sorted.
     ///
-    /// Errors (usage): a package is listed with two versions.
+    /// Errors (usage): a package is listed with two versions, or no constraint that holds there gives it one.
     pub fn resolve(&self, markers: &Markers) -> Result<Vec<Package>> {
-        let mut found: BTreeMap<&str, &RequirementLine> = BTreeMap::new();
+        let mut found: BTreeMap<String, (&str, Package)> = BTreeMap::new();
         for line in self.lines.iter().filter(|line| markers.holds_tree(&line.marker, line.by_patch)) {
-            if let Some(other) = found.insert(&line.package.name, line)
-                && (&other.package.version, &other.package.source) != (&line.package.version, &line.package.source)
+            let version =
+                if line.has_version { line.package.version.clone() } else { self.constrained(line, markers)? };
+            let package = Package { version, ..line.package.clone() };
+            if let Some((at, other)) = found.get(&package.name)
+                && (&other.version, &other.source) != (&package.version, &package.source)
             {
-                let (name, first, second) = (&line.package.name, &other.package.version, &line.package.version);
-                return Err(Error::usage(format!("{}: {name} is {second} here and {first} in {}", line.at, other.at)));
+                let (name, first, second) = (&package.name, &other.version, &package.version);
+                return Err(Error::usage(format!("{}: {name} is {second} here and {first} in {at}", line.at)));
             }
+            found.insert(package.name.clone(), (&line.at, package));
         }
-        Ok(found.into_values().map(|line| line.package.clone()).collect())
+        Ok(found.into_values().map(|(_, package)| package).collect())
+    }
+
+    /// The version that the constraints give a package where these markers hold.
+    fn constrained(&self, line: &RequirementLine, markers: &Markers) -> Result<String> {
+        let of_line = self.constraints.iter().filter(|constraint| constraint.name == line.package.name);
+        let versions: BTreeSet<&String> = of_line
+            .filter(|constraint| markers.holds_tree(&constraint.marker, constraint.by_patch))
+            .map(|constraint| &constraint.version)
+            .collect();
+        match versions.iter().collect::<Vec<_>>()[..] {
+            [version] => Ok(version.to_string()),
+            _ => Err(unpinned(&self.path, &line.at, &line.text)),
+        }
     }
 
     /// The place of a requirement that has to be fetched from an address.
@@ -212,8 +248,15 @@ impl Requirements {
     }
 }
 
-fn unpinned(path: &RepoPath, at: &str, text: &str) -> Error {
-    let file = word(path.as_str());
+impl Draft {
+    /// Whether its marker asks for the patch of Python's version.
+    fn is_by_patch(&self) -> bool {
+        self.text.contains("full_version") || self.text.contains("implementation_version")
+    }
+}
+
+fn unpinned(path: &str, at: &str, text: &str) -> Error {
+    let file = word(path);
     Error::usage(format!("{at}: `{}` leaves the version open", redact_text(text)))
         .because("an environment is an input of a stage, so each package needs one exact version: NAME==VERSION")
         .hint(format!("pin all of them: uv pip compile requirements.in -o {file}"))
@@ -433,9 +476,15 @@ mod tests {
             ("-r more.txt\na==1", "a 1, m 3"),
             ("-c pins.txt\nn\nm>2\n", "m 3, n 4"),
             ("--requirement=more.txt\n--constraint pins.txt\n", "m 3"),
+            ("-c marks.txt\nq\n", "q 1.24"),
             ("--index-url https://u:p@h/s\n--no-index\n--pre\na==1", "a 1"),
         ] {
-            let files = [("r.txt", text), ("more.txt", "m==3\n-r r.txt\n"), ("pins.txt", "n==4\nm==3\nother>1\n")];
+            let files = [
+                ("r.txt", text),
+                ("more.txt", "m==3\n-r r.txt\n"),
+                ("pins.txt", "n==4\nm==3\nother>1\n"),
+                ("marks.txt", "q==1.24 ; python_version >= '3.9'\nq==1.21 ; python_version < '3.9'\n"),
+            ];
             assert_eq!(resolved(&files, "linux-x86_64", "3.11").map_err(|e| e.message).as_deref(), Ok(want), "{text}");
         }
     }

@@ -3,12 +3,13 @@
 //!
 //! In the hash: kind, platform, version of Python (as declared, else without the patch), for each package its name,
 //! version, source, the hashes of its files, and the content of one that is taken from the repository; options of pip
-//! that choose files; for the generic kind the content of its files, `setup` and `run`. Not in it: the name of the
+//! that choose files; for the generic kind the content of its files, `setup`, `run` and their folder. Not in it: the name of the
 //! environment, the bytes of the documents, packages of other groups and platforms, the tools that install them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use pep508_rs::pep440_rs::{Version, VersionSpecifiers};
 
@@ -58,6 +59,8 @@ pub struct ResolvedEnvironment {
     document: Document,
     pins: BTreeMap<RepoPath, Pin>,
     environments: PathBuf,
+    /// Hashes on other platforms: many stages ask for the same.
+    elsewhere: Mutex<BTreeMap<String, Option<ObjectId>>>,
 }
 
 /// What is read of the documents, for any platform.
@@ -105,6 +108,7 @@ fn resolve_on(spec: &EnvironmentSpec, sources: &mut Sources<'_>, platform: &Plat
         document,
         pins: BTreeMap::new(),
         environments: sources.environments.clone(),
+        elsewhere: Mutex::default(),
     };
     found.packages = found.packages_on(platform)?;
     let inputs: Vec<RepoPath> = match &spec.source {
@@ -188,6 +192,11 @@ impl ResolvedEnvironment {
 
     /// The hash on another platform; `None` if it cannot be resolved there.
     pub fn hash_on(&self, platform: &str) -> Option<ObjectId> {
+        let mut known = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(platform.into()).or_insert_with(|| self.compute_hash_on(platform))
+    }
+
+    fn compute_hash_on(&self, platform: &str) -> Option<ObjectId> {
         let platform = Platform::parse(platform)?;
         let packages = self.packages_on(&platform).ok()?;
         let has_content = |package: &Package| package.local.as_ref().is_none_or(|path| self.pins.contains_key(path));
@@ -285,6 +294,8 @@ impl ResolvedEnvironment {
             line("content", &[path.as_str(), &pin.id.hex(), mode]);
         }
         if let EnvironmentSource::Files { setup, run, .. } = &self.spec.source {
+            // The same commands in another folder are others.
+            line("folder", &[self.spec.folder.as_str()]);
             line("setup", &[setup.as_deref().unwrap_or_default()]);
             line("run", &[run.as_deref().unwrap_or_default()]);
         }

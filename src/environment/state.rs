@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::record::{Record, folder_of, names_in, real_path, stat_of};
+use super::record::{Record, folder_of, interpreter_file, names_in, real_path, stat_of};
 use crate::store::ObjectId;
 
 /// Whether an environment can be used.
@@ -66,8 +66,11 @@ fn damage(folder: &Path, record: &Record) -> Option<String> {
             return Some(format!("{new} was installed by hand"));
         }
     }
-    if record.python.is_some() && !folder.join("bin/python").is_file() {
-        return Some("the Python that it was made with is gone".into());
+    if record.python.is_some() {
+        let now = interpreter_file(folder);
+        let what = if now.is_none() { "is gone" } else { "was changed" };
+        return (now.is_none() || now != record.interpreter_file)
+            .then(|| format!("the Python that it was made with {what}"));
     }
     None
 }
@@ -80,7 +83,7 @@ mod tests {
     fn every_change_by_hand_is_seen() {
         let hash = ObjectId([7; 32]);
         type Change = fn(&Path);
-        let changes: [(&str, Change); 7] = [
+        let changes: [(&str, Change); 8] = [
             ("built", |_| {}),
             ("built", |f| fs::write(f.join("lib/site-packages/__pycache__"), "").unwrap()),
             ("a.py was changed", |f| fs::write(f.join("lib/site-packages/a.py"), "other").unwrap()),
@@ -88,6 +91,7 @@ mod tests {
             ("b.py was installed by hand", |f| fs::write(f.join("lib/site-packages/b.py"), "").unwrap()),
             ("python is gone", |f| fs::remove_file(f.join("bin/python")).unwrap()),
             ("is gone", |f| fs::remove_file(f.parent().unwrap().join("base")).unwrap()),
+            ("made with was changed", |f| fs::write(f.parent().unwrap().join("base"), "other").unwrap()),
         ];
         for (want, change) in changes {
             let dir = tempfile::tempdir().unwrap();

@@ -60,7 +60,8 @@ fn one(
     if is_empty && !reader.failed {
         reader.report(entry.start, format!("{at} has neither `setup` nor `run`"));
     }
-    (!reader.failed).then(|| EnvironmentSpec { name: entry.key.clone(), source, mark: entry.start })
+    let folder = file.parent().unwrap_or_default();
+    (!reader.failed).then(|| EnvironmentSpec { name: entry.key.clone(), source, folder, mark: entry.start })
 }
 
 /// Reads the keys of one environment.

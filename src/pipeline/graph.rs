@@ -12,7 +12,7 @@ use petgraph::graph::DiGraph;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, render};
-use super::stage::{FileId, InputLocation, Pipelines, Stage, StageId};
+use super::stage::{EnvironmentSource, FileId, InputLocation, Pipelines, Stage, StageId};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::value::Mark;
@@ -142,7 +142,9 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
     for id in p.ids() {
         let stage = p.stage(id);
         let (mut upstream, mut data) = (Vec::new(), Vec::new());
-        for (path, spelled, mark) in reads(stage) {
+        let documents = documents(p, stage);
+        let documents = documents.iter().map(|(path, mark)| (path, path.as_str(), *mark));
+        for (path, spelled, mark) in reads(stage).chain(documents) {
             let owners = graph.owners_of(path);
             if upstream.len() + data.len() + owners.len() > edges_left {
                 let message = format!(
@@ -191,6 +193,22 @@ fn reads(stage: &Stage) -> impl Iterator<Item = (&RepoPath, &str, Mark)> {
         InputLocation::Repo(path) => Some((path, spelled, mark)),
         _ => None,
     })
+}
+
+/// The files that the environment of a stage is made from: a stage that makes one of them runs before.
+fn documents(p: &Pipelines, stage: &Stage) -> Vec<(RepoPath, Mark)> {
+    let Some(of) = &stage.environment else { return Vec::new() };
+    let source = p.environment(of).map(|spec| &spec.source);
+    let files = match source {
+        Some(EnvironmentSource::Uv { project, .. }) => {
+            let lock = project.parent().and_then(|folder| folder.join("uv.lock"));
+            [project.clone()].into_iter().chain(lock).collect()
+        }
+        Some(EnvironmentSource::Pip { requirements, .. }) => vec![requirements.clone()],
+        Some(EnvironmentSource::Files { files, .. }) => files.clone(),
+        None => Vec::new(),
+    };
+    files.into_iter().map(|path| (path, of.mark)).collect()
 }
 
 /// Two owners of one path, or of a path inside another.

@@ -71,6 +71,8 @@ pub struct EnvironmentSpec {
     pub name: String,
     /// What it is made from.
     pub source: EnvironmentSource,
+    /// The folder of the file that declares it, where its commands run.
+    pub folder: RepoPath,
     /// The place of its name in the pipeline file.
     pub mark: Mark,
 }

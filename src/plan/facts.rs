@@ -16,7 +16,7 @@ use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{EnvironmentSource, EnvironmentSpec, FileId, InputLocation, Stage, StageId};
 use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
-use crate::store::{Pin, Rules, TrackedPath, is_sibling_name};
+use crate::store::{ObjectId, Pin, Rules, TrackedPath, is_sibling_name};
 use crate::url::{Url, secrets_of_text};
 
 /// The repository's ignore rules, as the store needs them. Temporary files that lockstep puts beside an output are
@@ -34,18 +34,29 @@ impl Rules for IgnoreRules<'_> {
 }
 
 /// The rules for the source of a package: what tools leave in it when they build it is not its content.
-struct SourceRules<'a>(IgnoreRules<'a>);
+struct SourceRules<'a> {
+    rules: IgnoreRules<'a>,
+    /// The folder of the package, from the root of the repository.
+    folder: &'a RepoPath,
+}
 
 impl Rules for SourceRules<'_> {
     fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
-        let is_built = [&b"build"[..], b"dist", b"__pycache__", b".venv"].contains(&name) && is_dir;
-        is_built || name.ends_with(b".egg-info") || name.ends_with(b".pyc") || self.0.ignored(path, is_dir)
+        // Deeper ones are packages or data.
+        let above = path.len().saturating_sub(name.len() + 1);
+        let is_top = path[..above] == *self.folder.as_str().as_bytes();
+        let is_built = is_dir && is_top && [&b"build"[..], b"dist", b".venv"].contains(&name);
+        let is_compiled = is_dir && name == b"__pycache__" || name.ends_with(b".pyc");
+        is_built || is_compiled || name.ends_with(b".egg-info") || self.rules.ignored(path, is_dir)
     }
 
     fn id(&self) -> u64 {
-        // The index must not take a result with these rules for one with the others.
-        self.0.id() ^ 0x5af3_107a_4000_0001
+        // The index must not take a result with these rules for one with the others, or of another folder.
+        let folder = ObjectId::of(self.folder.as_str().as_bytes()).0;
+        let own =
+            folder.iter().take(8).fold(0x5af3_107a_4000_0001, |id: u64, byte| id.rotate_left(8) ^ u64::from(*byte));
+        self.rules.id() ^ own
     }
 }
 
@@ -200,7 +211,7 @@ pub fn resolve_environment(
         let spots = [TrackedPath::from(path)];
         let rules = IgnoreRules(&definitions.rules);
         let mut found = match is_source {
-            true => project.index().scan(&spots, &SourceRules(rules), sink),
+            true => project.index().scan(&spots, &SourceRules { rules, folder: path }, sink),
             false => project.index().scan(&spots, &rules, sink),
         };
         require_inside(project, &spots, &mut found);

@@ -358,6 +358,30 @@ pub fn entry(stage: &Stage, shell: &Option<String>, facts: &Facts, outs: &[Optio
     entry
 }
 
+/// The same for a result that was not made just now: the environment is that of the run in `old`, if it is the same one
+/// on another platform, or cannot be resolved here.
+pub fn earlier_entry(
+    stage: &Stage,
+    shell: &Option<String>,
+    facts: &Facts,
+    outs: &[Option<Pin>],
+    old: Option<&StageLock>,
+) -> StageLock {
+    let mut entry = entry(stage, shell, facts, outs);
+    let of_run = old.and_then(|old| old.environment.as_ref());
+    let stays = of_run.filter(|of_run| match &facts.environment {
+        Some(now) => now.is_same(of_run),
+        None => stage.environment.is_some(),
+    });
+    if let Some(of_run) = stays
+        && entry.environment.as_ref() != Some(of_run)
+    {
+        entry.environment = Some(of_run.clone());
+        entry.key = key(&entry);
+    }
+    entry
+}
+
 fn out_lock(out: &Out, pin: Pin) -> OutLock {
     OutLock { pin, cache: out.cache, persist: out.persist, metrics: ByName::new() }
 }

@@ -19,7 +19,7 @@ use crate::pipeline::stage::{InputLocation, Pipelines};
 use crate::store::ObjectId;
 
 /// Incremented when a type in a compiled form changes.
-const COMPILED: u32 = 6;
+const COMPILED: u32 = 7;
 
 /// A smaller form is read faster than a thread starts.
 const WORTH_A_THREAD: u64 = 128 << 10;

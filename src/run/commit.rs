@@ -104,7 +104,7 @@ pub fn commit_in(
         if doubtful && !force {
             confirm(&ChangedInputs { stage: id, reasons })?;
         }
-        let mut entry = reasons::entry(stage, &shell, &facts, &facts.outs);
+        let mut entry = reasons::earlier_entry(stage, &shell, &facts, &facts.outs, old.as_ref());
         record_metrics(project, stage, &mut entry);
         // An unchanged entry keeps its spelling.
         if let Some(old) = &old

@@ -148,7 +148,10 @@ fn has_cached_result(
     }
     let key = reasons::entry(stage, &project.shell(), facts, &[]).key;
     let complete = |e: &StageLock| e.outs.values().all(|o| project.store().contains(&o.pin));
-    entry.is_some_and(|e| e.key == key && complete(e))
+    let in_lock = |e: &StageLock| {
+        e.key == key || e.key == reasons::earlier_entry(stage, &project.shell(), facts, &[], Some(e)).key
+    };
+    entry.is_some_and(|e| in_lock(e) && complete(e))
         || entries::get(project.store(), &key, trust)
             .iter()
             .any(|(e, _)| entries::same_param_types(e, facts) && complete(e))

@@ -17,7 +17,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             return EarlierResult::None;
         }
         let key = reasons::entry(stage, &self.shell, facts, &[]).key;
-        let locked = self.entry(id).filter(|e| e.key == key).cloned();
+        let in_lock = |e: &&StageLock| {
+            e.key == key || e.key == reasons::earlier_entry(stage, &self.shell, facts, &[], Some(e)).key
+        };
+        let locked = self.entry(id).filter(in_lock).cloned();
         let _ = self.project().store().freshen_runs(&key.hex());
         let earlier = entries::get(self.project().store(), &key, self.trust);
         // A commit pins these exact bytes, not the result of another run of the same stage.

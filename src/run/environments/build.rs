@@ -147,7 +147,7 @@ impl EnvironmentMaker<'_> {
         let folder = match &environment.spec.source {
             EnvironmentSource::Uv { project, .. } => project.parent().unwrap_or_default(),
             EnvironmentSource::Pip { requirements, .. } => requirements.parent().unwrap_or_default(),
-            EnvironmentSource::Files { .. } => self.declared_in(environment),
+            EnvironmentSource::Files { .. } => environment.spec.folder.clone(),
         };
         folder.on_disk(self.project.top())
     }
@@ -192,12 +192,19 @@ impl EnvironmentMaker<'_> {
         };
         let project = cwd.to_string_lossy().into_owned();
         let mut sync = vec![uv.to_string_lossy().into_owned()];
-        sync.extend(words(&["sync", "--frozen", "--no-install-project", "--no-install-workspace", "--no-progress"]));
+        sync.extend(words(&[
+            "sync",
+            "--frozen",
+            "--no-editable",
+            "--no-install-project",
+            "--no-install-workspace",
+            "--no-progress",
+        ]));
         sync.extend(words(&["--project", &project, "--python", &python]));
         let (_, groups, extras) = environment.uv().unwrap_or((&self.project.cwd, &[], &[]));
         sync.extend(groups.iter().flat_map(|group| words(&["--group", group])));
         sync.extend(extras.iter().flat_map(|extra| words(&["--extra", extra])));
-        // uv keeps what it built from a folder, also if files in it changed.
+        // Worktrees share the environment, so it must not link into one of them (--no-editable). uv keeps what it built from a folder, also if files in it changed.
         let local = environment.packages.iter().filter(|package| package.local.is_some());
         sync.extend(local.flat_map(|package| words(&["--reinstall-package", &package.name])));
         sync.extend(self.offline.then(|| "--offline".to_string()));
@@ -210,7 +217,7 @@ impl EnvironmentMaker<'_> {
         let target = folder.to_string_lossy().into_owned();
         let mut variables = vec![("LOCKSTEP_ENVIRONMENT".to_string(), target)];
         variables.extend(self.offline.then(|| ("LOCKSTEP_OFFLINE".to_string(), "1".to_string())));
-        let cwd = self.declared_in(environment).on_disk(self.project.top());
+        let cwd = environment.spec.folder.on_disk(self.project.top());
         let words = vec!["sh".into(), "-e".into(), "-c".into(), setup.clone()];
         vec![Step { words, folder: cwd, variables, hint: None }]
     }

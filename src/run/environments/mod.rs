@@ -19,7 +19,6 @@ use crate::environment::{State, check};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::file_lock::{Mode, Wait};
-use crate::path::RepoPath;
 use crate::pipeline::stage::EnvironmentSource;
 use crate::project::{Definitions, Project};
 use crate::run::local::{self, CommandLog};
@@ -133,13 +132,6 @@ impl EnvironmentMaker<'_> {
         let stop = self.project.around.stop;
         let wait = Wait { busy: &busy, usual: None, signal: &|| stop.signal(), sink: self.sink };
         lock::lock(&self.project.repo.environments_dir(), &environment.lock.hash, mode, &wait)
-    }
-
-    /// The folder of the file that declares an environment.
-    fn declared_in(&self, environment: &ResolvedEnvironment) -> RepoPath {
-        let files = &self.definitions.pipelines.files;
-        let file = files.iter().find(|file| file.environments.contains(&environment.spec));
-        file.and_then(|file| file.path.parent()).unwrap_or_default()
     }
 
     fn pythons(&self) -> Pythons {

@@ -7,8 +7,8 @@ use super::{Context, Task};
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Lock, StageLock};
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{InputLocation, Stage};
-use crate::plan::facts::{read_out_pins, read_pins, spot};
+use crate::pipeline::stage::{EnvironmentSource, InputLocation, Stage};
+use crate::plan::facts::{read_out_pins, read_pins, resolve_environment, spot};
 use crate::plan::reasons;
 use crate::project::Project;
 use crate::shell::word;
@@ -50,6 +50,16 @@ impl Context<'_> {
                 }
             }
             Err(_) => changed.push("a params file".into()),
+        }
+        // The commands of a `files` environment may read its files while the stage runs; others run from a folder of
+        // their own.
+        if let Some(environment) = &task.facts.environment
+            && matches!(environment.spec.source, EnvironmentSource::Files { .. })
+        {
+            let now = resolve_environment(self.project, self.definitions, &environment.spec, self.sink);
+            if !now.is_ok_and(|now| now.lock == environment.lock) {
+                changed.push(format!("environment {}", environment.spec.name));
+            }
         }
         if changed.is_empty() { None } else { Some(changed.join(", ")) }
     }

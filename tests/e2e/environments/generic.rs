@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{fine, folder, folders};
 use crate::sandbox::process::wait_for;
-use crate::sandbox::{Output, Sandbox};
+use crate::sandbox::{Output, Sandbox, output};
 
 /// `setup` installs a program that the stage calls.
 const PIPELINE: &str = r#"
@@ -335,4 +335,76 @@ fn secrets_are_masked_in_the_output_of_setup() {
     fine(&out);
     let log = sandbox.run(&["logs", "make"]).stdout;
     assert!(log.contains("token ***") && !log.contains("very-secret-value"), "{log}");
+}
+
+/// `run` reads the file while the stage runs.
+#[test]
+fn a_file_that_changes_during_the_run_fails_the_stage() {
+    let sandbox = Sandbox::new();
+    sandbox.write("wrap.sh", "echo one > made; exec \"$@\"\n");
+    sandbox.write(
+        "pipeline.yaml",
+        "environments: {e: {files: [wrap.sh], run: sh wrap.sh}}\n\
+         stages: {s: {environment: e, cmd: 'cat made > out; echo other >> wrap.sh', outs: [out]}}\n",
+    );
+    let out = sandbox.run(&["repro"]);
+    assert!(out.code == 6 && out.stderr.contains("environment e"), "{out}");
+    assert!(!sandbox.exists("pipeline.lock"));
+}
+
+#[test]
+fn a_stage_that_makes_a_file_of_an_environment_runs_first() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "environments: {e: {files: [made.txt], setup: 'cp made.txt $LOCKSTEP_ENVIRONMENT/x'}}\n\
+         stages:\n  a: {environment: e, cmd: 'cat $LOCKSTEP_ENVIRONMENT/x > out', outs: [out]}\n  \
+         m: {cmd: 'cp in made.txt', deps: [in], outs: [made.txt]}\n",
+    );
+    for text in ["1\n", "2\n"] {
+        sandbox.write("in", text);
+        fine(&sandbox.run(&["repro"]));
+        assert_eq!(sandbox.read("out"), text);
+        fine(&sandbox.run(&["-q", "status"]));
+    }
+}
+
+/// Copied templates: the same words mean another file.
+#[test]
+fn setup_runs_in_the_folder_of_its_own_file() {
+    let sandbox = Sandbox::new();
+    sandbox.write("common", "");
+    for folder in ["a", "b"] {
+        sandbox.write(&format!("{folder}/conf"), folder);
+        sandbox.write(
+            &format!("{folder}/pipeline.yaml"),
+            "environments: {e: {files: [../common], setup: 'cp conf $LOCKSTEP_ENVIRONMENT/conf'}}\n\
+             stages: {s: {environment: e, cmd: 'cat $LOCKSTEP_ENVIRONMENT/conf > out', outs: [out]}}\n",
+        );
+    }
+    fine(&sandbox.run(&["repro", "-P"]));
+    assert_eq!((sandbox.read("a/out"), sandbox.read("b/out")), ("a".into(), "b".into()));
+}
+
+/// As on another machine: Linux tells programs of `setarch` that the processor is a smaller one.
+#[test]
+#[ignore = "needs setarch on x86-64"]
+fn a_result_of_another_platform_is_restored_and_stays_what_it_is() {
+    let sandbox = project();
+    let there = |args: &[&str]| {
+        let mut command = sandbox.command("setarch".as_ref(), "");
+        command.arg("i686").arg(sandbox.lockstep("").get_program()).args(args);
+        output(&mut command)
+    };
+    fine(&sandbox.run(&["repro"]));
+    sandbox.ran();
+    let lock = sandbox.read("pipeline.lock");
+    sandbox.remove("out");
+    let out = there(&["repro"]);
+    assert!(out.code == 0 && out.stderr.contains("restored"), "{out}");
+    assert_eq!((sandbox.ran(), sandbox.read("pipeline.lock")), (vec![], lock.clone()));
+    let status = there(&["status"]);
+    assert!(status.stdout.contains("linux-x86_64") || status.stderr.contains("linux-x86_64"), "{status}");
+    fine(&there(&["commit", "--force"]));
+    assert_eq!(sandbox.read("pipeline.lock"), lock);
 }
