@@ -112,9 +112,8 @@ pub fn set_hold(project: &Project, name: &str, holds: bool, why: Option<String>,
     };
     if !is_done {
         let kind = if holds { EventKind::Hold } else { EventKind::Resume };
-        let promotion = deployment.journal.last_promotion().map(str::to_string);
         let previous = current.version.clone();
-        deployment.append(Event { event: kind, result: EventResult::Ok, promotion, previous, ..current.clone() })?;
+        deployment.append(Event { event: kind, result: EventResult::Ok, previous, ..current.clone() })?;
     }
     let action = if is_done { DeployAction::UpToDate } else { DeployAction::Deployed };
     Ok(Outcome {

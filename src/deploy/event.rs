@@ -46,6 +46,32 @@ pub struct Event {
     pub host: String,
 }
 
+#[cfg(test)]
+impl Event {
+    /// A deployment of `digits` to `prod` on `web1`, for tests.
+    pub fn example(version: &str) -> Event {
+        Event {
+            lockstep: EVENT_VERSION,
+            event: EventKind::Deploy,
+            target: "prod".into(),
+            name: "digits".into(),
+            version: Some(version.into()),
+            commit: None,
+            blake3: ObjectId::of(version.as_bytes()),
+            promotion: None,
+            previous: None,
+            to: "/srv".into(),
+            digest: None,
+            result: EventResult::Ok,
+            why: None,
+            seconds: 0.5,
+            time: "2026-01-01T00:00:00Z".into(),
+            actor: "a <a@b>".into(),
+            host: "web1".into(),
+        }
+    }
+}
+
 /// What an [`Event`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -49,6 +49,9 @@ pub struct Step {
     pub from: Option<String>,
     /// The event as it will be written if all goes well.
     pub event: Event,
+    /// Which of `after` and `healthy` the call had.
+    #[serde(default)]
+    pub confirms: Vec<String>,
 }
 
 /// Which step of a switch.
@@ -61,6 +64,8 @@ pub enum StepKind {
     Switched,
     /// It is about to be changed back.
     Returning,
+    /// A kill came before the link was changed, and the next call found it so.
+    Abandoned,
 }
 
 /// Why a target does not follow its label.
@@ -77,14 +82,25 @@ impl Hold {
     pub fn covers(&self, promotion: Option<&str>) -> bool {
         match self {
             Hold::All => true,
-            Hold::UpTo(held) => promotion.is_none_or(|promotion| counter(promotion) <= counter(held)),
+            Hold::UpTo(held) => promotion.is_none_or(|promotion| !is_newer(promotion, held)),
         }
     }
 }
 
-/// The counter of a promotion; 0 for a tag without one.
-pub fn counter(promotion: &str) -> u64 {
-    promotion.parse::<ModelTag>().ok().and_then(|tag| tag.counter).unwrap_or(0)
+/// Whether a promotion is newer than another one: of the same label of the same model the higher counter decides, and any
+/// other one is new.
+pub fn is_newer(promotion: &str, than: &str) -> bool {
+    match same_label(promotion, than) {
+        Some((counter, other)) => counter > other,
+        None => promotion != than,
+    }
+}
+
+/// The counters of two promotions; `None` if they are of different models or labels. A tag without a counter has 0.
+fn same_label(promotion: &str, other: &str) -> Option<(u64, u64)> {
+    let (tag, other) = (promotion.parse::<ModelTag>().ok()?, other.parse::<ModelTag>().ok()?);
+    let is_same = tag.name == other.name && tag.action == other.action;
+    is_same.then(|| (tag.counter.unwrap_or(0), other.counter.unwrap_or(0)))
 }
 
 impl Journal {
@@ -149,7 +165,7 @@ impl Journal {
     /// The last step, if no event finished it.
     pub fn unfinished(&self) -> Option<&Step> {
         match self.lines.last()? {
-            JournalLine::Step(step) => Some(&**step),
+            JournalLine::Step(step) => Some(&**step).filter(|step| step.step != StepKind::Abandoned),
             JournalLine::Event(_) => None,
         }
     }
@@ -191,10 +207,10 @@ impl Journal {
         hold
     }
 
-    /// The promotion with the highest counter that was ever tried here, successfully or not.
-    pub fn last_promotion(&self) -> Option<&str> {
-        let promotions = self.events().filter_map(|event| event.promotion.as_deref());
-        promotions.max_by_key(|promotion| counter(promotion))
+    /// The last promotion of the same label of the same model that was ever tried here, successfully or not.
+    pub fn last_promotion_like(&self, promotion: &str) -> Option<&str> {
+        let tried = self.events().filter_map(|event| event.promotion.as_deref());
+        tried.filter_map(|tried| Some((same_label(tried, promotion)?.0, tried))).max().map(|(_, tried)| tried)
     }
 
     /// The last failure of a promotion or version; `None` if it became current since.
@@ -270,28 +286,10 @@ fn write(root: &RootFolder, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::ObjectId;
 
     fn event(kind: EventKind, version: &str, promotion: Option<&str>, result: EventResult) -> Event {
-        Event {
-            lockstep: EVENT_VERSION,
-            event: kind,
-            target: "prod".into(),
-            name: "digits".into(),
-            version: Some(version.into()),
-            commit: None,
-            blake3: ObjectId::of(version.as_bytes()),
-            promotion: promotion.map(|n| format!("digits#prod#{n}")),
-            previous: None,
-            to: "/srv".into(),
-            digest: None,
-            result,
-            why: None,
-            seconds: 0.0,
-            time: "2026-01-01T00:00:00Z".into(),
-            actor: "a".into(),
-            host: "h".into(),
-        }
+        let promotion = promotion.map(|n| format!("digits#prod#{n}"));
+        Event { event: kind, promotion, result, ..Event::example(version) }
     }
 
     /// `deploy v1 7`, `rollback v1 7`, `return v2 8`, `hold`, a word each.
@@ -337,7 +335,9 @@ mod tests {
         assert!(up_to(7).is_some_and(|hold| hold.covers(Some("digits#prod#7")) && !hold.covers(Some("digits#prod#8"))));
         assert!(Hold::All.covers(Some("digits#prod#8")));
         let tried = journal("deploy v1 1, return v2 2");
-        assert_eq!(tried.last_promotion(), Some("digits#prod#2"));
+        assert_eq!(tried.last_promotion_like("digits#prod#1"), Some("digits#prod#2"));
+        assert_eq!(tried.last_promotion_like("faces#prod#1"), None);
+        assert!(up_to(7).is_some_and(|hold| !hold.covers(Some("faces#prod#1")) && !hold.covers(Some("digits#dev#1"))));
         assert!(tried.failure("digits#prod#2").is_some() && tried.failure("digits#prod#1").is_none());
     }
 
@@ -355,6 +355,7 @@ mod tests {
             release: "v1-0".into(),
             from: None,
             event: about.clone(),
+            confirms: vec!["after".into()],
         };
         journal.append(&root, JournalLine::Step(Box::new(step.clone()))).unwrap();
         assert_eq!(journal.unfinished(), Some(&step));

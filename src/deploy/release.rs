@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::target::{Target, Wanted};
-use super::{Manifest, ReleasedFile};
+use super::{Event, Manifest, ReleasedFile};
 use crate::error::{Error, Kind, Result};
 use crate::model::availability::{Availability, check_availability};
 use crate::model::registry::{Registry, signed};
@@ -65,6 +65,12 @@ pub fn release_name(version: Option<&str>, blake3: &ObjectId) -> String {
 }
 
 impl ReleaseFacts {
+    /// Those of the release that an event is about.
+    pub fn of(event: &Event) -> ReleaseFacts {
+        let (name, version, commit) = (event.name.clone(), event.version.clone(), event.commit.clone());
+        ReleaseFacts { name, version, commit, blake3: event.blake3 }
+    }
+
     /// Its name below `releases/`, unless a damaged release has it.
     pub fn base_name(&self) -> String {
         release_name(self.version.as_deref(), &self.blake3)

@@ -3,7 +3,7 @@
 use super::Manifest;
 use super::build::{self, Depth};
 use super::folder::{FolderState, TargetFolder};
-use super::journal::{Hold, Journal, counter};
+use super::journal::{Hold, Journal, is_newer};
 use super::release::{self, ReleaseFacts};
 use super::request::{DeployAction, Outcome, Request};
 use super::steps::{Deployment, PreparedRelease};
@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::model::registry::Registry;
 use crate::project::{Project, Snapshot};
+use crate::shell::word;
 use crate::store::ObjectId;
 use crate::tag::{ModelRequest, Version, Which};
 
@@ -32,6 +33,13 @@ pub fn roll_back(
     let (folder, _lock) = TargetFolder::open(project, target, is_inside, sink)?;
     let mut deployment = Deployment::start(project, request, target, &folder, sink)?;
     deployment.finish_earlier()?;
+    if let Some(event) = deployment.events.last().cloned()
+        && let Some((action, failure)) = answer_of_finished(&event, request)
+    {
+        let current = deployment.current_name()?;
+        let facts = ReleaseFacts::of(&event);
+        return Ok(deployment.finish(&facts, current, action, failure));
+    }
     let goal = goal(&deployment.journal, target, request)?;
     refuse_withdrawn(project, &goal, request)?;
     let promotion = undone(&deployment.journal);
@@ -56,6 +64,30 @@ pub fn roll_back(
     }
     let prepared = deployment.prepare(&release)?;
     deployment.perform(&release.facts, prepared, EventKind::Rollback, promotion)
+}
+
+/// The answer to a rollback if the event that finished a killed call is what was asked for: another step back would be
+/// one too many.
+fn answer_of_finished(event: &Event, request: &Request) -> Option<(DeployAction, Option<Error>)> {
+    let version = event.version.as_deref().unwrap_or("a path");
+    match event.event {
+        EventKind::Rollback => {
+            let named = request.rollback.as_ref().and_then(Option::as_ref);
+            let is_it = named.is_none() || named == event.version.as_ref();
+            is_it.then_some((DeployAction::Deployed, None))
+        }
+        EventKind::Return => {
+            let error =
+                Error::new(Kind::Stage, format!("{} was finished first: {version} does not stay", event.target))
+                    .because(match &event.previous {
+                        Some(previous) => format!("returned to {previous}, which is current again"),
+                        None => "it was the first version there, so nothing is current now".into(),
+                    })
+                    .hint(format!("to go back further: lockstep deploy {} --rollback", word(&event.target)));
+            Some((DeployAction::Returned, Some(error)))
+        }
+        _ => None,
+    }
 }
 
 /// The release to go back to.
@@ -111,7 +143,10 @@ fn undone(journal: &Journal) -> Option<String> {
         _ => None,
     };
     let current = journal.current().and_then(|event| event.promotion.clone());
-    [held, current].into_iter().flatten().max_by_key(|promotion| counter(promotion))
+    match (held, current) {
+        (Some(held), Some(current)) if is_newer(&held, &current) => Some(held),
+        (held, current) => current.or(held),
+    }
 }
 
 /// A release of the goal that is still there, with every byte verified against its manifest.

@@ -8,7 +8,7 @@ use super::Manifest;
 use super::build::{self, Depth};
 use super::folder::{self, CurrentLink, FolderState, TargetFolder};
 use super::health::{self, ServerAnswer};
-use super::journal::{Hold, Journal, counter};
+use super::journal::{Hold, Journal, is_newer};
 use super::record::Record;
 use super::registry::TargetRegistry;
 use super::request::Request;
@@ -314,7 +314,8 @@ fn compare(wanted: Option<&WantedVersion>, manifest: &Manifest, journal: &Journa
     if journal.hold().is_some_and(|hold| hold.covers(wanted.promotion.as_deref())) {
         return TargetState::Held;
     }
-    let is_older = |promotion: &str| journal.last_promotion().is_some_and(|last| counter(promotion) < counter(last));
+    let is_older =
+        |promotion: &str| journal.last_promotion_like(promotion).is_some_and(|last| is_newer(last, promotion));
     match wanted.promotion.as_deref() {
         Some(promotion) if is_older(promotion) => TargetState::FallenBack,
         _ => TargetState::Behind,

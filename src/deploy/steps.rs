@@ -1,5 +1,5 @@
-//! The steps of a deployment that holds the lock of its folder: prepare the release, check it, name it, switch, `after`
-//! and `healthy`, else return; then prune.
+//! The steps of a deployment that holds the lock of its folder: prepare the release, check it, name it, switch, confirm
+//! it ([`super::confirm`]), prune.
 //!
 //! Each step leaves the folder in a state that the next call understands: see [`super::journal`].
 
@@ -8,21 +8,18 @@ use std::time::Instant;
 
 use super::build::{self, Depth};
 use super::folder::{self, CurrentLink, TargetFolder};
-use super::health::{self, ServedRelease};
 use super::hooks::HookRunner;
-use super::journal::{Hold, Journal, JournalLine, Step, StepKind, counter};
+use super::journal::{Hold, Journal, JournalLine, Step, StepKind, is_newer};
 use super::prune::prune;
-use super::registry::TargetRegistry;
 use super::release::{Release, ReleaseFacts};
 use super::request::{DeployAction, Outcome, Request};
-use super::target::{Target, Wanted};
+use super::target::Target;
 use super::{EVENT_VERSION, Event, EventKind, EventResult, Manifest};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event as Progress, Sink};
 use crate::model::registry::tag_write::rfc3339;
 use crate::project::Project;
 use crate::store;
-use crate::tag::{ModelRequest, Which};
 
 /// A deployment that holds the lock of its folder.
 pub struct Deployment<'a> {
@@ -33,7 +30,7 @@ pub struct Deployment<'a> {
     pub(super) journal: Journal,
     pub(super) events: Vec<Event>,
     output: String,
-    sink: &'a dyn Sink,
+    pub(super) sink: &'a dyn Sink,
     began: Instant,
 }
 
@@ -83,7 +80,7 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    fn version_of(&self, release: &str) -> Option<String> {
+    pub(super) fn version_of(&self, release: &str) -> Option<String> {
         Manifest::read(&self.folder.release(release)).ok().flatten().and_then(|manifest| manifest.version)
     }
 
@@ -153,51 +150,9 @@ impl<'a> Deployment<'a> {
             release: name,
             from: from.map(|f| f.name),
             event,
+            confirms: self.confirms(),
         };
         self.switch(step, release)
-    }
-
-    /// The registry of the target, if it has one.
-    fn registry(&self) -> Result<Option<TargetRegistry>> {
-        let label = match &self.target.what {
-            Wanted::Version(ModelRequest { which: Which::Label(label), .. }) => Some(label.to_string()),
-            _ => None,
-        };
-        let open = |reference| TargetRegistry::open(self.project, reference, label.as_deref());
-        self.target.to.registry.as_ref().map(open).transpose()
-    }
-
-    fn switch_registry(&self, digest: Option<&str>) -> Result<()> {
-        match (self.registry()?, digest) {
-            (Some(registry), Some(digest)) => registry.switch(digest),
-            (Some(_), None) => {
-                let text = "the tag of the label stays on the version that failed: there is no version before it";
-                self.sink.event(Progress::Warning { text });
-                Ok(())
-            }
-            (None, _) => Ok(()),
-        }
-    }
-
-    /// The digest under which a release was written, by the journal.
-    fn digest_of(&self, release: &str) -> Option<String> {
-        let found = Manifest::read(&self.folder.release(release)).ok().flatten()?;
-        let is_of = |event: &&Event| event.blake3 == found.blake3 && event.version == found.version;
-        let steps = self.journal.unfinished().map(|step| &step.event);
-        self.journal
-            .events()
-            .rfind(|event| is_of(event) && event.digest.is_some())
-            .or(steps.filter(is_of))?
-            .digest
-            .clone()
-    }
-
-    /// `HOST/REPOSITORY@DIGEST` of a release folder; empty before it is in a registry.
-    fn oci_name(&self, release: &Path) -> Result<String> {
-        let name = release.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let digest = self.digest_of(&name);
-        let registry = self.registry()?;
-        Ok(registry.zip(digest).map(|(registry, digest)| registry.name_of(&digest)).unwrap_or_default())
     }
 
     /// Finds the release among those that are there, verified, or builds it in `staging/`.
@@ -277,111 +232,7 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    /// `after` and `healthy`, then the event; the way back if one of them fails. Returns the error for the user.
-    fn complete(&mut self, step: Step) -> Result<Option<Error>> {
-        let event = step.event.clone();
-        // A killed call may have switched the folder and not the registry.
-        self.switch_registry(event.digest.as_deref())?;
-        let path = self.folder.release(&step.release);
-        let previous = event.previous.clone();
-        let hooks = self.hooks(&event.name, event.version.as_deref(), &path, previous.as_deref())?;
-        let mut why = None;
-        let mut outputs = Vec::new();
-        if let Some(command) = &self.target.after {
-            let ended = hooks.run("after", command, self.target.timeout, true)?;
-            why = ended.failure.map(|why| format!("`after` {why}"));
-            outputs.push(("after", ended.output));
-        }
-        if let (None, Some(healthy)) = (&why, &self.target.healthy) {
-            let wanted = ServedRelease { version: event.version.clone(), blake3: event.blake3 };
-            let result = health::wait_for(healthy, &wanted, self.target.timeout, &hooks)?;
-            why = result.failure.map(|why| format!("`healthy` {why}"));
-            outputs.push(("healthy", result.output));
-        }
-        drop(hooks);
-        outputs.iter().for_each(|(what, output)| self.keep(what, output));
-        match why {
-            None => self.append(event).map(|()| None),
-            Some(why) => self.go_back(step, why).map(Some),
-        }
-    }
-
-    /// Lets the release before be current again, and runs `after` for it.
-    fn go_back(&mut self, step: Step, why: String) -> Result<Error> {
-        let failed = Step { event: Event { why: Some(why.clone()), ..step.event.clone() }, ..step };
-        self.step(&failed, StepKind::Returning)?;
-        self.folder.switch(failed.from.as_deref())?;
-        let before = failed.from.as_deref().and_then(|from| self.digest_of(from));
-        self.switch_registry(before.as_deref())?;
-        let event = &failed.event;
-        let shown = format!("{}{}", event.name, event.version.as_ref().map(|v| format!(" {v}")).unwrap_or_default());
-        let mut error =
-            Error::new(Kind::Stage, format!("{shown} does not stay deployed to {}", self.target.name)).because(&why);
-        let again = match &failed.from {
-            Some(from) => self.after_return(from, event.version.as_deref())?,
-            None => None,
-        };
-        error = error.because(match (&failed.from, self.version_of(failed.from.as_deref().unwrap_or_default())) {
-            (None, _) => "it was the first version there, so nothing is current now".to_string(),
-            (Some(_), Some(version)) => format!("returned to {version}, which is current again"),
-            (Some(from), None) => format!("returned to {from}, which is current again"),
-        });
-        let mut words = why;
-        if let Some(again) = again {
-            error = error.because(format!("`after` {again} on the way back, too: a service may still have {shown}"));
-            words = format!("{words}; on the way back `after` {again}");
-        }
-        let event = Event { event: EventKind::Return, result: EventResult::Failed, why: Some(words), ..failed.event };
-        self.append(event)?;
-        Ok(error)
-    }
-
-    /// Runs `after` for the release that is current again; returns why it failed.
-    fn after_return(&mut self, release: &str, failed: Option<&str>) -> Result<Option<String>> {
-        let Some(command) = self.target.after.clone() else { return Ok(None) };
-        let path = self.folder.release(release);
-        let manifest = Manifest::read(&path).ok().flatten();
-        let name = manifest.as_ref().map_or_else(String::new, |manifest| manifest.name.clone());
-        let version = manifest.and_then(|manifest| manifest.version);
-        let hooks = self.hooks(&name, version.as_deref(), &path, failed)?;
-        let ended = hooks.run("after", &command, self.target.timeout, true)?;
-        self.keep("after", &ended.output);
-        Ok(ended.failure)
-    }
-
-    /// Finishes what a killed call left: see [`super::journal`].
-    pub fn finish_earlier(&mut self) -> Result<()> {
-        let Some(step) = self.journal.unfinished().cloned() else { return Ok(()) };
-        let current = self.current_name()?;
-        let is_new = current.as_deref() == Some(&step.release);
-        let is_before = current == step.from;
-        if !is_new && !is_before {
-            let text = "an earlier deployment was killed, and `current` was changed since; it is not finished";
-            self.sink.event(Progress::Warning { text });
-            return Ok(());
-        }
-        let version = step.event.version.clone().unwrap_or_else(|| step.release.clone());
-        let text = format!("finishing the deployment of {version}, which was killed");
-        match step.step {
-            StepKind::Switching if !is_new => Ok(()),
-            StepKind::Returning => {
-                self.sink.event(Progress::Note { text: &text });
-                let why = step.event.why.clone().unwrap_or_default();
-                self.go_back(step, why).map(drop)
-            }
-            // The link was put back by hand: the service may still have the new one.
-            StepKind::Switched if !is_new => self.go_back(step, "it was put back by hand".into()).map(drop),
-            StepKind::Switching | StepKind::Switched => {
-                self.sink.event(Progress::Note { text: &text });
-                if let Some(error) = self.complete(step)? {
-                    self.sink.event(Progress::Warning { text: &error.to_string() });
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn step(&mut self, step: &Step, kind: StepKind) -> Result<()> {
+    pub(super) fn step(&mut self, step: &Step, kind: StepKind) -> Result<()> {
         self.journal.append(self.folder.root(), JournalLine::Step(Box::new(Step { step: kind, ..step.clone() })))
     }
 
@@ -426,7 +277,7 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    fn hooks(
+    pub(super) fn hooks(
         &self,
         name: &str,
         version: Option<&str>,
@@ -454,7 +305,7 @@ impl<'a> Deployment<'a> {
         })
     }
 
-    fn keep(&mut self, what: &str, output: &str) {
+    pub(super) fn keep(&mut self, what: &str, output: &str) {
         if !output.is_empty() {
             self.output.push_str(&format!("$ {what}\n{output}"));
         }
@@ -516,8 +367,8 @@ pub fn objection(
         let why = failed.why.clone().unwrap_or_default();
         return Some(DeployAction::Skipped(format!("{promotion} failed here before: {why}")));
     }
-    let last = journal.last_promotion()?;
-    (counter(promotion) <= counter(last)).then(|| {
+    let last = journal.last_promotion_like(promotion)?;
+    (!is_newer(promotion, last)).then(|| {
         DeployAction::Skipped(format!("{promotion} counts again, and {last} was deployed since; deploy it by hand"))
     })
 }

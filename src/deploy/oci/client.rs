@@ -15,6 +15,7 @@ use super::auth::{Challenge, Credentials, parse_challenge};
 use super::reference::{OciReference, is_loopback};
 use crate::error::{Error, Kind, Result};
 use crate::event::StopSignal;
+use crate::remote::backend::request_failure::request_failure;
 use crate::remote::backend::tls::install_provider;
 
 /// The time for one request, of which an upload of a chunk is the longest.
@@ -227,16 +228,8 @@ impl Registry {
     }
 
     pub(super) fn failed(&self, e: &reqwest::Error) -> Error {
-        let what = match () {
-            _ if e.is_timeout() => "no answer in time",
-            _ if e.is_connect() => "cannot connect",
-            _ => "the request failed",
-        };
-        let mut last: &dyn std::error::Error = e;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
-        self.error(what.into()).because(last)
+        let (what, cause) = request_failure(e);
+        cause.into_iter().fold(self.error(what.into()), Error::because)
     }
 
     fn login(&self) -> Error {

@@ -1,29 +1,10 @@
 use super::*;
-use crate::deploy::event::{EventKind, EventResult};
 use crate::git::testing::{git, repository};
-use crate::store::ObjectId;
 use crate::url::Url;
 
 fn event(version: &str, host: &str) -> Event {
-    Event {
-        lockstep: 1,
-        event: EventKind::Deploy,
-        target: "prod".into(),
-        name: "digits".into(),
-        version: Some(version.into()),
-        commit: None,
-        blake3: ObjectId([7; 32]),
-        promotion: None,
-        previous: None,
-        to: "/srv".into(),
-        digest: None,
-        result: EventResult::Ok,
-        why: None,
-        seconds: 0.1,
-        time: format!("{version} {host}"),
-        actor: format!("{host} <root@{host}>"),
-        host: host.into(),
-    }
+    let (time, actor) = (format!("{version} {host}"), format!("{host} <root@{host}>"));
+    Event { time, actor, host: host.into(), ..Event::example(version) }
 }
 
 fn versions(record: &Record<'_>) -> Vec<String> {

@@ -110,30 +110,10 @@ fn summary(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::event::{EventKind, EventResult};
     use crate::git::GitId;
-    use crate::store::ObjectId;
 
     fn event(version: &str, time: &str) -> Event {
-        Event {
-            lockstep: 1,
-            event: EventKind::Deploy,
-            target: "prod".into(),
-            name: "digits".into(),
-            version: Some(version.into()),
-            commit: None,
-            blake3: ObjectId([7; 32]),
-            promotion: None,
-            previous: None,
-            to: "/srv".into(),
-            digest: None,
-            result: EventResult::Ok,
-            why: None,
-            seconds: 1.5,
-            time: time.into(),
-            actor: "a <a@b>".into(),
-            host: "web1".into(),
-        }
+        Event { time: time.into(), ..Event::example(version) }
     }
 
     fn recorded(event: Option<Event>) -> RecordedEvent {

@@ -134,3 +134,40 @@ fn without_a_label_there_is_nothing_to_follow() {
         assert!([2, 3].contains(&out.code) && out.stderr.contains(words), "{args:?}: {out}");
     }
 }
+
+/// Counters count for each model of its own.
+#[test]
+fn another_model_is_followed_from_its_first_promotion() {
+    let hosts = Hosts::new();
+    hosts.follow();
+    hosts.promote("v2.0.0", "2");
+    hosts.follow();
+    hosts.host(&["deploy", "prod", "--rollback"]);
+    for clone in ["", "../host/"] {
+        let path = format!("{clone}pipeline.yaml");
+        let text = hosts.sandbox.read(&path);
+        let text = text.replace("{digits: {path: model.txt}}", "{digits: {path: model.txt}, faces: {path: model.txt}}");
+        hosts.sandbox.write(&path, text.replace("artifact: digits", "artifact: faces"));
+    }
+    hosts.sandbox.write("rate", "9");
+    hosts.dev(&["repro", "-q"]);
+    hosts.sandbox.git(&["add", "-A"]);
+    hosts.sandbox.git(&["commit", "-q", "-m", "faces"]);
+    hosts.dev(&["push", "-q"]);
+    hosts.dev(&["model", "register", "faces", "--version", "v1.0.0"]);
+    hosts.dev(&["model", "promote", "faces@v1.0.0", "prod"]);
+    hosts.sandbox.git(&["push", "-q", "origin", "main", "--tags"]);
+    let out = hosts.follow();
+    assert_eq!((out.code, hosts.current().as_str()), (0, "model 9"), "{out}");
+}
+
+/// Pruning is for branches of the user; a version that is not pushed yet is not the remote's to delete.
+#[test]
+fn unpushed_tags_stay_when_tags_are_fetched() {
+    let hosts = Hosts::new();
+    hosts.sandbox.git(&["-C", "../host", "config", "fetch.prune", "true"]);
+    hosts.sandbox.git(&["-C", "../host", "config", "fetch.pruneTags", "true"]);
+    hosts.sandbox.git(&["-C", "../host", "tag", "-a", "-m", "x", "digits@v9.0.0"]);
+    hosts.host(&["deploy", "prod", "--fetch"]);
+    assert!(hosts.sandbox.git(&["-C", "../host", "tag"]).contains("digits@v9.0.0"));
+}

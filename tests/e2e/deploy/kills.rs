@@ -177,3 +177,69 @@ fn two_at_once_take_turns_or_say_so() {
     let deployed = site.events().iter().filter(|event| *event == "deploy v2.0.0 ok").count();
     assert_eq!(deployed, 2, "{:?}", site.events());
 }
+
+/// Three versions, of which the last is deployed.
+fn three() -> Site {
+    let site = site("");
+    site.ok(&["deploy", "prod"]);
+    site.register("three", "v3.0.0");
+    site.promote("v3.0.0");
+    site.ok(&["deploy", "prod"]);
+    site
+}
+
+#[test]
+fn a_killed_rollback_that_is_repeated_goes_back_once() {
+    let marker = "test -e ../once || { touch ../once; kill -9 $PPID; sleep 0.2; exit 1; }";
+    for args in [&["deploy", "prod", "--rollback"][..], &["deploy", "prod", "--rollback", "v2.0.0"]] {
+        let site = three();
+        let out = site.run(&[args, &["--after", marker]].concat());
+        assert!(out.code != 0 && site.sandbox.exists("../once"), "{out}");
+        assert_eq!(site.current().as_deref(), Some("model-two"), "{out}");
+        let out = site.ok(args);
+        assert_eq!(site.current().as_deref(), Some("model-two"), "{out}");
+        assert_eq!(site.events().last().map(String::as_str), Some("rollback v2.0.0 ok"));
+        assert_eq!(site.state(&[]).0, "held");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_started_is_a_failure() {
+    let site = site("");
+    site.ok(&["config", "--local", "shell", "/nowhere/at/all"]);
+    let out = site.run(&["deploy", "prod"]);
+    assert!(out.code == 6 && out.stderr.contains("returned to v1.0.0"), "{out}");
+    assert_eq!(site.current().as_deref(), Some("model-one"));
+    site.ok(&["config", "--local", "--unset", "shell"]);
+    site.ok(&["deploy", "prod"]);
+    assert_eq!(site.current().as_deref(), Some("model-two"));
+}
+
+#[test]
+fn a_check_of_a_killed_call_that_is_left_out_is_told() {
+    let marker = "test -e ../once || { touch ../once; kill -9 $PPID; sleep 0.2; exit 1; }";
+    let site = site("");
+    site.run(&["deploy", "prod", "--healthy", marker]);
+    let out = site.ok(&["deploy", "prod"]);
+    assert!(out.stderr.contains("the killed call had `healthy`, and this one has none"), "{out}");
+}
+
+/// A kill between the line of the journal and the link.
+#[test]
+fn a_switch_that_was_never_made_is_closed() {
+    let site = site("");
+    let journal = site.srv().join(".deploy/journal.jsonl");
+    let before = fs::read_to_string(&journal).unwrap();
+    site.ok(&["deploy", "prod"]);
+    let step = fs::read_to_string(&journal).unwrap();
+    let step = step[before.len()..].lines().next().unwrap().to_string();
+    assert!(step.contains("\"switching\""), "{step}");
+    site.ok(&["deploy", "prod", "--rollback"]);
+    let text = fs::read_to_string(&journal).unwrap();
+    let step = step.replace("v2.0.0", "v9.0.0");
+    fs::write(&journal, format!("{text}{}\n", step.replace("\"from\":\"v9.0.0", "\"from\":\"v1.0.0"))).unwrap();
+    let (state, problems) = site.state(&[]);
+    assert!(state == "behind" && problems[0].contains("was killed"), "{state} {problems:?}");
+    site.ok(&["deploy", "prod"]);
+    assert_eq!(site.state(&[]), ("held".into(), vec![]));
+}

@@ -14,7 +14,7 @@ use crate::project::{Project, Rev};
 use crate::store::RootFolder;
 use crate::url::Url;
 
-/// Show what was deployed, when, and by whom
+/// Show the deployments to targets: what, when, and who
 ///
 /// The record of a target is a chain of commits at refs/lockstep/deployments/TARGET. A plain clone does not have it:
 /// --fetch gets it.

@@ -39,7 +39,7 @@ Examples:
   lockstep deploy prod --rollback v1.0.0
   lockstep deploy prod --watch --push         follow the label, and push the record of each deployment
   lockstep deploy status                      what runs where, and what should
-  lockstep deploy log prod                    what was deployed, when, and by whom
+  lockstep deploy log prod                    the deployments to it: what, when, and who
 
 The commands `check`, `after` and `healthy` get LOCKSTEP_TARGET, LOCKSTEP_NAME, LOCKSTEP_VERSION, LOCKSTEP_RELEASE (the
 folder), LOCKSTEP_PREVIOUS and LOCKSTEP_BLAKE3 as environment variables.
