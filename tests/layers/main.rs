@@ -94,6 +94,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "deploy/",
             "import/lfs/",
             "report/comment.rs",
+            "remote/backend/request_failure.rs",
             "remote/backend/tls.rs",
             "remote/backend/upload.rs",
             "remote/backend/transport.rs",

@@ -22,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::StopSignal;
 use crate::git::program::remote_access::credentials;
 use crate::lfs::Pointer;
+use crate::remote::backend::request_failure::request_failure;
 use crate::remote::backend::tls::install_provider;
 use crate::url::{Url, redact_text};
 
@@ -272,18 +273,8 @@ impl LfsServer {
     }
 
     pub(super) fn failed(&self, e: &reqwest::Error) -> Error {
-        let what = match () {
-            _ if e.is_timeout() => "no answer in time",
-            _ if e.is_connect() => "cannot connect",
-            _ => "the request failed",
-        };
-        let mut last: &dyn std::error::Error = e;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
-        let error = self.error(what);
-        // The error itself has the address, which may have a signature.
-        if std::error::Error::source(e).is_some() { error.because(redact_text(&last.to_string())) } else { error }
+        let (what, cause) = request_failure(e);
+        cause.into_iter().fold(self.error(what), Error::because)
     }
 }
 

@@ -4,6 +4,7 @@
 pub(super) mod cap;
 pub(super) mod fault;
 pub(super) mod folder;
+pub mod request_failure;
 pub(super) mod service;
 pub mod tls;
 pub(super) mod transfer;

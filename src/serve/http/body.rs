@@ -10,6 +10,9 @@ use hyper::body::{Body, Incoming};
 
 use crate::serve::protocol::refusal::Refusal;
 
+/// The most bytes that are reserved for a body before they arrive.
+const MOST_RESERVED: usize = 1 << 20;
+
 /// The bytes of all bodies that are in memory.
 pub struct BodyBudget {
     used: AtomicUsize,
@@ -84,8 +87,8 @@ async fn read_all(mut body: Incoming, limits: &BodyLimits<'_>) -> Result<(Bytes,
         match (first.is_empty(), rest.is_empty()) {
             (true, _) => first = data,
             (false, true) => {
-                // The declared length is within the limit, and most bodies have it.
-                rest.reserve((declared as usize).min(limits.most).max(first.len() + data.len()));
+                // Most bodies have the declared length; of a large one only what arrives takes memory.
+                rest.reserve((declared as usize).min(MOST_RESERVED).max(first.len() + data.len()));
                 rest.extend_from_slice(&first);
                 rest.extend_from_slice(&data);
             }

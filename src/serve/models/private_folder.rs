@@ -2,7 +2,7 @@
 //! a killed server left is removed by the next one, which sees that its lock is free.
 
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -25,12 +25,18 @@ impl PrivateFolder {
     pub fn create(parent: &Path) -> Result<PrivateFolder> {
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         remove_abandoned(parent);
-        let path = parent.join(store::random_name());
-        DirBuilder::new().mode(0o700).create(&path).map_err(|e| Error::io("create", &path, e))?;
-        let lock = path.join(LOCK);
-        let lock = file_lock::open(&lock).map_err(|e| Error::io("create", &lock, e))?;
-        lock.lock().map_err(|e| Error::io("lock", &path, e))?;
-        Ok(PrivateFolder { path, _lock: lock })
+        loop {
+            let path = parent.join(store::random_name());
+            DirBuilder::new().mode(0o700).create(&path).map_err(|e| Error::io("create", &path, e))?;
+            let lock_path = path.join(LOCK);
+            let lock = file_lock::open(&lock_path).map_err(|e| Error::io("create", &lock_path, e))?;
+            lock.lock().map_err(|e| Error::io("lock", &path, e))?;
+            // Another process may have taken the folder for an abandoned one before it was locked.
+            let key = |meta: fs::Metadata| (meta.dev(), meta.ino());
+            if lock.metadata().ok().map(key) == fs::metadata(&lock_path).ok().map(key) {
+                return Ok(PrivateFolder { path, _lock: lock });
+            }
+        }
     }
 
     /// The folder for files in it, which may have any name. It is made by what writes there.

@@ -2,12 +2,13 @@
 //! keeps it, so its answer is of one version, and the old version is freed with its last request.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::load::{LoadSettings, LoadedVersion, load};
 use super::source::ModelSource;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// The page shows this many switches.
 const REMEMBERED: usize = 10;
@@ -42,8 +43,20 @@ struct SeenVersions {
     /// The one that answers.
     loaded: Option<String>,
     /// The one that last failed; another one in between clears it.
-    failed: Option<String>,
+    failed: Option<FailedVersion>,
 }
+
+/// A version that could not be loaded. What was in the way may pass: it is tried again, with longer and longer pauses.
+struct FailedVersion {
+    identity: String,
+    error: String,
+    at: Instant,
+    pause: Duration,
+}
+
+/// The time until a version that failed is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// A model with the version that answers.
 pub struct ServedModel {
@@ -73,7 +86,7 @@ impl ServedModel {
 
     /// Looks at the source, and loads what is there if it is another version.
     pub fn follow(&self, settings: &LoadSettings, now: fn() -> SystemTime) -> SwitchOutcome {
-        let identity = match self.source.identity() {
+        let identity = match guarded(|| self.source.identity()) {
             Ok(identity) => identity,
             // The same text for the same failure: it is reported once.
             Err(error) => return self.note_unseen(error.to_string(), || Err(error), now),
@@ -92,12 +105,15 @@ impl ServedModel {
             seen.failed = None;
             return SwitchOutcome::Unchanged;
         }
-        if seen.failed.as_ref() == Some(&identity) {
+        let before = seen.failed.take().filter(|failed| failed.identity == identity);
+        if let Some(failed) = before.as_ref().filter(|failed| failed.at.elapsed() < failed.pause) {
+            let FailedVersion { error, at, pause, .. } = failed;
+            seen.failed = Some(FailedVersion { identity, error: error.clone(), at: *at, pause: *pause });
             return SwitchOutcome::Unchanged;
         }
         let old = self.current();
         let from = old.as_ref().map(|old| old.facts.version.clone());
-        let loaded = load().and_then(|new| match check_warm(old.as_deref(), &new) {
+        let loaded = guarded(load).and_then(|new| match check_warm(old.as_deref(), &new) {
             Some(error) => Err(error),
             None => Ok(new),
         });
@@ -112,9 +128,13 @@ impl ServedModel {
             }
             Err(error) => {
                 let to = identity.rsplit('/').next().unwrap_or_default().to_string();
-                seen.failed = Some(identity);
-                let failure = Some(error.to_string());
-                self.remember(SwitchRecord { time: now(), from, to, failure });
+                let text = error.to_string();
+                let pause = before.as_ref().map_or(FIRST_PAUSE, |failed| (failed.pause * 2).min(LONGEST_PAUSE));
+                seen.failed = Some(FailedVersion { identity, error: text.clone(), at: Instant::now(), pause });
+                if before.is_some_and(|failed| failed.error == text) {
+                    return SwitchOutcome::Unchanged;
+                }
+                self.remember(SwitchRecord { time: now(), from, to, failure: Some(text) });
                 SwitchOutcome::Failed { error }
             }
         }
@@ -125,6 +145,12 @@ impl ServedModel {
         history.push_front(record);
         history.truncate(REMEMBERED);
     }
+}
+
+/// A panic is a failure of this version, and must not end the thread that follows the others.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let panicked = |_| Err(Error::new(Kind::Bug, "a version cannot be loaded: lockstep panicked"));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
 /// A version that does not run replaces none that does.

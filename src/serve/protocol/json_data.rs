@@ -95,7 +95,8 @@ impl JsonElement for String {
 }
 
 fn values<T: JsonElement>(shape: &[usize], count: usize, json: &str, datatype: Datatype) -> Result<Vec<T>, String> {
-    let mut values = Vec::with_capacity(count.min(json.len() / 2 + 1));
+    // No more memory than the text takes, before it is read.
+    let mut values = Vec::with_capacity(count.min(json.len() / 2 + 1).min(json.len() / size_of::<T>() + 1));
     let mut nesting = None;
     let reader = Reader { shape, count, depth: 0, datatype, nesting: &mut nesting, values: &mut values };
     let mut json = serde_json::Deserializer::from_str(json);

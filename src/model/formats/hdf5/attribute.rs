@@ -1,5 +1,7 @@
 //! Attributes of groups and datasets: small named values. Texts may be in the global heap.
 
+use std::collections::HashMap;
+
 use super::datatype::{self, Datatype, Form};
 use super::file::Hdf5File;
 use super::object::{ATTRIBUTE, ATTRIBUTE_INFO, Message};
@@ -68,7 +70,8 @@ impl Attributes {
         if let Some(one) = self.find(name) {
             return Some(one.texts());
         }
-        let parts: Vec<&Attribute> = (0..).map_while(|n| self.find(&format!("{name}{n}"))).collect();
+        let by_name: HashMap<&str, &Attribute> = self.list.iter().map(|a| (a.name.as_str(), a)).collect();
+        let parts: Vec<&Attribute> = (0..).map_while(|n| by_name.get(format!("{name}{n}").as_str()).copied()).collect();
         (!parts.is_empty()).then(|| parts.into_iter().flat_map(Attribute::texts).collect())
     }
 }

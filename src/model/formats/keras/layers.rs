@@ -4,6 +4,7 @@
 //! `vars`; older files have a group with the name of the layer. Which weights training changes is not stored: it follows
 //! from the class, and is unknown for classes that are not listed here.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
@@ -61,6 +62,8 @@ pub struct Weights {
     elements: BTreeMap<String, u64>,
     /// The group of a layer, by the group above it and the layer's own name.
     named: HashMap<(String, String), String>,
+    /// The sums of groups: many layers may name the same one.
+    sums: RefCell<HashMap<String, u64>>,
 }
 
 impl Weights {
@@ -71,7 +74,7 @@ impl Weights {
             let above = group.rsplit_once('/').map_or("", |(above, _)| above);
             Some(((above.to_string(), attributes.text("name")?.to_string()), group.to_string()))
         });
-        Weights { elements, named: named.collect() }
+        Weights { elements, named: named.collect(), sums: RefCell::default() }
     }
 
     /// The weights below a group, without the states of random generators.
@@ -84,7 +87,12 @@ impl Weights {
     }
 
     fn sum(&self, group: &str) -> u64 {
-        self.below(group).fold(0, |sum, (_, n)| sum.saturating_add(n))
+        if let Some(known) = self.sums.borrow().get(group) {
+            return *known;
+        }
+        let sum = self.below(group).fold(0, |sum: u64, (_, n)| sum.saturating_add(n));
+        self.sums.borrow_mut().insert(group.into(), sum);
+        sum
     }
 
     /// The number of weights of the model: without the optimizer and the metrics.
